@@ -1,0 +1,40 @@
+# demo   the whole job on the shipped photos, small      test   lint and the whole test suite
+# lint   ruff and mypy                                    bench  data set building, both sides measured
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/.run
+	$(BIN)/python -m segtf.train --config segtf/recipes/demo.yaml
+	@echo
+	@echo "Open artifacts/runs/demo/report.html: data, curves, scores, confusion matrices and every test photo."
+	@echo "The network is artifacts/runs/demo/model.onnx; try it:"
+	@echo "  $(BIN)/python -m segtf.predict artifacts/runs/demo/model.onnx fishki_labelme --out artifacts/predictions"
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy voc_builder segtf
+
+bench: .venv/.run
+	$(BIN)/python -m scripts.bench_build
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "segtf needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": run make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+.venv/.run: .venv/bin/python setup.cfg constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/.dev: .venv/.run
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""A data set in; a trained, measured, exported segmentation network out."""
