@@ -1,0 +1,229 @@
+"""Run a network from its ONNX file: raw RGB 0 to 255 in, class probabilities and masks out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from voc_builder.command import UserError
+from voc_builder.files import replacing
+from voc_builder.images import resize_image
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+MODEL_FILE = "model.onnx"  # its name in a run folder
+PREFIX = "segtf."  # of our keys among the metadata of an ONNX file
+INPUT, OUTPUT = "image", "probabilities"
+PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # the best first
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What must be known to run a network; lies in its ONNX file as metadata."""
+
+    classes: tuple[str, ...]  # name of each class id, 0 is the background
+    colours: tuple[tuple[int, int, int], ...]  # RGB of each class id
+    size: int  # photos were squeezed to a square of so many pixels in training
+    multiple: int  # height and width of the input are divisible by this
+    fixed: bool  # height and width of the input can be nothing but `size`
+    arch: str
+    encoder: str
+    dataset_sha256: str
+    version: str  # of the package that exported it
+
+
+def metadata_of(info: ModelInfo) -> dict[str, str]:
+    """The metadata of an ONNX file: `segtf.FIELD` to the field's value as JSON."""
+    values = dataclasses.asdict(info).items()
+    return {PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values}
+
+
+def read_info(metadata: Mapping[str, str], name: str) -> ModelInfo:
+    """The inverse of `metadata_of`; keys of others are ignored. Raises `UserError` naming the file
+    `name` and every key that is missing or is not what it should be.
+    """
+    keys = [PREFIX + field.name for field in dataclasses.fields(ModelInfo)]
+    missing = [key for key in keys if key not in metadata]
+    if missing:
+        raise UserError(
+            f"{name}: an ONNX file without the metadata {', '.join(missing)}: "
+            "export it with python -m segtf.export RUN"
+        )
+    try:
+        values = {key.removeprefix(PREFIX): json.loads(metadata[key]) for key in keys}
+        return _checked(values)
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{name}: metadata that segtf did not write ({error}): "
+            "export it with python -m segtf.export RUN"
+        ) from None
+
+
+def _checked(values: Mapping[str, Any]) -> ModelInfo:
+    """The values as JSON gives them in the types of `ModelInfo`; `ValueError` or `TypeError` if
+    they do not fit.
+    """
+    info = ModelInfo(
+        classes=tuple(str(label) for label in values["classes"]),
+        colours=tuple((int(r), int(g), int(b)) for r, g, b in values["colours"]),
+        size=int(values["size"]),
+        multiple=int(values["multiple"]),
+        fixed=bool(values["fixed"]),
+        arch=str(values["arch"]),
+        encoder=str(values["encoder"]),
+        dataset_sha256=str(values["dataset_sha256"]),
+        version=str(values["version"]),
+    )
+    if not 1 <= len(info.classes) == len(info.colours) <= 255:
+        raise ValueError(f"{len(info.classes)} classes, {len(info.colours)} colours")
+    if info.size < 1 or info.multiple < 1 or info.size % info.multiple:
+        raise ValueError(f"size {info.size} is no multiple of {info.multiple}")
+    return info
+
+
+def write_metadata(path: Path, info: ModelInfo) -> None:
+    """Puts `info` into the ONNX file at `path`, in the place of any there; the rest is kept."""
+    import onnx
+
+    model = onnx.load(path)
+    kept = {p.key: p.value for p in model.metadata_props if not p.key.startswith(PREFIX)}
+    onnx.helper.set_model_props(model, kept | metadata_of(info))
+    with replacing(path) as beside:
+        onnx.save(model, beside)
+
+
+def find_model(path: Path) -> Path:
+    """The ONNX file at `path`, or that of the run folder `path`. Raises `UserError` if there is
+    none.
+    """
+    found = path / MODEL_FILE if path.is_dir() else path
+    if found.is_file():
+        return found
+    if path.is_dir():
+        raise UserError(f"{path}: no {MODEL_FILE} in this folder: python -m segtf.export {path}")
+    raise UserError(f"{path}: no such file: name an ONNX file or a run folder")
+
+
+class OnnxModel:
+    """A network ready to run, with the `info` that its file carries.
+
+    `path` is an ONNX file or a run folder, `threads` the CPU threads of one call (0: onnxruntime's choice).
+    Raises `UserError` if there is no such file or the file was not exported by segtf.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 0) -> None:
+        self.path = find_model(path)
+        self._session = _open_session(self.path, threads)
+        self.info = read_info(self._session.get_modelmeta().custom_metadata_map, str(self.path))
+        self.provider: str = self._session.get_providers()[0]
+        self._dtype = _input_dtype(self._session, self.info, self.path)
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities, shape (N, H, W, C), of RGB images, shape (N, H, W, 3), values 0 to 255.
+        H and W must be divisible by `info.multiple`, and be `info.size` if `info.fixed`.
+        """
+        (result,) = self._session.run([OUTPUT], {INPUT: images.astype(self._dtype, copy=False)})
+        return result
+
+    def predict_probabilities(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities, shape (H, W, C), of an RGB photo, shape (H, W, 3), of any size."""
+        height, width = photo.shape[:2]
+        planes = _planes(self._squeezed(photo), height, width)
+        result = np.empty((height, width, len(self.info.classes)), np.float32)
+        for class_id, plane in enumerate(planes):
+            result[..., class_id] = plane
+        return result
+
+    def predict_mask(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Class ids, shape (H, W), of an RGB photo, shape (H, W, 3), of any size: the most probable
+        class of each pixel, the lowest id of equals.
+        """
+        return most_probable(self._squeezed(photo), *photo.shape[:2])
+
+    def _squeezed(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities, shape (size, size, C), of the photo squeezed to a square as in
+        training.
+        """
+        square = resize_image(photo, self.info.size, self.info.size)
+        return self.probabilities(square[None])[0]
+
+
+def most_probable(probabilities: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
+    """Class ids, shape (height, width), of probabilities, shape (h, w, C), resized bilinearly.
+    No more than two classes are held at that size at once.
+    """
+    mask = np.zeros((height, width), np.uint8)
+    planes = _planes(probabilities, height, width)
+    best = next(planes)
+    for class_id, plane in enumerate(planes, start=1):
+        mask[plane > best] = class_id
+        np.maximum(best, plane, out=best)
+    return mask
+
+
+def _planes(
+    probabilities: NDArray[np.float32], height: int, width: int
+) -> Iterator[NDArray[np.float32]]:
+    """The probability of one class after the other, shape (height, width), resized bilinearly."""
+    for class_id in range(probabilities.shape[-1]):
+        plane = np.ascontiguousarray(probabilities[..., class_id])
+        resized = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
+        yield resized.astype(np.float32, copy=False)
+
+
+def _open_session(path: Path, threads: int) -> InferenceSession:
+    # imported here: --help answers without it
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 4  # fatal alone: what goes wrong is raised as well
+    available = onnxruntime.get_available_providers()
+    providers = [provider for provider in PROVIDERS if provider in available]
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # the common base of all that onnxruntime raises
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not an ONNX file that onnxruntime can run: {reason}") from None
+
+
+def _input_dtype(
+    session: InferenceSession, info: ModelInfo, path: Path
+) -> type[np.uint8] | type[np.float32]:
+    """uint8 or float32, as the graph wants it. Raises `UserError` if its input or output is not
+    what the metadata say.
+    """
+    dtypes: dict[str, type[np.uint8] | type[np.float32]]
+    dtypes = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
+    square, count = [info.size, info.size], len(info.classes)
+    inputs = {node.name: (node.type, node.shape) for node in session.get_inputs()}
+    outputs = {node.name: (node.type, node.shape) for node in session.get_outputs()}
+    taken, shape = inputs.get(INPUT, ("", []))
+    if len(inputs) != 1 or taken not in dtypes or not _fits(shape, [*square, 3]):
+        raise UserError(
+            f"{path}: must have one input {INPUT}, uint8 or float32, shape (N, H, W, 3) with free "
+            f"height and width or {info.size} of each. Received: {inputs}"
+        )
+    given, shape = outputs.get(OUTPUT, ("", []))
+    if given != "tensor(float)" or not _fits(shape, [*square, count]):
+        raise UserError(
+            f"{path}: must have an output {OUTPUT}, float32, shape (N, H, W, {count}). "
+            f"Received: {outputs}"
+        )
+    return dtypes[taken]
+
+
+def _fits(shape: list[int | str | None], wanted: list[int]) -> bool:
+    """Whether a graph's shape, free where it is no number, takes images of the `wanted` shape."""
+    sizes = zip(shape[1:], wanted, strict=False)
+    return len(shape) == 4 and all(not isinstance(n, int) or n == want for n, want in sizes)
