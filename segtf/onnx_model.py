@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.onnx"  # its name in a run folder
 PREFIX = "segtf."  # of our keys among the metadata of an ONNX file
 INPUT, OUTPUT = "image", "probabilities"
+DTYPES: dict[str, type[np.uint8 | np.float32]]  # that the graph may take, by its name for them
+DTYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # the best first
 
 
@@ -116,8 +118,9 @@ def find_model(path: Path) -> Path:
 class OnnxModel:
     """A network ready to run, with the `info` that its file carries.
 
-    `path` is an ONNX file or a run folder, `threads` the CPU threads of one call (0: onnxruntime's choice).
-    Raises `UserError` if there is no such file or the file was not exported by segtf.
+    `path` is an ONNX file or a run folder, `threads` the CPU threads of one call, 0 for as
+    many as onnxruntime likes. Raises `UserError` if there is no such file or segtf did not export
+    it.
     """
 
     def __init__(self, path: Path, *, threads: int = 0) -> None:
@@ -199,17 +202,15 @@ def _open_session(path: Path, threads: int) -> InferenceSession:
 
 def _input_dtype(
     session: InferenceSession, info: ModelInfo, path: Path
-) -> type[np.uint8] | type[np.float32]:
+) -> type[np.uint8 | np.float32]:
     """uint8 or float32, as the graph wants it. Raises `UserError` if its input or output is not
     what the metadata say.
     """
-    dtypes: dict[str, type[np.uint8] | type[np.float32]]
-    dtypes = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
     square, count = [info.size, info.size], len(info.classes)
     inputs = {node.name: (node.type, node.shape) for node in session.get_inputs()}
     outputs = {node.name: (node.type, node.shape) for node in session.get_outputs()}
     taken, shape = inputs.get(INPUT, ("", []))
-    if len(inputs) != 1 or taken not in dtypes or not _fits(shape, [*square, 3]):
+    if len(inputs) != 1 or taken not in DTYPES or not _fits(shape, [*square, 3]):
         raise UserError(
             f"{path}: must have one input {INPUT}, uint8 or float32, shape (N, H, W, 3) with free "
             f"height and width or {info.size} of each. Received: {inputs}"
@@ -220,7 +221,7 @@ def _input_dtype(
             f"{path}: must have an output {OUTPUT}, float32, shape (N, H, W, {count}). "
             f"Received: {outputs}"
         )
-    return dtypes[taken]
+    return DTYPES[taken]
 
 
 def _fits(shape: list[int | str | None], wanted: list[int]) -> bool:
