@@ -26,6 +26,9 @@ class _Parser(ArgumentParser):
 
     wanted: dict[str, str]  # what the type of each argument is called
 
+    def format_help(self) -> str:
+        return re.sub(r"<class\s+'Path'>", "Path", super().format_help())
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         message = " ".join(message.split())
         wrong = re.match(r'Parser key "(\w+)":.*(?:Given|Got) value: (.*)$', message)
@@ -41,6 +44,8 @@ def type_name(hint: Any) -> str:
         return f"one of {', '.join(map(str, typing.get_args(hint)))}"
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return " or ".join(type_name(part) for part in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        return "a list such as [a, b]"
     names = {Path: "a path", int: "a whole number", float: "a number", str: "text"}
     return "null" if hint is type(None) else names.get(hint, getattr(hint, "__name__", str(hint)))
 

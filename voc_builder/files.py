@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,19 +16,34 @@ def replacing(path: Path) -> Iterator[Path]:
     stood there, when the block ends, and vanishes when it fails.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # the suffix stays last: writers choose their format by it
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    # the suffix stays last, writers choose their format by it; the stem may be as long as is legal
+    beside = path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")
     try:
         yield beside
-        if beside.is_dir() and path.exists():
-            aside = beside.with_name(beside.name + ".old")
-            path.rename(aside)
-            beside.rename(path)
-            shutil.rmtree(aside)
+        if os.path.lexists(path) and (beside.is_dir() or path.is_dir()):
+            _swap(beside, path)
         else:
             beside.replace(path)
     finally:
-        if beside.is_dir():
-            shutil.rmtree(beside)
-        else:
-            beside.unlink(missing_ok=True)
+        _remove(beside)
+
+
+def _swap(beside: Path, path: Path) -> None:
+    """Put `beside` at `path`, which the system does not do in one step where a folder is involved;
+    what stood there comes back if that fails.
+    """
+    aside = beside.with_name(beside.name + ".old")
+    path.rename(aside)
+    try:
+        beside.rename(path)
+    except BaseException:
+        aside.rename(path)
+        raise
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import io
+import warnings
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from voc_builder.command import UserError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")  # in any case
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+JPEG_QUALITY = 98
+EXIF_ORIENTATION = 0x0112
 
 
 def decode_image(encoded: bytes, name: str) -> NDArray[np.uint8]:
     """RGB of an encoded photo, shape (height, width, 3), values 0 to 255, turned as its EXIF says;
     grey is repeated, alpha dropped, 16 bits cut to 8. Raises `UserError` naming `name`.
     """
+    # what OpenCV would print is in the error below
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     image = None
+    cv2.setLogLevel(0)  # the error below names the file, OpenCV's own lines do not
     if encoded:
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
+        try:
+            image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
+        except cv2.error as error:  # too large, by its header
+            raise UserError(f"{name}: cannot be decoded: {error.err}") from None
     if image is None:
-        raise UserError(f"{name}: not a photo that can be decoded: save it again as JPEG or PNG")
+        raise UserError(
+            f"{name}: not a photo that can be decoded, or cut short: save it again as JPEG or PNG"
+        )
     return image.astype(np.uint8, copy=False)
 
 
@@ -36,3 +54,42 @@ def resize_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
         return mask
     how = cv2.INTER_NEAREST_EXACT
     return cv2.resize(mask, (width, height), interpolation=how).astype(np.uint8, copy=False)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first bytes of a photo tell: its upright size, and whether it is a JPEG that can be
+    used byte for byte (upright, grey or RGB, its end there).
+    """
+
+    height: int
+    width: int
+    ready: bool
+
+
+def read_header(encoded: bytes, name: str) -> Header:
+    """The header of a photo; only one that is no complete, upright JPEG is decoded to be sure of
+    it. Raises `UserError` naming `name`.
+    """
+    if encoded.startswith(JPEG_START):
+        Image.MAX_IMAGE_PIXELS = None  # an aerial photo is no attack
+        try:
+            with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(encoded)) as image:
+                upright = image.getexif().get(EXIF_ORIENTATION, 1) in (0, 1)
+                plain = image.mode in ("L", "RGB")
+                size = image.size
+        except (OSError, SyntaxError, ValueError):  # Pillow does not know it, OpenCV may
+            return Header(*decode_image(encoded, name).shape[:2], ready=False)
+        # some cameras write a few bytes behind the end
+        if upright and plain and JPEG_END in encoded[-64:]:
+            return Header(size[1], size[0], ready=True)
+    height, width = decode_image(encoded, name).shape[:2]
+    return Header(height, width, ready=False)
+
+
+def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
+    """RGB as JPEG, quality 98, colour at full resolution: what it loses is below camera noise."""
+    settings = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    settings += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)[1]
+    return encoded.tobytes()
