@@ -132,9 +132,16 @@ class OnnxModel:
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities, shape (N, H, W, C), of RGB images, shape (N, H, W, 3), values 0 to 255.
-        H and W must be divisible by `info.multiple`, and be `info.size` if `info.fixed`.
+        H and W must be divisible by `info.multiple`, and be `info.size` if `info.fixed`. Raises
+        `UserError` if onnxruntime cannot run them, for want of memory or a shape that does not fit.
         """
-        (result,) = self._session.run([OUTPUT], {INPUT: images.astype(self._dtype, copy=False)})
+        feed = {INPUT: images.astype(self._dtype, copy=False)}
+        try:
+            (result,) = self._session.run([OUTPUT], feed)
+        except Exception as error:  # the common base of all that onnxruntime raises
+            raise UserError(
+                f"{self.path}: cannot run on images of shape {images.shape}: {_one_line(error)}"
+            ) from None
         return result
 
     def predict_probabilities(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -196,8 +203,9 @@ def _open_session(path: Path, threads: int) -> InferenceSession:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # the common base of all that onnxruntime raises
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not an ONNX file that onnxruntime can run: {reason}") from None
+        raise UserError(
+            f"{path}: not an ONNX file that onnxruntime can run: {_one_line(error)}"
+        ) from None
 
 
 def _input_dtype(
@@ -222,6 +230,10 @@ def _input_dtype(
             f"Received: {outputs}"
         )
     return DTYPES[taken]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _fits(shape: list[int | str | None], wanted: list[int]) -> bool:

@@ -26,8 +26,8 @@ class _Parser(ArgumentParser):
 
     wanted: dict[str, str]  # what the type of each argument is called
 
-    def format_help(self) -> str:
-        return re.sub(r"<class\s+'Path'>", "Path", super().format_help())
+    def format_help(self, *args: Any) -> str:
+        return re.sub(r"<class\s+'Path'>", "Path", super().format_help(*args))
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         message = " ".join(message.split())

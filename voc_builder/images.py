@@ -26,7 +26,6 @@ def decode_image(encoded: bytes, name: str) -> NDArray[np.uint8]:
     # what OpenCV would print is in the error below
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     image = None
-    cv2.setLogLevel(0)  # the error below names the file, OpenCV's own lines do not
     if encoded:
         try:
             image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)

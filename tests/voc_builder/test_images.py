@@ -105,7 +105,7 @@ def test_a_truncated_photo_is_named(kind: str) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"hello", b'{"version": "5.0"}'])
 def test_what_is_no_photo_is_named(content: bytes) -> None:
-    with pytest.raises(UserError, match="^a: not a photo"):
+    with pytest.raises(UserError, match=r"^a: not a photo"):
         decode_image(content, "a")
 
 
@@ -116,7 +116,7 @@ def test_a_header_that_promises_too_many_pixels_is_named() -> None:
 
     size = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
-    with pytest.raises(UserError, match="^a: "):
+    with pytest.raises(UserError, match=r"^a: "):
         decode_image(bomb, "a")
 
 

@@ -1,0 +1,153 @@
+"""Predict photos with an ONNX file: a mask and an overlay for each, without TensorFlow."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segtf.onnx_model import ModelInfo, OnnxModel
+from segtf.photos import find_photos, photo_ids
+from voc_builder.command import UserError, run
+from voc_builder.files import replacing
+from voc_builder.images import decode_image, encode_jpeg
+from voc_builder.overlay import draw_overlay, format_share
+from voc_builder.png import encode_mask
+from voc_builder.progress import note, progress
+
+OUTPUTS = {"mask": "masks/{}.png", "overlay": "overlays/{}.jpg"}  # where each goes under --out
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Predicts photos with an ONNX file and writes DIR/masks/ID.png and DIR/overlays/ID.jpg at
+    their full size. Exit code 1: some photos could not be read and were left out.
+    """
+
+    model: Path
+    """ONNX file exported by segtf, or a run folder that holds model.onnx."""
+    images: tuple[Path, ...]
+    """Photos, folders (searched with their subfolders) or quoted glob patterns."""
+    out: Path = Path("predictions")
+    """Folder for the results; files of the same names are replaced."""
+    save: str = "mask,overlay"
+    """What to write, separated by commas: mask, overlay."""
+    threads: int = 0
+    """CPU threads for the network, 0 for as many as onnxruntime likes."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What became of some photos."""
+
+    done: int  # photos
+    left_out: tuple[Path, ...]  # photos that could not be read
+    pixels: NDArray[np.int64]  # of each class, over all photos; shape (C,)
+    seconds: float
+
+    def summary(self, info: ModelInfo) -> str:
+        """One line: how many, how fast, and the share of each class."""
+        shares = self.pixels / max(1, self.pixels.sum())
+        named = zip(info.classes, shares, strict=True)
+        areas = ", ".join(f"{label} {format_share(float(share))}" for label, share in named)
+        speed = self.done / self.seconds
+        return f"{self.done} photos, {speed:.2g} a second, area: {areas}"
+
+
+def draw_photo(
+    model: OnnxModel, photo: NDArray[np.uint8], *, truth: NDArray[np.uint8] | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Class ids, shape (H, W), and RGB overlay, shape (H, W, 3), of an RGB photo, shape (H, W, 3);
+    the outlines of the class ids `truth`, shape (H, W), are drawn too if they are given.
+    """
+    mask = model.predict_mask(photo)
+    colours = np.array(model.info.colours, np.uint8)
+    return mask, draw_overlay(photo, mask, model.info.classes, colours, truth=truth)
+
+
+def predict_photos(
+    model: OnnxModel,
+    photos: Sequence[Path],
+    out: Path,
+    *,
+    save: Sequence[str] = tuple(OUTPUTS),
+) -> Prediction:
+    """Writes what `save` names, keys of `OUTPUTS`, of every photo into the folder `out`. A photo
+    that cannot be read is named on stderr and left out. Raises `UserError` if `out` cannot be
+    written.
+    """
+    started = time.perf_counter()
+    left_out = []
+    pixels = np.zeros(len(model.info.classes), np.int64)
+    named = zip(photos, photo_ids(photos), strict=True)
+    for path, photo_id in progress(named, total=len(photos), what="photos"):
+        try:
+            photo = read_photo(path)
+        except UserError as error:
+            note(str(error))
+            left_out.append(path)
+            continue
+        if "overlay" in save:
+            mask, overlay = draw_photo(model, photo)
+            write_file(out / OUTPUTS["overlay"].format(photo_id), encode_jpeg(overlay))
+        else:
+            mask = model.predict_mask(photo)
+        if "mask" in save:
+            write_file(out / OUTPUTS["mask"].format(photo_id), encode_mask(mask))
+        pixels += np.bincount(mask.ravel(), minlength=len(pixels))
+    done = len(photos) - len(left_out)
+    return Prediction(done, tuple(left_out), pixels, time.perf_counter() - started)
+
+
+def read_photo(path: Path) -> NDArray[np.uint8]:
+    """RGB, shape (H, W, 3), of a photo file. Raises `UserError` if it cannot be read."""
+    try:
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    return decode_image(encoded, str(path))
+
+
+def write_file(path: Path, encoded: bytes) -> None:
+    """Raises `UserError` if the place cannot be written."""
+    try:
+        with replacing(path) as beside:
+            beside.write_bytes(encoded)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def outputs_of(save: str) -> list[str]:
+    """The outputs that a list such as `mask,overlay` names. Raises `UserError` for others."""
+    wanted = [name.strip() for name in save.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in OUTPUTS]
+    if unknown or not wanted:
+        raise UserError(f"--save takes a list of {', '.join(OUTPUTS)}. Received: {save}")
+    return wanted
+
+
+def predict(config: PredictConfig) -> int:
+    """Predicts the photos that `config` names; 1 if some were left out."""
+    save = outputs_of(config.save)
+    photos = find_photos(config.images, leave_out=config.out)
+    model = OnnxModel(config.model, threads=config.threads)
+    result = predict_photos(model, photos, config.out, save=save)
+    folders = ", ".join(str((config.out / OUTPUTS[name]).parent) for name in save)
+    print(f"{folders}: {result.summary(model.info)}")
+    if result.left_out:
+        names = ", ".join(map(str, result.left_out))
+        print(f"left out {len(result.left_out)} of {len(photos)}: {names}", file=sys.stderr)
+    return 1 if result.left_out else 0
+
+
+def main() -> int:
+    return run(predict, PredictConfig, "segtf-predict")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
