@@ -78,7 +78,7 @@ def read_header(encoded: bytes, name: str) -> Header:
                 plain = image.mode in ("L", "RGB")
                 size = image.size
         except (OSError, SyntaxError, ValueError):  # Pillow does not know it, OpenCV may
-            return Header(*decode_image(encoded, name).shape[:2], ready=False)
+            upright, plain, size = False, False, (0, 0)
         # some cameras write a few bytes behind the end
         if upright and plain and JPEG_END in encoded[-64:]:
             return Header(size[1], size[0], ready=True)

@@ -1,0 +1,75 @@
+"""Build a data set once and use it again while nothing in it changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from voc_builder.build import BuildConfig, build
+from voc_builder.command import UserError
+from voc_builder.progress import in_threads
+from voc_builder.voc import FORMAT, Dataset, is_tree, read_dataset
+
+
+def build_cached(
+    folder: Path,
+    datasets: Path,
+    *,
+    classes: Path | None = None,
+    split: str = "80/10/10",
+    seed: int = 42,
+    group_by: str | None = None,
+    record_size: int | None = None,
+    unlabelled: Literal["report", "background"] = "report",
+) -> Dataset:
+    """The data set of `folder`: itself if it is a VOC tree, else one built into `datasets` and
+    used again while no file of the folder and no setting changes. Raises `UserError`.
+    """
+    if is_tree(folder):
+        dataset = read_dataset(folder)
+        if not any(dataset.records.values()):
+            raise UserError(
+                f"{folder}: built without TFRecords: build it again with "
+                f"python -m voc_builder build SRC {folder} --records --overwrite"
+            )
+        return dataset
+    settings = [FORMAT, split, seed, group_by, record_size, unlabelled]
+    out = datasets / f"{folder.resolve().name}-{_digest_folder(folder, classes, settings)[:10]}"
+    if is_tree(out):
+        return read_dataset(out)
+    return build(
+        BuildConfig(
+            folder,
+            out,
+            classes=classes,
+            split=split,
+            seed=seed,
+            group_by=group_by,
+            record_size=record_size,
+            unlabelled=unlabelled,
+            overwrite=True,
+        )
+    )
+
+
+def _digest_folder(folder: Path, classes: Path | None, settings: Sequence[object]) -> str:
+    """SHA-256 of all that decides the data set: names and contents of files, and settings."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder: name a VOC tree or a folder of annotations")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    digest = hashlib.sha256(json.dumps(settings).encode())
+
+    def digest_file(path: Path) -> bytes:
+        return hashlib.sha256(path.read_bytes()).digest()
+
+    named = [*files, *([classes] if classes else [])]
+    for path, content in zip(
+        named, in_threads(digest_file, named, os.cpu_count() or 1), strict=True
+    ):
+        name = str(path.relative_to(folder)) if path in files else "classes"
+        digest.update(name.encode() + b"\0" + content)
+    return digest.hexdigest()

@@ -1,0 +1,61 @@
+"""Masks as PNG files: class ids in 8 bits, with the VOC palette or as plain grey."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voc_builder.colours import voc_colours
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+GREY, PALETTE = 0, 3  # colour types (PNG specification, 11.2.2)
+
+
+def encode_mask(mask: NDArray[np.uint8]) -> bytes:
+    """A palette PNG with the VOC colours of class ids, shape (height, width).
+
+    Masks are runs of one id, so deflate looks for runs alone: as quick as its fastest level and a
+    third of the size.
+    """
+    height, width = mask.shape
+    rows = np.zeros((height, width + 1), np.uint8)  # every row begins with filter type 0, none
+    rows[:, 1:] = mask
+    deflate = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
+    pixels = deflate.compress(rows.data) + deflate.flush()
+    header = struct.pack(">IIBBBBB", width, height, 8, PALETTE, 0, 0, 0)
+    chunks = (
+        (b"IHDR", header),
+        (b"PLTE", voc_colours().tobytes()),
+        (b"IDAT", pixels),
+        (b"IEND", b""),
+    )
+    return SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks)
+
+
+def grey_mask(palette_png: bytes) -> bytes:
+    """The same class ids as a grey PNG, the pixels not compressed again.
+
+    `tf.io.decode_png` turns a palette into its colours, whatever `channels` says.
+    """
+    parts, place = [SIGNATURE], len(SIGNATURE)
+    while place < len(palette_png):
+        (length,) = struct.unpack_from(">I", palette_png, place)
+        kind, content = palette_png[place + 4 : place + 8], palette_png[place + 8 :][:length]
+        if kind == b"IHDR":
+            content = content[:9] + bytes([GREY]) + content[10:]
+        if kind != b"PLTE":
+            parts.append(_chunk(kind, content))
+        place += 12 + length
+    return b"".join(parts)
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )

@@ -1,0 +1,55 @@
+"""Say how far long work has come: a bar on a terminal, plain lines on a pipe."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+EVERY = 10.0  # seconds between two lines on a pipe
+
+
+def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """The `items` as they come, with the time left on stderr; `what` is counted, e.g. "photos"."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(items, total=total, desc=what, unit="", leave=False)
+        return
+    start = said = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - said >= EVERY and done < total:
+            left = (now - start) / done * (total - done)
+            note(f"{what}: {done} of {total}, {left:.0f} s left")
+            said = now
+    note(f"{what}: {total} in {time.monotonic() - start:.1f} s")
+
+
+def note(text: str) -> None:
+    """A line on stderr, kept apart from a bar that may be there."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        tqdm.write(text, file=sys.stderr)
+    else:
+        print(text, file=sys.stderr, flush=True)
+
+
+def in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Iterator[Result]:
+    """`function` of every item, in order. Whatever stops the caller stops the threads too: none
+    works on when this ends.
+    """
+    executor = ThreadPoolExecutor(workers)
+    try:
+        yield from executor.map(function, items)
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,41 @@
+"""What every source of annotations gives to the rest of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voc_builder.problems import Problem
+
+
+class Sample(Protocol):
+    """A photo and what is drawn on it, whatever the annotation came from."""
+
+    @property
+    def id(self) -> str:
+        """Name in the data set, unique in it."""
+
+    @property
+    def path(self) -> Path:
+        """The file to name when something is wrong."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the annotation."""
+
+    @property
+    def group(self) -> str | None:
+        """Samples of the same group never part in a split."""
+
+    def read_photo(self) -> bytes:
+        """The encoded photo. Raises `AnnotationError` and `OSError`."""
+
+    def draw_mask(self, classes: Sequence[str], height: int, width: int) -> NDArray[np.uint8]:
+        """Class ids for a photo of that upright size, shape (height, width)."""
+
+    def problems(self, classes: Sequence[str], height: int, width: int) -> list[Problem]:
+        """What is wrong with the annotation of a photo of that upright size."""

@@ -1,0 +1,157 @@
+"""Deal photos to train, val and test: every kind of photo in its share, no group in two splits."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+from voc_builder.command import UserError
+
+SPLITS = ("train", "val", "test")
+Kind = frozenset[str]  # the classes in a photo's mask, the background left out
+Shares = tuple[float, ...]
+
+
+def parse_split(text: str) -> Shares:
+    """The shares of train, val and test from text like `80/10/10`; they add up to 1."""
+    wrong = f"--split takes three percentages that add up to 100, as 80/10/10. Received: {text}"
+    try:
+        shares = [float(part) / 100 for part in text.split("/")]
+    except ValueError:
+        raise UserError(wrong) from None
+    fits = len(shares) == len(SPLITS) and math.isclose(sum(shares), 1, abs_tol=1e-6)
+    if not fits or not all(share >= 0 for share in shares):
+        raise UserError(wrong)
+    if shares[0] == 0:
+        raise UserError(f"--split leaves train empty: give it a share. Received: {text}")
+    return tuple(shares)
+
+
+def draw_split(
+    kinds: Mapping[str, Kind], groups: Mapping[str, str], shares: Shares, seed: int
+) -> dict[str, tuple[str, ...]]:
+    """Sorted ids of train, val and test; `kinds` and `groups` are by id, an id without a group
+    stands alone.
+
+    Groups of the same make-up are dealt together, the largest first: each split gets its share of
+    them cut to whole groups, and the rest go where they bring kinds and totals nearest to their
+    shares. For photos that stand alone every kind is so within one photo of exact. Who goes where
+    is drawn by `seed` from the ids alone.
+    """
+    units: dict[str, list[str]] = defaultdict(list)
+    for photo in sorted(kinds):
+        units[groups.get(photo, f"\0{photo}")].append(photo)
+    wanted = sum(share > 0 for share in shares)
+    if len(units) < wanted:
+        raise UserError(
+            f"{len(units)} photos or groups of photos cannot fill {wanted} splits: "
+            f"add photos, or give the whole to train with --split 100/0/0"
+        )
+    dealt = _deal(units, kinds, shares, seed)
+    _fill_empty(dealt, shares)
+    return {
+        name: tuple(sorted(photo for unit in dealt[column] for photo in unit))
+        for column, name in enumerate(SPLITS)
+    }
+
+
+def too_few(splits: Mapping[str, Sequence[str]], kinds: Mapping[str, Kind]) -> dict[str, list[str]]:
+    """For every class that some split lacks, the splits that lack it; empty splits count not."""
+    classes = sorted(set().union(*kinds.values()))
+    lacks = {
+        name: [
+            split
+            for split, ids in splits.items()
+            if ids and not any(name in kinds[photo] for photo in ids)
+        ]
+        for name in classes
+    }
+    return {name: splits for name, splits in lacks.items() if splits}
+
+
+def _deal(
+    units: Mapping[str, list[str]], kinds: Mapping[str, Kind], shares: Shares, seed: int
+) -> list[list[list[str]]]:
+    """The units of each split, one list for each of `SPLITS`."""
+    alike: dict[tuple[tuple[str, ...], ...], list[list[str]]] = defaultdict(list)
+    for unit in units.values():
+        alike[tuple(sorted(tuple(sorted(kinds[photo])) for photo in unit))].append(unit)
+    exact = Counter(kinds.values())
+    seen: Counter[Kind | None] = Counter()  # None counts photos of every kind
+    given: list[Counter[Kind | None]] = [Counter() for _ in shares]
+    dealt: list[list[list[str]]] = [[] for _ in shares]
+    for make_up in sorted(alike, key=lambda make_up: (-len(make_up), make_up)):
+        unit_of = Counter(frozenset(kind) for kind in make_up)
+        members = sorted(alike[make_up], key=lambda unit: _chance(unit[0], seed))
+        seen.update({kind: n * len(members) for kind, n in unit_of.items()})
+        seen[None] += len(make_up) * len(members)
+        wanted = _wanted(unit_of, exact, given, shares, len(members))
+        counts = _rounded(wanted, unit_of, seen, given, shares)
+        for column, count in enumerate(counts):
+            mine, members = members[:count], members[count:]
+            dealt[column] += mine
+            given[column].update({kind: n * count for kind, n in unit_of.items()})
+            given[column][None] += len(make_up) * count
+    return dealt
+
+
+def _wanted(
+    unit_of: Counter[Kind],
+    exact: Counter[Kind],
+    given: Sequence[Counter[Kind | None]],
+    shares: Shares,
+    count: int,
+) -> list[float]:
+    """How many of `count` units each split should get for what it still lacks of their kinds."""
+    lack = [
+        max(0.0, sum(n * (share * exact[kind] - column[kind]) for kind, n in unit_of.items()))
+        for share, column in zip(shares, given, strict=True)
+    ]
+    return [
+        count * part / sum(lack) if sum(lack) else count * s
+        for part, s in zip(lack, shares, strict=True)
+    ]
+
+
+def _rounded(
+    wanted: Sequence[float],
+    unit_of: Counter[Kind],
+    seen: Counter[Kind | None],
+    given: Sequence[Counter[Kind | None]],
+    shares: Shares,
+) -> list[int]:
+    """`wanted` in whole units, each rounded down or up, so that what was dealt so far is nearest to
+    the shares of what was seen so far, over these kinds and over all photos.
+    """
+    down = [math.floor(value + 1e-9) for value in wanted]
+    spare = round(sum(wanted)) - sum(down)
+    open_to = [column for column, value in enumerate(wanted) if value - down[column] > 1e-9]
+    weights: dict[Kind | None, int] = {**unit_of, None: unit_of.total()}
+
+    def off(ups: tuple[int, ...]) -> float:
+        return sum(
+            (given[column][kind] + n * (down[column] + (column in ups)) - share * seen[kind]) ** 2
+            for column, share in enumerate(shares)
+            for kind, n in weights.items()
+        )
+
+    best = min(itertools.combinations(open_to, spare), key=off)
+    return [count + (column in best) for column, count in enumerate(down)]
+
+
+def _fill_empty(dealt: list[list[list[str]]], shares: Shares) -> None:
+    """Give a split that has a share but no photo the smallest unit of the largest split."""
+    for column, share in enumerate(shares):
+        if share > 0 and not dealt[column]:
+            giver = max(
+                (units for units in dealt if len(units) > 1), key=lambda units: sum(map(len, units))
+            )
+            dealt[column].append(giver.pop(giver.index(min(giver, key=len))))
+
+
+def _chance(photo: str, seed: int) -> bytes:
+    """A place in the draw that depends on the photo and the seed alone: more photos leave it."""
+    return hashlib.sha256(f"{seed} {photo}".encode()).digest()

@@ -1,0 +1,73 @@
+"""Write TFRecords with the keys of TensorFlow's DeepLab. Only here is TensorFlow imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from voc_builder.images import decode_image, encode_jpeg, read_header, resize_image, resize_mask
+from voc_builder.png import encode_mask, grey_mask
+from voc_builder.voc import MASKS, PHOTOS, RECORDS
+
+
+def shard_names(split: str, photos: int, shards: int) -> list[str]:
+    """`train-00000-of-00004.tfrecord` and so on; none empty, so no more than there are photos."""
+    count = min(shards, photos)
+    return [f"{split}-{number:05d}-of-{count:05d}.tfrecord" for number in range(count)]
+
+
+def write_shard(tree: Path, name: str, ids: Sequence[str], record_size: int | None) -> str:
+    """One shard with these photos of the VOC tree, in order; returns its name."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its greetings are not the user's business
+    import tensorflow as tf
+
+    with tf.io.TFRecordWriter(str(tree / RECORDS / name)) as writer:
+        for serialised in (encode_example(tree, photo_id, record_size) for photo_id in ids):
+            writer.write(serialised)
+    return name
+
+
+def encode_example(tree: Path, photo_id: str, record_size: int | None) -> bytes:
+    """One serialised `tf.train.Example`; the same bytes for the same photo and mask.
+
+    The mask inside is a grey PNG of class ids. `record_size` is the side that both are resized to,
+    the photo by area and the mask to the nearest id; None leaves the photo's own bytes.
+    """
+    path = tree / PHOTOS / f"{photo_id}.jpg"
+    photo, mask = path.read_bytes(), (tree / MASKS / f"{photo_id}.png").read_bytes()
+    if record_size is None:
+        header = read_header(photo, str(path))
+        height, width = header.height, header.width
+    else:
+        height = width = record_size
+        photo = encode_jpeg(resize_image(decode_image(photo, str(path)), height, width))
+        ids = cv2.imdecode(np.frombuffer(grey_mask(mask), np.uint8), cv2.IMREAD_GRAYSCALE)
+        mask = encode_mask(resize_mask(np.asarray(ids, np.uint8), height, width))
+    features: dict[str, bytes | int] = {
+        "image/encoded": photo,
+        "image/format": b"jpeg",
+        "image/filename": photo_id.encode(),
+        "image/height": height,
+        "image/width": width,
+        "image/channels": 3,
+        "image/segmentation/class/encoded": grey_mask(mask),
+        "image/segmentation/class/format": b"png",
+    }
+    return _example(features).SerializeToString(deterministic=True)
+
+
+def _example(features: dict[str, bytes | int]) -> Any:
+    import tensorflow as tf
+
+    def feature(value: bytes | int) -> Any:
+        if isinstance(value, bytes):
+            return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+    named = {name: feature(value) for name, value in features.items()}
+    return tf.train.Example(features=tf.train.Features(feature=named))

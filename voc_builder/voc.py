@@ -1,0 +1,107 @@
+"""Write and read the Pascal VOC tree that a data set is kept in."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from voc_builder.command import UserError
+from voc_builder.split import SPLITS
+
+FORMAT = 1  # of dataset.json; a tree of another number is built again
+PHOTOS, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
+PICTURES, RECORDS, ABOUT = "Visualization", "tfrecords", "dataset.json"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A built data set, as every later stage sees it."""
+
+    path: Path
+    classes: tuple[str, ...]  # place = class id, 0 is the background
+    splits: dict[str, tuple[str, ...]]  # ids by train, val, test
+    records: dict[str, tuple[Path, ...]]  # TFRecord shards by split; () where built without
+    record_size: int | None  # side of the photos in the records, pixels; None: each its own
+    pixels: dict[str, dict[str, int]]  # by split, then by class and "void"
+    images: dict[str, dict[str, int]]  # photos that show the class, the same way, and "total"
+    sha256: str  # of classes, ids, splits, photos and masks, wherever they lie
+
+    def photo(self, photo_id: str) -> Path:
+        """The photo of that id, an upright JPEG."""
+        return self.path / PHOTOS / f"{photo_id}.jpg"
+
+    def mask(self, photo_id: str) -> Path:
+        """The mask of that id, a palette PNG of class ids."""
+        return self.path / MASKS / f"{photo_id}.png"
+
+
+def is_tree(path: Path) -> bool:
+    """Whether a folder is a data set of this package, by its dataset.json."""
+    return (path / ABOUT).is_file() and (path / LISTS).is_dir()
+
+
+def read_dataset(path: Path) -> Dataset:
+    """The data set at `path`. Raises `UserError` when there is none or a part of it is missing."""
+    build = f"build it with python -m voc_builder build SRC {path}"
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder: {build}")
+    if not is_tree(path):
+        raise UserError(f"{path}: not a data set of voc_builder (no {ABOUT} or {LISTS}): {build}")
+    try:
+        about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
+        if about["format"] != FORMAT:
+            raise UserError(f"{path / ABOUT}: format {about['format']}, not {FORMAT}: {build}")
+        dataset = Dataset(
+            path=path,
+            classes=tuple(about["classes"]),
+            splits={name: _read_list(path, name) for name in SPLITS},
+            records={
+                name: tuple((path / RECORDS / shard).absolute() for shard in about["records"][name])
+                for name in SPLITS
+            },
+            record_size=about["record_size"],
+            pixels=about["pixels"],
+            images=about["images"],
+            sha256=about["sha256"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path / ABOUT}: damaged ({error!r}): {build} --overwrite") from None
+    missing = [
+        shard for shards in dataset.records.values() for shard in shards if not shard.is_file()
+    ]
+    if missing:
+        raise UserError(f"{missing[0]}: missing, {len(missing)} in all: {build} --overwrite")
+    return dataset
+
+
+def write_lists(path: Path, classes: Sequence[str], splits: Mapping[str, Sequence[str]]) -> None:
+    """The text files of a tree: ids and CSV of every split, and the class names."""
+    (path / LISTS).mkdir(parents=True)
+    named = {**splits, "trainval": sorted([*splits["train"], *splits["val"]])}
+    for name, ids in named.items():
+        _write_lines(path / LISTS / f"{name}.txt", ids)
+    for name in SPLITS:
+        with (path / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["image", "mask"])
+            writer.writerows([f"{PHOTOS}/{i}.jpg", f"{MASKS}/{i}.png"] for i in splits[name])
+    _write_lines(path / "class_names.txt", classes)
+
+
+def write_about(path: Path, about: Mapping[str, Any]) -> None:
+    """dataset.json, the last file of a tree; keys are sorted: equal sets are equal bytes."""
+    text = json.dumps({"format": FORMAT, **about}, ensure_ascii=False, indent=1, sort_keys=True)
+    (path / ABOUT).write_text(text + "\n", encoding="utf-8")
+
+
+def _read_list(path: Path, name: str) -> tuple[str, ...]:
+    # an id may hold characters that splitlines() takes for the end of a line
+    return tuple((path / LISTS / f"{name}.txt").read_text(encoding="utf-8").split("\n")[:-1])
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
