@@ -56,7 +56,8 @@ class Prediction:
         named = zip(info.classes, shares, strict=True)
         areas = ", ".join(f"{label} {format_share(float(share))}" for label, share in named)
         speed = self.done / self.seconds
-        return f"{self.done} photos, {speed:.2g} a second, area: {areas}"
+        photos = "1 photo" if self.done == 1 else f"{self.done} photos"
+        return f"{photos}, {speed:.2g} a second, area: {areas}"
 
 
 def draw_photo(
@@ -134,6 +135,8 @@ def outputs_of(save: str) -> list[str]:
 def predict(config: PredictConfig) -> int:
     """Predicts the photos that `config` names; 1 if some were left out."""
     save = outputs_of(config.save)
+    if config.threads < 0:
+        raise UserError(f"--threads takes 0 or more. Received: {config.threads}")
     photos = find_photos(config.images, leave_out=config.out)
     model = OnnxModel(config.model, threads=config.threads)
     result = predict_photos(model, photos, config.out, save=save)

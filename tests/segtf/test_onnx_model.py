@@ -1,0 +1,152 @@
+"""A network runs from its ONNX file, and the file says all that must be known."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from segtf.onnx_model import OnnxModel, metadata_of, most_probable, read_info, write_metadata
+from tests.segtf.tiny_onnx import INFO, write_channels_model
+from voc_builder.command import UserError
+
+
+def test_metadata_are_json_under_our_prefix_and_come_back_the_same() -> None:
+    metadata = metadata_of(INFO)
+    assert metadata["segtf.classes"] == '["red", "green", "синий"]'
+    assert metadata["segtf.fixed"] == "false"
+    assert read_info({**metadata, "other": "x"}, "a.onnx") == INFO
+
+
+def test_missing_metadata_are_all_named_with_the_cure() -> None:
+    metadata = metadata_of(INFO)
+    del metadata["segtf.classes"], metadata["segtf.size"]
+    rule = r"^a\.onnx: .* segtf\.classes, segtf\.size: .*python -m segtf\.export RUN"
+    with pytest.raises(UserError, match=rule):
+        read_info(metadata, "a.onnx")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("classes", "red, green"),
+        ("classes", "null"),
+        ("classes", '["red"]'),
+        ("colours", "[[0, 0], [1, 1], [2, 2]]"),
+        ("size", '"large"'),
+        ("size", "5"),
+        ("multiple", "0"),
+    ],
+)
+def test_metadata_that_make_no_sense_are_refused(key: str, value: str) -> None:
+    with pytest.raises(UserError, match=r"^a\.onnx: metadata that segtf did not write"):
+        read_info({**metadata_of(INFO), f"segtf.{key}": value}, "a.onnx")
+
+
+def test_write_metadata_keeps_what_others_wrote_and_replaces_ours(tmp_path: Path) -> None:
+    path = write_channels_model(tmp_path / "a.onnx")
+    model = onnx.load(path)
+    model.metadata_props.add(key="author", value="x")
+    onnx.save(model, path)
+    larger = dataclasses.replace(INFO, size=8)
+    write_metadata(path, larger)
+    assert OnnxModel(path).info == larger
+    assert {p.key: p.value for p in onnx.load(path).metadata_props}["author"] == "x"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.onnx"]
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.UINT8, TensorProto.FLOAT])
+def test_probabilities_come_from_raw_pixels_whatever_the_graph_takes(
+    tmp_path: Path, dtype: int
+) -> None:
+    model = OnnxModel(write_channels_model(tmp_path / "сеть.onnx", dtype=dtype), threads=1)
+    images = np.zeros((2, 2, 4, 3), np.uint8)
+    images[1, 0, 3] = (255, 0, 51)
+    probabilities = model.probabilities(images)
+    assert probabilities.shape == (2, 2, 4, 3)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities[1, 0, 3], [1, 0, 0.2], rtol=1e-6)
+    assert np.count_nonzero(probabilities) == 2
+    assert model.provider == "CPUExecutionProvider"
+
+
+def test_a_photo_of_the_training_size_is_predicted_pixel_by_pixel(tmp_path: Path) -> None:
+    model = OnnxModel(write_channels_model(tmp_path / "a.onnx"))
+    expected = [[0, 0, 1, 2], [0, 1, 2, 2], [2, 1, 0, 0], [1, 1, 1, 0]]
+    photo = np.eye(3, dtype=np.uint8)[np.array(expected)] * 200
+    mask = model.predict_mask(photo)
+    np.testing.assert_array_equal(mask, expected)
+    assert mask.dtype == np.uint8
+
+
+def test_a_photo_of_another_shape_is_squeezed_and_its_mask_stretched(tmp_path: Path) -> None:
+    model = OnnxModel(write_channels_model(tmp_path / "a.onnx"))
+    photo = np.zeros((6, 16, 3), np.uint8)
+    photo[:, :8, 1] = 255
+    photo[:, 8:, 2] = 255
+    np.testing.assert_array_equal(model.predict_mask(photo), [[1] * 8 + [2] * 8] * 6)
+
+
+def test_the_mask_is_the_most_probable_class_of_the_probabilities(tmp_path: Path) -> None:
+    model = OnnxModel(write_channels_model(tmp_path / "a.onnx"))
+    photo = np.random.default_rng(0).integers(0, 256, (37, 23, 3), np.uint8)
+    probabilities = model.predict_probabilities(photo)
+    assert probabilities.shape == (37, 23, 3)
+    np.testing.assert_array_equal(model.predict_mask(photo), probabilities.argmax(-1))
+
+
+def test_equal_probabilities_go_to_the_lowest_id() -> None:
+    even = np.full((2, 2, 3), 0.3, np.float32)
+    np.testing.assert_array_equal(most_probable(even, 3, 5), np.zeros((3, 5)))
+
+
+def test_a_run_folder_stands_for_its_model(tmp_path: Path) -> None:
+    path = write_channels_model(tmp_path / "model.onnx")
+    assert OnnxModel(tmp_path).path == path
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.onnx: no such file"):
+        OnnxModel(tmp_path / "none.onnx")
+    with pytest.raises(UserError, match=r"no model\.onnx in this folder: python -m segtf\.export"):
+        OnnxModel(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello"])
+def test_what_is_no_onnx_file_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.onnx: not an ONNX file") as raised:
+        OnnxModel(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_onnx_file_of_others_is_refused_with_the_cure(tmp_path: Path) -> None:
+    path = write_channels_model(tmp_path / "a.onnx", info=None)
+    with pytest.raises(UserError, match=r"segtf\.classes.*python -m segtf\.export RUN"):
+        OnnxModel(path)
+
+
+def test_a_graph_that_contradicts_its_metadata_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    with pytest.raises(UserError, match="one input image"):
+        OnnxModel(write_channels_model(path, names=("x", "probabilities")))
+    with pytest.raises(UserError, match="one input image"):
+        OnnxModel(write_channels_model(path, size=6))
+    with pytest.raises(UserError, match="output probabilities"):
+        OnnxModel(write_channels_model(path, names=("image", "y")))
+    two = dataclasses.replace(INFO, classes=INFO.classes[:2], colours=INFO.colours[:2])
+    with pytest.raises(UserError, match="output probabilities"):
+        OnnxModel(write_channels_model(path, info=two))
+
+
+def test_images_that_do_not_fit_a_fixed_graph_are_named(tmp_path: Path) -> None:
+    model = OnnxModel(write_channels_model(tmp_path / "a.onnx", size=4))
+    assert model.probabilities(np.zeros((3, 4, 4, 3), np.uint8)).shape == (3, 4, 4, 3)
+    with pytest.raises(UserError, match=r"cannot run on images of shape \(1, 2, 4, 3\)") as raised:
+        model.probabilities(np.zeros((1, 2, 4, 3), np.uint8))
+    assert "\n" not in str(raised.value)

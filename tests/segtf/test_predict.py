@@ -1,0 +1,173 @@
+"""Photos in, masks and overlays out, whatever lies between them in the folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from segtf.onnx_model import OnnxModel
+from segtf.predict import PredictConfig, draw_photo, main, predict, predict_photos
+from tests.segtf.tiny_onnx import write_channels_model
+from voc_builder.colours import voc_colours
+
+HEAVY = ("tensorflow", "keras", "albumentations", "matplotlib", "onnx", "tf2onnx")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_channels_model(tmp_path / "model.onnx")
+
+
+def stripes(height: int, width: int) -> NDArray[np.uint8]:
+    """A photo with its left half of class 1 and its right half of class 2."""
+    photo = np.zeros((height, width, 3), np.uint8)
+    photo[:, : width // 2, 1] = 255
+    photo[:, width // 2 :, 2] = 255
+    return photo
+
+
+def write_photo(path: Path, height: int = 6, width: int = 16) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(stripes(height, width)).save(path)
+    return path
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *argv: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["segtf-predict", *map(str, argv)])
+    return main()
+
+
+def files(folder: Path) -> list[str]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
+
+
+def test_mask_and_overlay_have_the_size_of_the_photo(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_photo(tmp_path / "фото" / "деталь 1.png", 60, 160)
+    out = tmp_path / "ответ"
+    assert call(monkeypatch, model, tmp_path / "фото", "--out", out) == 0
+    assert files(out) == ["masks/деталь 1.png", "overlays/деталь 1.jpg"]
+    with Image.open(out / "masks" / "деталь 1.png") as mask:
+        assert mask.mode == "P"
+        np.testing.assert_array_equal(np.asarray(mask), [[1] * 80 + [2] * 80] * 60)
+        np.testing.assert_array_equal(mask.getpalette()[:9], voc_colours(3).ravel())
+    with Image.open(out / "overlays" / "деталь 1.jpg") as overlay:
+        assert overlay.size == (160, 60)
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1
+    for part in ("1 photo,", "a second", "green 50 %", "синий 50 %", str(out / "masks")):
+        assert part in printed
+
+
+def test_draw_photo_gives_the_mask_and_an_overlay_of_the_same_size(model: Path) -> None:
+    mask, overlay = draw_photo(OnnxModel(model), stripes(60, 90))
+    np.testing.assert_array_equal(mask, [[1] * 45 + [2] * 45] * 60)
+    assert overlay.shape == (60, 90, 3)
+    assert overlay.dtype == np.uint8
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (1, 40)])
+def test_photos_of_a_few_pixels_are_predicted(model: Path, height: int, width: int) -> None:
+    mask, overlay = draw_photo(OnnxModel(model), np.zeros((height, width, 3), np.uint8))
+    assert mask.shape == (height, width)
+    assert overlay.shape == (height, width, 3)
+
+
+def test_an_unreadable_photo_is_named_and_left_out_and_the_others_are_done(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    write_photo(photos / "a.png")
+    (photos / "b.jpg").write_text("no photo")
+    write_photo(photos / "c.bmp")
+    (photos / "c.json").write_text("{}")
+    assert call(monkeypatch, model, photos, "--out", tmp_path / "out", "--save", "mask") == 1
+    assert files(tmp_path / "out") == ["masks/a.png", "masks/c.png"]
+    printed = capsys.readouterr()
+    assert "2 photos, " in printed.out
+    about_it = [line for line in printed.err.splitlines() if "b.jpg" in line]
+    assert about_it[0].startswith(f"{photos / 'b.jpg'}: not a photo")
+    assert about_it[1:] == [f"left out 1 of 3: {photos / 'b.jpg'}"]
+
+
+def test_photos_that_share_a_stem_keep_their_own_results(tmp_path: Path, model: Path) -> None:
+    for name in ("one/a.png", "two/a.png", "two/a.bmp"):
+        write_photo(tmp_path / "photos" / name)
+    config = PredictConfig(model, (tmp_path / "photos",), tmp_path / "out", save="mask")
+    assert predict(config) == 0
+    names = ["masks/one_a.png", "masks/two_a.png", "masks/two_a_png.png"]
+    assert files(tmp_path / "out") == names
+
+
+def test_results_are_replaced_and_other_files_stay(tmp_path: Path, model: Path) -> None:
+    photo = write_photo(tmp_path / "a.png")
+    (tmp_path / "out" / "masks").mkdir(parents=True)
+    (tmp_path / "out" / "masks" / "a.png").write_text("old")
+    (tmp_path / "out" / "masks" / "z.png").write_text("old")
+    predict_photos(OnnxModel(model), [photo], tmp_path / "out", save=("mask",))
+    assert files(tmp_path / "out") == ["masks/a.png", "masks/z.png"]
+    assert cv2.imread(str(tmp_path / "out" / "masks" / "a.png")).shape == (6, 16, 3)
+
+
+def test_pixels_are_counted_by_class(tmp_path: Path, model: Path) -> None:
+    photos = [write_photo(tmp_path / "a.png"), write_photo(tmp_path / "b.png", 4, 4)]
+    result = predict_photos(OnnxModel(model), photos, tmp_path / "out", save=("overlay",))
+    assert (result.done, result.left_out) == (2, ())
+    np.testing.assert_array_equal(result.pixels, [0, 56, 56])
+    assert files(tmp_path / "out") == ["overlays/a.jpg", "overlays/b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "part"),
+    [
+        (["none.onnx", "a.png"], "none.onnx: no such file"),
+        (["a.png", "a.png"], "a.png: not an ONNX file"),
+        (["bare.onnx", "a.png"], "without the metadata segtf.classes"),
+        (["model.onnx", "none.png"], "no photos at none.png"),
+        (["model.onnx", "*.gif"], "no photos at *.gif"),
+        (["model.onnx", "a.png", "--save", "mask,video"], "--save takes a list of mask, overlay"),
+        (["model.onnx", "a.png", "--threads", "-1"], "--threads"),
+        (["model.onnx", "a.png", "--out", "a.png"], "cannot be written"),
+        (["model.onnx", "a.png", "--out", "a.png/deeper"], "cannot be written"),
+    ],
+)
+def test_wrong_use_gets_one_line_and_exit_code_2(
+    argv: list[str],
+    part: str,
+    tmp_path: Path,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_photo(tmp_path / "a.png")
+    write_channels_model(tmp_path / "bare.onnx", info=None)
+    assert call(monkeypatch, *argv) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("segtf-predict: error: ")
+    assert printed.err.count("\n") == 1
+    assert part in printed.err
+
+
+def test_prediction_works_where_tensorflow_cannot_be_imported(tmp_path: Path, model: Path) -> None:
+    write_photo(tmp_path / "a.png")
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({HEAVY}))\n"  # None: importing it fails
+        "from segtf.predict import main\n"
+        "sys.exit(main())"
+    )
+    argv = [str(model), str(tmp_path / "a.png"), "--out", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
+    assert files(tmp_path / "out") == ["masks/a.png", "overlays/a.jpg"]
