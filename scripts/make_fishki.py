@@ -1,0 +1,163 @@
+"""Draw photos of printed discs on a belt with labelme annotations: python -m scripts.make_fishki"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from voc_builder.command import UserError, run
+from voc_builder.files import replacing
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from scripts.draw_disc import Defect, Disc
+
+CLASSES = ("__background__", "fishka", "defect")
+SMALLEST = 64  # pixels; below that a sliver has no pixel of its own
+
+Kind = Literal["empty", "clean", "small", "partial", "large"]
+# of ten photos a fifth is empty and half shows a clean disc
+TEN: tuple[Kind, ...] = ("empty",) * 2 + ("clean",) * 5 + ("small", "partial", "large")
+
+
+@dataclass(frozen=True)
+class FishkiConfig:
+    """Draw photos of discs on a belt, with coarse labelme polygons and a list of classes."""
+
+    out: Path
+    """Folder to write: 00000000.jpg, 00000000.json, ..., obj.names"""
+    count: int = 40
+    """Number of photos"""
+    size: int = 816
+    """Width and height of a photo, pixels"""
+    seed: int = 1
+    """The same seed gives the same files, byte for byte; photo N is the same for any count that
+    has a multiple of ten above N"""
+    quality: int = 90
+    """JPEG quality, 1 to 100"""
+    overwrite: bool = False
+    """Replace the folder if it exists"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The contents of one photo; lengths are shares of its side."""
+
+    kind: Kind
+    disc: Disc | None
+    defects: tuple[Defect, ...]
+    shapes: tuple[tuple[str, NDArray[np.float64]], ...]  # label and points, in painting order
+
+
+def make_fishki(config: FishkiConfig) -> None:
+    """Write the photos and annotations; raises `UserError` for a folder that exists."""
+    import cv2
+
+    if config.count < 1 or config.size < SMALLEST or not 1 <= config.quality <= 100:
+        raise UserError(
+            f"--count must be at least 1, --size at least {SMALLEST}, --quality 1 to 100. "
+            f"Received: {config.count}, {config.size}, {config.quality}"
+        )
+    if config.out.exists() and not config.overwrite:
+        raise UserError(f"{config.out} exists: choose another folder or add --overwrite")
+    with replacing(config.out) as folder:
+        folder.mkdir()
+        (folder / "obj.names").write_text("".join(f"{name}\n" for name in CLASSES))
+        for index, kind in enumerate(kinds(config.count, config.seed)):
+            name = f"{index:08d}.jpg"
+            plan = plan_photo(index, kind, config.seed)
+            image = draw_photo(index, plan, config.size, config.seed)
+            quality = [cv2.IMWRITE_JPEG_QUALITY, config.quality]
+            _, encoded = cv2.imencode(".jpg", image, quality)
+            (folder / name).write_bytes(encoded.tobytes())
+            annotation = json.dumps(labelme_json(name, plan, config.size), indent=2)
+            (folder / name).with_suffix(".json").write_text(annotation)
+
+
+def kinds(count: int, seed: int) -> Iterator[Kind]:
+    """What each photo shows: every ten photos hold the promised shares, in random order."""
+    import numpy as np
+
+    for start in range(0, count, len(TEN)):
+        left = min(len(TEN), count - start)
+        empty, clean = round(left / 5), round(left / 2)
+        block = [*TEN[:empty], *TEN[2 : 2 + clean], *TEN[7 : 7 + left - empty - clean]]
+        order = np.random.default_rng((seed, 1, start)).permutation(left)
+        yield from (block[i] for i in order)
+
+
+def plan_photo(index: int, kind: Kind, seed: int) -> Plan:
+    """What lies on the belt of one photo and how it was annotated; cheap, draws nothing."""
+    import numpy as np
+
+    from scripts.draw_disc import annotate, choose_defects, choose_disc
+
+    if kind == "empty":
+        return Plan(kind, None, (), ())
+    rng = np.random.default_rng((seed, 2, index))
+    disc = choose_disc(rng)
+    defects = choose_defects(rng, kind, disc)
+    around = np.linspace(0, 2 * math.pi, rng.integers(14, 21), endpoint=False)
+    fishka = annotate(rng, disc.circle(1, around))
+    # after the disc: later shapes cover earlier ones
+    shapes = (("fishka", fishka), *(("defect", defect.clicks) for defect in defects))
+    return Plan(kind, disc, defects, shapes)
+
+
+def draw_photo(index: int, plan: Plan, size: int, seed: int) -> NDArray[np.uint8]:
+    """RGB of one photo, shape (size, size, 3), its three channels equal."""
+    import numpy as np
+
+    from scripts.draw_belt import draw_belt, finish_photo
+    from scripts.draw_disc import draw_disc
+
+    rng = np.random.default_rng((seed, 3, index))
+    # the camera sets itself by what it sees: a white disc darkens the metal
+    exposure = rng.uniform(0.8, 1.05) if plan.kind == "empty" else rng.uniform(0.6, 0.95)
+    canvas = draw_belt(rng, size, exposure=exposure)
+    if plan.disc:
+        draw_disc(rng, canvas, plan.disc, plan.defects)
+    return np.repeat(finish_photo(rng, canvas)[..., None], 3, axis=2)
+
+
+def labelme_json(image: str, plan: Plan, size: int) -> dict[str, Any]:
+    """The annotation of one photo in labelme's format, version 5."""
+    return {
+        "version": "5.0.2",
+        "flags": {},
+        "shapes": [
+            {
+                "label": label,
+                "points": [[round(float(v) * size, 2) for v in point] for point in points],
+                "group_id": None,
+                "shape_type": "polygon",
+                "flags": {},
+            }
+            for label, points in plan.shapes
+        ],
+        "imagePath": image,
+        "imageData": None,
+        "imageHeight": size,
+        "imageWidth": size,
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code of the command."""
+
+    def command(config: FishkiConfig) -> None:
+        make_fishki(config)
+        print(f"{config.out}: {config.count} photos of {config.size} x {config.size}")
+
+    return run(command, FishkiConfig, "python -m scripts.make_fishki", argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
