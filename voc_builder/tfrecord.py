@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,23 @@ from voc_builder.png import encode_mask, grey_mask
 from voc_builder.voc import MASKS, PHOTOS, RECORDS
 
 
+def import_tensorflow() -> Any:
+    """TensorFlow, without the greetings that it prints about processors and drivers while it is
+    imported. They come from C++, past every setting, so the process's stderr is turned away.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+    return tensorflow
+
+
 def shard_names(split: str, photos: int, shards: int) -> list[str]:
     """`train-00000-of-00004.tfrecord` and so on; none empty, so no more than there are photos."""
     count = min(shards, photos)
@@ -23,9 +41,7 @@ def shard_names(split: str, photos: int, shards: int) -> list[str]:
 
 def write_shard(tree: Path, name: str, ids: Sequence[str], record_size: int | None) -> str:
     """One shard with these photos of the VOC tree, in order; returns its name."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its greetings are not the user's business
-    import tensorflow as tf
-
+    tf = import_tensorflow()
     with tf.io.TFRecordWriter(str(tree / RECORDS / name)) as writer:
         for serialised in (encode_example(tree, photo_id, record_size) for photo_id in ids):
             writer.write(serialised)

@@ -1,0 +1,141 @@
+"""Every knob of a training, and the run folder that remembers them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from segtf.architectures import Arch, check_encoder, check_size
+from voc_builder.command import UserError, parse
+from voc_builder.files import replacing
+
+CONFIG, DATA = "config.yaml", "data.json"  # in a run folder
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train a network on annotated photos; then evaluate, export and draw it."""
+
+    data: Path = Path("fishki_labelme")
+    """Folder annotated in labelme, or a VOC tree with TFRecords."""
+    size: int = 512
+    """Training resolution, pixels: photos are squeezed to a square of it."""
+    arch: Arch = "unet"
+    """Architecture."""
+    encoder: str = "efficientnetb0"
+    """Encoder of the network; unet_plain has none."""
+    encoder_weights: str = "auto"
+    """auto (ImageNet if it can be had), imagenet, none, or a file of weights."""
+    loss: str = "ce + dice"
+    """Sum of ce and dice with weights, such as '0.7*ce + 0.3*dice'."""
+    epochs: int = 60
+    """Passes over the training photos."""
+    batch: int | None = None
+    """Photos a step, over all GPUs; null: what fits."""
+    learning_rate: float = 1e-3
+    """Peak of Adam's learning rate: warm-up over a twentieth of the steps, then cosine decay."""
+    augment: Literal["none", "light", "medium"] = "medium"
+    """Random changes to training photos."""
+    patience: int = 20
+    """Epochs without a better val_miou after which training stops; 0: never."""
+    precision: Literal["auto", "float32", "mixed"] = "auto"
+    """auto: mixed on a GPU that has it, float32 elsewhere."""
+    seed: int = 42
+    """Decides split, first weights, order and augmentation."""
+    classes: Path | None = None
+    """File of class names, one a line, the background first; null: the folder's own."""
+    split: str = "80/10/10"
+    """Shares of train, val and test in percent, for a folder of annotations."""
+    run: str | None = None
+    """Name of the run folder; null: made of data, network and size."""
+    artifacts: Path = Path("artifacts")
+    """Where runs and data sets go."""
+    resume: bool = False
+    """Go on with --run NAME after its last whole epoch, with its settings."""
+    overwrite: bool = False
+    """Replace the run of this name."""
+
+    def __post_init__(self) -> None:
+        check_size(self.arch, self.size)
+        if self.arch != "unet_plain":
+            check_encoder(self.encoder, self.arch)
+        least = {"epochs": 1, "batch": 1, "patience": 0, "seed": 0}
+        for name, minimum in least.items():
+            value = getattr(self, name)
+            if value is not None and value < minimum:
+                raise UserError(f"--{name} {value}: must be at least {minimum}")
+        if not 0 < self.learning_rate < 1:
+            raise UserError(f"--learning-rate {self.learning_rate}: must lie between 0 and 1")
+        if self.resume and self.run is None:
+            raise UserError("--resume: name the run to go on with: --run NAME --resume")
+        if self.resume and self.overwrite:
+            raise UserError("--resume and --overwrite exclude each other")
+
+    @property
+    def run_folder(self) -> Path:
+        """Where everything about this run is written."""
+        if self.run is not None:
+            return self.artifacts / "runs" / self.run
+        parts = [self.data.resolve().name, self.arch, self.encoder, str(self.size)]
+        if self.arch == "unet_plain":
+            parts.remove(self.encoder)
+        return self.artifacts / "runs" / "-".join(parts)
+
+
+def write_config(config: TrainConfig, run: Path) -> None:
+    """Writes `config.yaml`; it is also what `--config` reads."""
+    values = {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in dataclasses.asdict(config).items()
+        if key not in ("resume", "overwrite")
+    }
+    with replacing(run / CONFIG) as beside:
+        beside.write_text(
+            yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
+
+
+def read_config(run: Path) -> TrainConfig:
+    """The settings of a run. Raises `UserError` if `run` is not a run folder."""
+    path = run / CONFIG
+    if not path.is_file():
+        raise UserError(f"{run}: not a run folder (no {CONFIG}): name one of artifacts/runs")
+    return parse(TrainConfig, str(path), ["--config", str(path)])
+
+
+def resumed(config: TrainConfig) -> TrainConfig:
+    """The settings that the run began with. Raises `UserError` if `config` asks for others."""
+    saved = read_config(config.run_folder)
+    asked = [
+        f"--{field.name.replace('_', '-')} {getattr(config, field.name)} "
+        f"(the run has {getattr(saved, field.name)})"
+        for field in dataclasses.fields(config)
+        if field.name not in ("resume", "overwrite")
+        and getattr(config, field.name) not in (field.default, getattr(saved, field.name))
+    ]
+    if asked:
+        raise UserError(f"--resume keeps a run's settings; leave out {', '.join(asked)}")
+    return dataclasses.replace(saved, resume=True)
+
+
+def write_json(values: dict[str, Any], path: Path) -> None:
+    """Writes readable JSON; NaN is not JSON and must not be in `values`."""
+    with replacing(path) as beside:
+        text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+        beside.write_text(text + "\n", encoding="utf-8")
+
+
+def read_data(run: Path) -> dict[str, Any]:
+    """The data set that a run was trained on: `path` of its VOC tree, `sha256`, `classes`, number
+    of `images` and `pixels` by split. Raises `UserError` if the run has none.
+    """
+    path = run / DATA
+    if not path.is_file():
+        raise UserError(f"{run}: not a run folder (no {DATA}): name one of artifacts/runs")
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values

@@ -1,0 +1,75 @@
+"""One way to ask a network, whether Keras, TensorFlow's SavedModel or onnxruntime runs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segtf.config import CONFIG, read_config, read_data
+from segtf.onnx_model import ModelInfo, OnnxModel, read_info
+from voc_builder.command import UserError
+
+BEST, SAVED_MODEL, ONNX = "best.keras", "saved_model", "model.onnx"  # in a run folder
+INFO = Path("assets.extra", "segtf.json")  # in a SavedModel: what an ONNX file has as metadata
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A network that answers, and what must be known to ask it."""
+
+    kind: str  # keras, saved_model or onnx
+    classes: tuple[str, ...]
+    size: int  # training size, pixels
+    predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, S, S, 3) -> (N, S, S, C)
+    run: Path | None  # the run folder that it lies in
+
+
+def open_engine(path: Path) -> Engine:
+    """The network of a run folder, a SavedModel folder or an ONNX file. Raises `UserError`."""
+    if path.is_dir() and (path / CONFIG).is_file():
+        config, data = read_config(path), read_data(path)
+        predict = keras_predict(path / BEST)
+        return Engine("keras", tuple(data["classes"]), config.size, predict, path)
+    run = path.parent if (path.parent / CONFIG).is_file() else None
+    if path.is_dir():
+        info = saved_model_info(path)
+        return Engine("saved_model", info.classes, info.size, saved_model_predict(path), run)
+    model = OnnxModel(path)
+    return Engine("onnx", model.info.classes, model.info.size, model.probabilities, run)
+
+
+def keras_predict(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """The network of a `.keras` file as a function of images."""
+    from segtf.model import load_model
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file: the run kept no network; train it first")
+    model = load_model(path)
+    return lambda images: np.asarray(model.predict_on_batch(images), np.float32)
+
+
+def saved_model_predict(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """The network of a SavedModel folder as a function of images."""
+    import tensorflow as tf
+
+    try:
+        loaded = tf.saved_model.load(str(path))
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(f"{path}: not a SavedModel that can be read ({error})") from error
+    serve = loaded.signatures["serving_default"]
+    return lambda images: serve(image=tf.constant(images))["probabilities"].numpy()
+
+
+def saved_model_info(path: Path) -> ModelInfo:
+    """What `segtf.export` wrote about the network into its SavedModel folder."""
+    info = path / INFO
+    if not info.is_file():
+        raise UserError(
+            f"{path}: neither a run folder (no {CONFIG}) nor a SavedModel of segtf (no {INFO})"
+        )
+    return read_info(json.loads(info.read_text(encoding="utf-8")), str(info))

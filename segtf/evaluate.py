@@ -1,0 +1,181 @@
+"""Score a run, a SavedModel or an ONNX file on a split: `python -m segtf.evaluate RUN`."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segtf import metrics
+from segtf.config import read_data, write_json
+from voc_builder.command import UserError, run
+
+if TYPE_CHECKING:
+    from segtf.data import Split
+
+Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, S, S, 3) -> (N, S, S, C)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Score a run, a SavedModel or an ONNX file on a split."""
+
+    model: Path
+    """Run folder, SavedModel folder or ONNX file."""
+    split: Literal["train", "val", "test"] = "test"
+    """Photos to score on."""
+    data: Path | None = None
+    """VOC tree with TFRecords; null: the one that the run was trained on."""
+    out: Path | None = None
+    """Folder for metrics_SPLIT.json and confusion_SPLIT.png; null: that of the run."""
+    batch: int = 4
+    """Photos at once."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the scores of a split are computed from."""
+
+    counts: metrics.Counts  # (C, C), all photos
+    photos: tuple[tuple[str, metrics.Counts], ...]  # id and counts of each
+
+
+def evaluate_split(predict: Predict, split: Split, classes: int, batch: int) -> Evaluation:
+    """Confusion matrices of `predict` over a split at its training size."""
+    from voc_builder.progress import progress
+
+    photos = []
+    for start in progress(
+        range(0, len(split), batch), -(-len(split) // batch), f"{split.name} batches scored"
+    ):
+        stop = min(start + batch, len(split))
+        predictions = predict(split.images[start:stop]).argmax(-1).astype(np.uint8)
+        photos += [
+            (split.ids[i], metrics.confusion(split.masks[i], predictions[i - start], classes))
+            for i in range(start, stop)
+        ]
+    empty = np.zeros((classes, classes), np.int64)
+    return Evaluation(sum((counts for _, counts in photos), empty), tuple(photos))
+
+
+def scores(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
+    """Every score of DESIGN's `metrics_SPLIT.json` by its name; a class that is neither there nor
+    predicted has none (null).
+    """
+    counts = evaluation.counts
+    return {
+        "images": len(evaluation.photos),
+        "classes": list(classes),
+        "iou": _by_class(classes, metrics.iou(counts)),
+        "dice": _by_class(classes, metrics.dice(counts)),
+        "miou": _number(metrics.miou(counts)),
+        "dice_mean": _number(metrics.mean(metrics.dice(counts))),
+        "pixel_accuracy": _number(metrics.pixel_accuracy(counts)),
+        "confusion": counts.tolist(),
+        "photos": [
+            {
+                "id": photo_id,
+                "miou": _number(metrics.miou(of_photo)),
+                "iou": _by_class(classes, metrics.iou(of_photo)),
+            }
+            for photo_id, of_photo in evaluation.photos
+        ],
+    }
+
+
+def score_table(values: dict[str, Any]) -> str:
+    """IoU and Dice of each class as text columns."""
+    width = max(len(name) for name in (*values["classes"], "pixel accuracy"))
+    rows = [("class", "IoU", "Dice")]
+    rows += [
+        (name, _text(values["iou"][name]), _text(values["dice"][name]))
+        for name in values["classes"]
+    ]
+    rows += [
+        ("mean", _text(values["miou"]), _text(values["dice_mean"])),
+        ("pixel accuracy", _text(values["pixel_accuracy"]), ""),
+    ]
+    return "\n".join(f"{name:<{width}}  {iou:>6}  {dice:>6}".rstrip() for name, iou, dice in rows)
+
+
+def write_evaluation(
+    values: dict[str, Any], split: str, out: Path, *, model: str, size: int, data: dict[str, str]
+) -> None:
+    """Writes `metrics_SPLIT.json` and `confusion_SPLIT.png` into the folder `out`."""
+    from segtf.figures import draw_confusion
+
+    record = {"split": split, "size": size, "model": model, "data": data, **values}
+    write_json(record, out / f"metrics_{split}.json")
+    draw_confusion(np.array(values["confusion"]), values["classes"], out / f"confusion_{split}.png")
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """The scores of a model on a split, written where `config` says."""
+    from voc_builder.tfrecord import import_tensorflow
+
+    if config.batch < 1:
+        raise UserError(f"--batch {config.batch}: must be at least 1")
+    import_tensorflow()
+    from segtf.data import load_splits
+    from segtf.engines import open_engine
+    from voc_builder.voc import read_dataset
+
+    engine = open_engine(config.model)
+    run_folder = engine.run
+    if config.data is None and run_folder is None:
+        raise UserError(f"{config.model}: lies in no run folder: name its data set with --data")
+    dataset = read_dataset(config.data or Path(read_data(run_folder)["path"]))  # type: ignore[arg-type]
+    if dataset.classes != engine.classes:
+        raise UserError(
+            f"{config.model} knows the classes {', '.join(engine.classes)}; {dataset.path} has "
+            f"{', '.join(dataset.classes)}: score it on data of its own classes"
+        )
+    if not dataset.splits.get(config.split):
+        raise UserError(f"--split {config.split}: {dataset.path} has no photos in it")
+    with tempfile.TemporaryDirectory() as disk:
+        (split,) = load_splits(dataset, (config.split,), engine.size, Path(disk))
+        found = evaluate_split(engine.predict, split, len(dataset.classes), config.batch)
+    values = scores(found, dataset.classes)
+    out = config.out or (run_folder if config.model == run_folder else None)
+    if out is not None:
+        write_evaluation(
+            values,
+            config.split,
+            out,
+            model=engine.kind,
+            size=engine.size,
+            data={"path": str(dataset.path), "sha256": dataset.sha256},
+        )
+    return values
+
+
+def _by_class(classes: Sequence[str], values: metrics.Scores) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in zip(classes, values, strict=True)}
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _command(config: EvaluateConfig) -> None:
+    values = evaluate(config)
+    print(f"{config.split}: {values['images']} photos\n{score_table(values)}")
+
+
+def main() -> int:
+    """The command line."""
+    return run(_command, EvaluateConfig, "python -m segtf.evaluate")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

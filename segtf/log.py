@@ -1,0 +1,44 @@
+"""Read the training log that `keras.callbacks.CSVLogger` writes, a row an epoch."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voc_builder.command import UserError
+
+REQUIRED = ("epoch", "loss", "val_loss", "miou", "val_miou", "learning_rate")
+Log = dict[str, NDArray[np.float64]]  # a column by its name, shape (epochs,)
+
+
+def read_log(path: Path) -> Log:
+    """The columns of a log.csv; a value that is missing is NaN. Raises `UserError` for a file that
+    is not there, has no epoch yet, lacks a column or holds what is no number.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file: name a run folder with a log.csv, or a log.csv")
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        raise UserError(f"{path}: no epoch is logged yet: wait for the first one to end")
+    missing = [name for name in REQUIRED if name not in rows[0]]
+    if missing:
+        raise UserError(f"{path}: lacks the columns {', '.join(missing)}: not a log of a training")
+    try:
+        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a table of numbers: {error}") from None
+
+
+def logged_classes(log: Log) -> list[str]:
+    """The classes whose IoU is logged, in class order."""
+    return [name.removeprefix("val_iou_") for name in log if name.startswith("val_iou_")]
+
+
+def best_epoch(log: Log) -> int | None:
+    """Row of the highest val_miou; None if every one is NaN."""
+    scores = log["val_miou"]
+    return None if np.isnan(scores).all() else int(np.nanargmax(scores))

@@ -1,0 +1,61 @@
+"""One confusion matrix; every score is a pure function of it.
+
+`counts` is int64, shape (C, C), rows the truth, columns the prediction, in pixels without void.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voc_builder.colours import VOID
+
+Counts = NDArray[np.int64]
+Scores = NDArray[np.float64]
+
+
+def confusion(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int) -> Counts:
+    """Pixels of each true and predicted class; `truth` and `prediction` are class ids of the same
+    shape; void pixels of the truth are left out. Raises ValueError for an id that is no class.
+    """
+    if truth.shape != prediction.shape:
+        raise ValueError(f"shapes differ. Received: {truth.shape} and {prediction.shape}")
+    known = truth != VOID
+    pairs = truth[known].astype(np.int64) * classes + prediction[known]
+    if pairs.size and (truth[known].max() >= classes or prediction[known].max() >= classes):
+        raise ValueError(f"class ids must be under {classes}")
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def iou(counts: Counts) -> Scores:
+    """tp / (tp + fp + fn) of each class, shape (C,); NaN for a class neither true nor predicted."""
+    tp = np.diag(counts)
+    return _share(tp, counts.sum(0) + counts.sum(1) - tp)
+
+
+def dice(counts: Counts) -> Scores:
+    """2 tp / (2 tp + fp + fn) of each class, shape (C,); NaN for a class neither true nor
+    predicted.
+    """
+    return _share(2 * np.diag(counts), counts.sum(0) + counts.sum(1))
+
+
+def pixel_accuracy(counts: Counts) -> float:
+    """Share of pixels with the right class; NaN without pixels."""
+    return float(_share(np.trace(counts), counts.sum()))
+
+
+def mean(scores: Scores) -> float:
+    """Mean over the classes that have a score; NaN if none has."""
+    present = scores[~np.isnan(scores)]
+    return float(present.mean()) if present.size else float("nan")
+
+
+def miou(counts: Counts) -> float:
+    """Mean IoU over the classes that are there."""
+    return mean(iou(counts))
+
+
+def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> Scores:
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    return np.divide(part, whole, out=np.full_like(whole, np.nan), where=whole > 0)

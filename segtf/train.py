@@ -1,0 +1,190 @@
+"""From annotated photos to a trained, measured, exported network: `python -m segtf.train`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segtf.config import DATA, TrainConfig, resumed, write_config, write_json
+from voc_builder.command import UserError, run
+from voc_builder.progress import note
+
+if TYPE_CHECKING:
+    from segtf.data import Split
+    from voc_builder.voc import Dataset
+
+PACKAGES = (
+    *("segtf", "tensorflow", "keras", "segmentation-models", "albumentations", "numpy"),
+    *("opencv-python-headless", "tf2onnx", "onnx", "onnxruntime"),
+)
+
+
+def train(config: TrainConfig) -> Path:
+    """Trains, evaluates on val and test, exports and draws; returns the run folder. Raises
+    `UserError` for what the user can mend, KeyboardInterrupt on Ctrl-C.
+    """
+    from voc_builder.cache import build_cached
+    from voc_builder.tfrecord import import_tensorflow
+
+    started = time.time()
+    config = resumed(config) if config.resume else config
+    dataset = build_cached(
+        config.data,
+        config.artifacts / "datasets",
+        classes=config.classes,
+        split=config.split,
+        seed=config.seed,
+    )
+    _check_splits(dataset)
+    import_tensorflow()
+    config = _claim_run_folder(config)
+    folder = config.run_folder
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".cache-") as disk:
+        splits = _trained(config, dataset, Path(disk))
+        environment = {**_environment(), "seconds": round(time.time() - started, 1)}
+        write_json(environment, folder / "environment.json")
+        _finish(folder, dataset, splits)
+    return folder
+
+
+def _check_splits(dataset: Dataset) -> None:
+    empty = [name for name in ("train", "val") if not dataset.splits[name]]
+    if empty:
+        raise UserError(
+            f"{dataset.path}: no photos in {' and '.join(empty)}: choose another --split"
+        )
+
+
+def _claim_run_folder(config: TrainConfig) -> TrainConfig:
+    """`config` with the name of a run folder that is there and, but for a resumed run, empty."""
+    if config.resume:
+        return config
+    name = config.run or config.run_folder.name
+    if config.run is None and not config.overwrite:
+        taken = {path.name for path in config.run_folder.parent.glob("*")}
+        numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
+        name = next(n for n in (name, *numbered) if n not in taken)
+    config = replace(config, run=name)
+    folder = config.run_folder
+    if folder.exists():
+        if not config.overwrite:
+            raise UserError(
+                f"{folder}: this run exists: go on with --resume, replace it with --overwrite, or "
+                "choose another --run"
+            )
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    return config
+
+
+def _trained(config: TrainConfig, dataset: Dataset, disk: Path) -> dict[str, Split]:
+    """Fits the network into the run folder; returns the splits that it did not train on."""
+    from segtf.data import load_splits
+    from segtf.fitting import fit, prepare
+
+    folder = config.run_folder
+    config, devices, model = prepare(config, len(dataset.classes), len(dataset.splits["train"]))
+    write_config(config, folder)
+    write_json(_about(dataset), folder / DATA)
+    names = tuple(name for name, ids in dataset.splits.items() if ids)
+    splits = {split.name: split for split in load_splits(dataset, names, config.size, disk)}
+    note(
+        f"{folder}: {', '.join(f'{len(s)} {name}' for name, s in splits.items())} photos, "
+        f"{config.arch}, batch {config.batch}, {' '.join(devices.gpus) or 'CPU'}, {devices.policy}"
+    )
+    try:
+        fit(config, devices, model, splits.pop("train"), splits["val"], dataset.classes)
+    except KeyboardInterrupt:
+        note(f"stopped; go on with: python -m segtf.train --run {folder.name} --resume")
+        raise
+    return splits
+
+
+def _finish(folder: Path, dataset: Dataset, splits: dict[str, Split]) -> None:
+    """Scores, export, pictures and report of the best network of a run."""
+    from segtf.engines import BEST, keras_predict
+    from segtf.evaluate import evaluate_split, score_table, scores, write_evaluation
+    from segtf.export import PHOTOS, export_run
+    from segtf.figures import draw_curves
+    from segtf.report import write_report
+
+    draw_curves(folder / "log.csv", folder / "curves.png")
+    predict = keras_predict(folder / BEST)
+    for name, split in splits.items():
+        values = scores(evaluate_split(predict, split, len(dataset.classes), 1), dataset.classes)
+        write_evaluation(
+            values,
+            name,
+            folder,
+            model="keras",
+            size=split.images.shape[1],
+            data={"path": str(dataset.path), "sha256": dataset.sha256},
+        )
+        print(f"\n{name}: {len(split)} photos, best network\n{score_table(values)}")
+    last = splits.get("test", splits["val"])
+    export_run(folder, last.images[:PHOTOS])
+    _draw_overlays(folder, dataset, last)
+    print(f"\n{write_report(folder)}")
+
+
+def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
+    """Every photo of a split at its full size, as the ONNX file sees it, the truth outlined."""
+    import numpy as np
+    from PIL import Image
+
+    from segtf.onnx_model import OnnxModel
+    from segtf.predict import draw_photo, read_photo, write_file
+    from voc_builder.images import encode_jpeg
+    from voc_builder.progress import progress
+
+    model = OnnxModel(folder)
+    for photo_id in progress(split.ids, len(split), f"{split.name} overlays"):
+        truth = np.array(Image.open(dataset.mask(photo_id)))  # a palette PNG: its ids
+        _, overlay = draw_photo(model, read_photo(dataset.photo(photo_id)), truth=truth)
+        write_file(folder / "overlays" / f"{photo_id}.jpg", encode_jpeg(overlay))
+
+
+def _about(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "path": str(dataset.path),
+        "sha256": dataset.sha256,
+        "classes": list(dataset.classes),
+        "images": {name: len(ids) for name, ids in dataset.splits.items()},
+        "pixels": dataset.pixels,
+    }
+
+
+def _environment() -> dict[str, Any]:
+    import tensorflow as tf
+
+    return {
+        "command": shlex.join(["python", "-m", "segtf.train", *sys.argv[1:]]),
+        "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "gpus": [gpu.name for gpu in tf.config.list_physical_devices("GPU")],
+    }
+
+
+def _command(config: TrainConfig) -> None:
+    train(config)
+
+
+def main() -> int:
+    """The command line."""
+    return run(_command, TrainConfig, "python -m segtf.train")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
