@@ -22,6 +22,7 @@ from voc_builder.files import replacing
 DPI = 120
 TRAIN, VAL = "#9a9a9a", "#1f5fbf"
 ABSENT = "#d9d9d9"
+CROWD = 8  # more classes than that: their training curves would hide the others
 # DejaVu has no Chinese, Japanese or Korean: take what the machine has
 FONTS = (
     "DejaVu Sans",
@@ -46,11 +47,11 @@ def draw_curves(log: Path, out: Path) -> None:
     with matplotlib.rc_context(_style()):
         figure = Figure(figsize=(12, 3.4 + below), layout="constrained")
         axes = figure.subplot_mosaic(
-            [["loss", "score", "rate"], ["iou", "iou", "iou"]], height_ratios=[3.4, below]
+            [["loss", "score", "rate"], ["iou", "iou", "list"]], height_ratios=[3.4, below]
         )
         best = best_epoch(columns)
-        for panel in axes.values():
-            _prepare_epochs(panel, columns, best)
+        for name in ("loss", "score", "rate", "iou"):
+            _prepare_epochs(axes[name], columns, best)
         _draw_pair(axes["loss"], columns, "loss", "Loss")
         _draw_pair(axes["score"], columns, "miou", "Mean IoU")
         axes["score"].set_ylim(-0.02, 1.02)
@@ -63,9 +64,9 @@ def draw_curves(log: Path, out: Path) -> None:
             )
         _plot(axes["rate"], columns, "learning_rate", color="#444444")
         axes["rate"].set_title("Learning rate", loc="left")
-        axes["rate"].ticklabel_format(axis="y", scilimits=(-3, 3))
+        axes["rate"].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes["rate"].set_ylim(bottom=0)
-        _draw_classes(axes["iou"], columns, classes, best)
+        _draw_classes(axes["iou"], axes["list"], columns, classes, best)
         _save(figure, out)
 
 
@@ -90,9 +91,9 @@ def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str], out: Path)
         picture = axes.imshow(np.ma.masked_invalid(shares), cmap=colours, vmin=0, vmax=1)
         _label_cells(axes, counts, shares, cell)
         _label_classes(axes, names, rows == 0)
-        bar = figure.colorbar(picture, ax=axes, shrink=min(1.0, 3.2 / side), pad=0.02)
+        bar = figure.colorbar(picture, ax=axes, shrink=min(0.8, 3.2 / side), pad=0.02)
         bar.set_label("share of the true class")
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         _save(figure, out)
 
 
@@ -106,7 +107,7 @@ def format_count(count: int) -> str:
     return str(count)
 
 
-def _style() -> dict[str, Any]:
+def _style() -> Any:
     installed = set(font_manager.get_font_names())
     return {
         "font.family": [name for name in FONTS if name in installed],
@@ -125,8 +126,7 @@ def _prepare_epochs(axes: Any, log: Log, best: int | None) -> None:
     """Whole epochs counted from 1 below, a dotted line at the best one."""
     epochs = log["epoch"] + 1
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    margin = 0.5 if len(epochs) == 1 else 0.02 * (epochs.max() - epochs.min())
-    axes.set_xlim(epochs.min() - margin, epochs.max() + margin)
+    axes.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
     axes.set_xlabel("epoch")
     axes.grid(True)
     if best is not None:
@@ -148,25 +148,29 @@ def _draw_pair(axes: Any, log: Log, column: str, title: str) -> None:
     axes.set_title(title, loc="left")
 
 
-def _draw_classes(axes: Any, log: Log, classes: Sequence[str], best: int | None) -> None:
+def _draw_classes(
+    axes: Any, beside: Any, log: Log, classes: Sequence[str], best: int | None
+) -> None:
     """IoU of each class, training dashed; the list beside it has the value at the best epoch."""
+    with_training = len(classes) <= CROWD
     handles, texts = [], []
     for name, colour in zip(classes, voc_colours(max(1, len(classes))) / 255, strict=False):
-        if f"iou_{name}" in log:
+        if with_training and f"iou_{name}" in log:
             _plot(axes, log, f"iou_{name}", color=colour, linestyle="--", linewidth=0.8, alpha=0.4)
         handles.append(_plot(axes, log, f"val_iou_{name}", color=colour, linewidth=1.8))
         value = np.nan if best is None else log[f"val_iou_{name}"][best]
         texts.append(f"{_shorten(name, 32)}  {'–' if np.isnan(value) else f'{value:.3f}'}")
-    axes.set_title("IoU of each class (validation; training dashed)", loc="left")
+    note = "validation; training dashed" if with_training else "validation"
+    axes.set_title(f"IoU of each class ({note})", loc="left")
     axes.set_ylim(-0.02, 1.02)
-    if not handles:
-        return
-    legend = axes.legend(
+    beside.set_axis_off()
+    legend = beside.legend(
         handles,
         ["class"] * len(handles),
-        title="validation, best epoch",
+        title="validation IoU in the best epoch",
+        alignment="left",
         loc="upper left",
-        bbox_to_anchor=(1.005, 1.02),
+        borderaxespad=0,
         fontsize=8,
         labelspacing=0.35,
     )
@@ -186,9 +190,7 @@ def _label_cells(
             continue
         colour = "white" if share > 0.55 else "black"
         at = (column, row)
-        text = f"{share:.1%}" if 0.0005 <= share < 0.9995 else "< 0.1%" if share < 0.5 else "100%"
-        if 0.9995 <= share < 1:
-            text = "> 99.9%"
+        text = _format_cell(share)
         axes.annotate(
             text,
             at,
@@ -209,6 +211,15 @@ def _label_cells(
             fontsize=small,
             color=colour,
         )
+
+
+def _format_cell(share: float) -> str:
+    """A share as a percentage that says 0 or 100 only where it is exactly that."""
+    if 0 < share < 0.0005:
+        return "< 0.1 %"
+    if 0.9995 <= share < 1:
+        return "> 99.9 %"
+    return "100 %" if share == 1 else f"{100 * share:.1f} %"
 
 
 def _label_classes(axes: Any, names: Sequence[str], absent: NDArray[np.bool_]) -> None:
@@ -246,4 +257,4 @@ def _shorten(text: str, length: int) -> str:
 def _save(figure: Figure, out: Path) -> None:
     FigureCanvasAgg(figure)
     with replacing(out) as beside:
-        figure.savefig(beside, dpi=DPI, facecolor="white")
+        figure.savefig(beside, dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.15)

@@ -1,0 +1,40 @@
+"""Draw the training log of a run: python -m scripts.plot_log RUN"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from voc_builder.command import run
+
+
+@dataclass(frozen=True)
+class PlotLogConfig:
+    """Draw loss, scores and learning rate over the epochs of a training, finished or not."""
+
+    log: Path
+    """Run folder, or a log.csv"""
+    out: Path | None = None
+    """PNG to write; null: curves.png beside the log"""
+
+
+def plot_log(config: PlotLogConfig) -> Path:
+    """The picture that was written; raises `UserError` if there is no log that can be read."""
+    from segtf.figures import draw_curves
+
+    log = config.log if config.log.is_file() else config.log / "log.csv"
+    out = config.out or log.with_name("curves.png")
+    draw_curves(log, out)
+    return out
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code of the command."""
+    return run(
+        lambda config: print(plot_log(config)), PlotLogConfig, "python -m scripts.plot_log", argv
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
