@@ -11,6 +11,10 @@ def main(argv: list[str] | None = None) -> int:
     """Exit code of the subcommand that the first argument names."""
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     prog = "python -m voc_builder"
+    if name == "check":
+        from voc_builder.report import CheckConfig, check_command
+
+        return run(check_command, CheckConfig, f"{prog} check", rest)
     if name == "build":
         from voc_builder.build import BuildConfig, build_command
 

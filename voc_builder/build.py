@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from PIL import Image
-
-from voc_builder.checks import examine
-from voc_builder.classes import classes_of_labels, find_class_file, read_classes
-from voc_builder.colours import VOID, voc_colours
+from voc_builder.checks import check_set, check_unlabelled
+from voc_builder.classes import folder_classes
 from voc_builder.command import UserError
+from voc_builder.convert import (
+    Converted,
+    convert_sample,
+    count_images,
+    count_pixels,
+    digest_set,
+    draw_picture,
+    kind_of,
+)
 from voc_builder.files import replacing
-from voc_builder.images import decode_image, encode_jpeg
-from voc_builder.png import encode_mask
 from voc_builder.problems import Problem, errors
 from voc_builder.progress import in_threads, note, progress
-from voc_builder.sample import Sample
 from voc_builder.sources import find_labelme, labelme_samples
-from voc_builder.split import SPLITS, Kind, draw_split, parse_split, too_few
+from voc_builder.split import draw_split, join_groups, parse_split, too_few
 from voc_builder.voc import (
     MASKS,
     PHOTOS,
@@ -36,6 +38,8 @@ from voc_builder.voc import (
     write_about,
     write_lists,
 )
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -73,18 +77,6 @@ class BuildConfig:
     """photos without JSON: name them and leave them out, or take them as empty"""
 
 
-@dataclass(frozen=True)
-class Converted:
-    """What was written for one photo."""
-
-    id: str
-    annotation: str  # digests
-    source: str
-    photo: str
-    mask: str
-    counts: tuple[int, ...]  # pixels by class id, 256 of them
-
-
 def build(config: BuildConfig) -> Dataset:
     """The data set of `config`, written beside its place and renamed. Raises `UserError`."""
     _refuse_wrong_use(config)
@@ -99,147 +91,123 @@ def _fill(tree: Path, config: BuildConfig) -> dict[str, Any]:
     """Write everything of the tree but dataset.json, and return what that is to say."""
     found = find_labelme(config.folder)
     samples = labelme_samples(found, config.folder, empty=config.unlabelled == "background")
-    if not samples and not found.problems:
-        raise UserError(f"{config.folder}: no labelme JSON in it: annotate photos, or name another")
-    class_file = config.classes or find_class_file(config.folder)
-    classes = read_classes(class_file) if class_file else classes_of_labels(found.labels)
-    convert = partial(_convert, tree, classes)
-    results = progress(in_threads(convert, samples, config.workers), len(samples), "photos")
-    problems = list(found.problems)
-    done: list[Converted] = []
-    for bad, converted in results:
-        problems += bad
-        done += [converted] if converted else []
+    classes, source = folder_classes(config.folder, config.classes, found.labels)
+    results = _each(convert_sample, (tree, classes), samples, config, "photos")
+    done = [one for one in results if one.counts]
+    problems = [*found.problems, *(problem for one in results for problem in one.problems)]
+    if config.unlabelled == "report":
+        problems += check_unlabelled(found.unlabelled)
+    digests = {one.sample.path: one.source for one in done}
+    problems += check_set(digests, found.labels, classes, source)
     _stop_or_note(problems, config)
+    kinds = {one.id: kind_of(one, classes) for one in done}
     groups = _groups(done, config.group_by)
-    kinds = {one.id: _kind(one, classes) for one in done}
     splits = draw_split(kinds, groups, parse_split(config.split), config.seed)
     for name, lacking in too_few(splits, kinds).items():
-        note(f"warning: class {name!r} has too few photos, none in {' and '.join(lacking)}")
+        note(f"warning: class {name!r} has too few photos: none in {' and '.join(lacking)}")
     write_lists(tree, classes, splits)
     records = _write_records(tree, splits, config)
     if config.visualize:
-        _draw_overlays(tree, [one.id for one in done], classes, config.workers)
+        (tree / PICTURES).mkdir()
+        _each(draw_picture, (tree, classes), [one.id for one in done], config, "overlays")
+    placed = _splits_of_groups(groups, splits)
     return {
-        **_counts(done, splits, classes),
         "classes": list(classes),
-        "annotations": {one.id: one.annotation for one in done},
-        "groups": groups,
+        "images": count_images(done, splits, classes),
+        "pixels": count_pixels(done, splits, classes),
+        "annotations": {one.id: one.sample.sha256 for one in done},
+        "groups": placed,
+        "groups_in_two_splits": [name for name, where in placed.items() if len(where) > 1],
         "split": config.split,
         "seed": config.seed,
         "group_by": config.group_by,
         "records": records,
         "record_size": config.record_size,
-        "sha256": _digest(done, splits, classes),
+        "left_out": _texts(errors(problems), config.folder),
+        "warnings": _texts([p for p in problems if p.severity == "warning"], config.folder),
+        "sha256": digest_set(done, splits, classes),
     }
 
 
-def _convert(
-    tree: Path, classes: Sequence[str], sample: Sample
-) -> tuple[tuple[Problem, ...], Converted | None]:
-    """Write the photo and the mask of a sample, unless something is wrong with it."""
-    examined = examine(sample, classes)
-    if examined.header is None or errors(examined.problems):
-        return examined.problems, None
-    header, photo = examined.header, examined.photo
-    source = hashlib.sha256(photo).hexdigest()
-    digest = source
-    if not header.ready:
-        photo = encode_jpeg(decode_image(photo, str(sample.path)))
-        digest = hashlib.sha256(photo).hexdigest()
-    mask = sample.draw_mask(classes, header.height, header.width)
-    (tree / PHOTOS / f"{sample.id}.jpg").write_bytes(photo)
-    (tree / MASKS / f"{sample.id}.png").write_bytes(encode_mask(mask))
-    mask_digest = hashlib.sha256(b"%d %d " % mask.shape + mask.data).hexdigest()
-    counts = tuple(Image.fromarray(mask).histogram())
-    converted = Converted(sample.id, sample.sha256, source, digest, mask_digest, counts)
-    return examined.problems, converted
+def _each(
+    function: Callable[..., Result],
+    first: tuple[object, ...],
+    items: Sequence[object],
+    config: BuildConfig,
+    what: str,
+) -> list[Result]:
+    """`function` of the arguments `first` and each item, in threads and with a progress bar."""
+    results = in_threads(partial(function, *first), items, config.workers)
+    return list(progress(results, len(items), what))
 
 
 def _stop_or_note(problems: Sequence[Problem], config: BuildConfig) -> None:
+    """Raise `UserError` with every error, or say which files they leave out."""
     wrong = errors(problems)
-    listing = "\n".join(f"  {problem.file}: {problem}" for problem in wrong)
+    listing = "".join(f"\n  {problem.file}: {problem}" for problem in wrong)
     if wrong and not config.skip_bad:
         raise UserError(
-            f"{len(wrong)} errors in {config.folder}; mend them, or leave these files out with "
-            f"--skip-bad:\n{listing}"
+            f"{config.folder}: {len(wrong)} errors; mend them, or leave out the files with "
+            f"--skip-bad:{listing}"
         )
+    if wrong:
+        note(f"left out {len({problem.file for problem in wrong})} files with errors:{listing}")
+    if len(problems) > len(wrong):
+        look = f"python -m voc_builder check {config.folder}"
+        note(f"{len(problems) - len(wrong)} warnings, which {look} lists")
 
 
 def _groups(done: Sequence[Converted], group_by: str | None) -> dict[str, str]:
-    """The group of every photo that has one: what `group_by` finds in its id, or the same bytes."""
-    return {}
+    """The group of every photo that is not alone: the same source group, bytes, or match."""
+    named = {one.id: one.sample.group for one in done if one.sample.group is not None}
+    same = {one.id: one.source for one in done}
+    matches = {}
+    if group_by is not None:
+        found = {one.id: re.search(group_by, one.id) for one in done}
+        matches = {photo: match[match.re.groups and 1] for photo, match in found.items() if match}
+    return join_groups(named, same, matches)
 
 
-def _kind(one: Converted, classes: Sequence[str]) -> Kind:
-    return frozenset(
-        name for class_id, name in enumerate(classes) if class_id and one.counts[class_id]
-    )
+def _splits_of_groups(
+    groups: Mapping[str, str], splits: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, list[str]]]:
+    """The photos of every group by the splits that they are in: one each, as anyone can see."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for split, ids in splits.items():
+        for photo in ids:
+            if photo in groups:
+                found.setdefault(groups[photo], {}).setdefault(split, []).append(photo)
+    return found
 
 
-def _counts(
-    done: Sequence[Converted], splits: dict[str, tuple[str, ...]], classes: Sequence[str]
-) -> dict[str, Any]:
-    """Pixels and photos by split and class, as dataset.json has them."""
-    by_id = {one.id: one for one in done}
-    named = [*enumerate(classes), (VOID, "void")]
-    pixels, images = {}, {}
-    for split in SPLITS:
-        mine = [by_id[photo].counts for photo in splits[split]]
-        pixels[split] = {name: sum(counts[i] for counts in mine) for i, name in named}
-        images[split] = {name: sum(counts[i] > 0 for counts in mine) for i, name in named}
-        images[split]["total"] = len(mine)
-    return {"pixels": pixels, "images": images}
-
-
-def _digest(
-    done: Sequence[Converted], splits: dict[str, tuple[str, ...]], classes: Sequence[str]
-) -> str:
-    content = [list(classes), splits, sorted([one.id, one.photo, one.mask] for one in done)]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def _texts(problems: Sequence[Problem], folder: Path) -> dict[str, list[str]]:
+    """What is wrong by file, seen from the folder: the same wherever it lies."""
+    texts: dict[str, list[str]] = {}
+    for problem in problems:
+        inside = problem.file.is_relative_to(folder)
+        name = str(problem.file.relative_to(folder) if inside else problem.file.name)
+        texts.setdefault(name, []).append(str(problem).replace(f"{folder}{os.sep}", ""))
+    return texts
 
 
 def _write_records(
-    tree: Path, splits: dict[str, tuple[str, ...]], config: BuildConfig
+    tree: Path, splits: Mapping[str, Sequence[str]], config: BuildConfig
 ) -> dict[str, list[str]]:
-    """The shards of every split; shard k of n holds every n-th photo from the k-th on."""
+    """The names of the shards of every split; shard k of n holds every n-th photo from the k-th."""
     if not config.records:
-        return {name: [] for name in SPLITS}
-    from voc_builder.tfrecord import shard_names, write_shard
+        return {split: [] for split in splits}
+    from voc_builder.tfrecord import import_tensorflow, shard_names, write_shard
 
+    import_tensorflow()  # before the threads: it turns the stderr of all of them away
     (tree / RECORDS).mkdir()
-    names = {split: shard_names(split, len(splits[split]), config.shards) for split in SPLITS}
+    names = {split: shard_names(split, len(ids), config.shards) for split, ids in splits.items()}
     work = [
         (name, splits[split][number :: len(names[split])])
-        for split in SPLITS
+        for split in splits
         for number, name in enumerate(names[split])
     ]
-
-    def write(item: tuple[str, tuple[str, ...]]) -> str:
-        return write_shard(tree, *item, config.record_size)
-
-    for _ in progress(in_threads(write, work, config.workers), len(work), "TFRecords"):
-        pass
+    _each(write_shard, (tree, config.record_size), work, config, "TFRecords")
     return names
-
-
-def _draw_overlays(tree: Path, ids: Sequence[str], classes: Sequence[str], workers: int) -> None:
-    import numpy as np
-
-    from voc_builder.overlay import draw_overlay
-
-    (tree / PICTURES).mkdir()
-    colours = voc_colours()
-
-    def draw(photo_id: str) -> None:
-        path = tree / PHOTOS / f"{photo_id}.jpg"
-        image = decode_image(path.read_bytes(), str(path))
-        mask = np.array(Image.open(tree / MASKS / f"{photo_id}.png"))
-        picture = encode_jpeg(draw_overlay(image, mask, classes, colours))
-        (tree / PICTURES / f"{photo_id}.jpg").write_bytes(picture)
-
-    for _ in progress(in_threads(draw, ids, workers), len(ids), "overlays"):
-        pass
 
 
 def _refuse_wrong_use(config: BuildConfig) -> None:

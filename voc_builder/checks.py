@@ -1,14 +1,26 @@
-"""Every problem of every annotated photo, in one report."""
+"""The rules that annotated photos are checked by.
+
+Errors make a mask wrong or undefined: an unreadable file, a missing photo, a size unlike the
+photo's, an unknown label, a shape that cannot be drawn or has no area. Warnings leave it well
+defined: a polygon that crosses itself, a shape outside the photo or drawn twice, equal photos, a
+class that nobody drew, a photo without annotation.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from voc_builder.command import UserError
-from voc_builder.images import Header, read_header
-from voc_builder.labelme import Annotation
-from voc_builder.problems import AnnotationError, Problem
+from voc_builder.geometry import find_crossing, is_flat
+from voc_builder.images import Header, decode_image, read_header
+from voc_builder.labelme import IGNORE, LINE_WIDTH, POINT_RADIUS, Annotation, Shape
+from voc_builder.problems import AnnotationError, Problem, Severity
 from voc_builder.sample import Sample
 
 
@@ -20,21 +32,23 @@ class Examined:
     photo: bytes = b""
     header: Header | None = None
 
-
-def check_annotation(
-    annotation: Annotation, classes: Sequence[str], height: int, width: int
-) -> list[Problem]:
-    """What is wrong with the shapes and the size of one annotation of a photo of that size."""
-    return []
+    @property
+    def sha256(self) -> str:
+        """Digest of the encoded photo."""
+        return hashlib.sha256(self.photo).hexdigest()
 
 
-def examine(sample: Sample, classes: Sequence[str]) -> Examined:
-    """The photo of a sample with everything that is wrong with it and its annotation."""
+def examine(sample: Sample, classes: Sequence[str], *, decode: bool) -> Examined:
+    """The photo of a sample and all that is wrong with it and its annotation; `decode` looks at
+    every pixel, else a JPEG's header and end are enough.
+    """
     try:
         photo = sample.read_photo()
         header = read_header(photo, str(sample.path))
+        if decode and header.ready:
+            decode_image(photo, str(sample.path))
     except AnnotationError as error:
-        return Examined(tuple(error.problems))
+        return Examined(error.problems)
     except (OSError, UserError) as error:
         value = "the photo cannot be decoded, or is cut short"
         if isinstance(error, OSError):
@@ -43,3 +57,96 @@ def examine(sample: Sample, classes: Sequence[str]) -> Examined:
         return Examined((Problem(sample.path, "error", "photo-unreadable", value, cure),))
     problems = sample.problems(classes, header.height, header.width)
     return Examined(tuple(problems), photo, header)
+
+
+def check_annotation(
+    annotation: Annotation, classes: Sequence[str], height: int, width: int
+) -> list[Problem]:
+    """What is wrong with the annotation of a photo of that upright size."""
+    problems = []
+    said = (annotation.height, annotation.width)
+    if None not in said and said != (height, width):
+        value = f"imageHeight and imageWidth are {said}, the photo is {(height, width)}"
+        cure = "annotate this very photo, or put back the one that was annotated"
+        if said == (width, height):
+            cure += " (turned by its EXIF after it was annotated?)"
+        problems.append(Problem(annotation.path, "error", "size", value, cure))
+    seen: dict[tuple[object, ...], int] = {}
+    for index, shape in enumerate(annotation.shapes):
+        found = [*_wrong(shape, classes, height, width)]
+        pixels = None if shape.mask is None else shape.mask.tobytes()
+        first = seen.setdefault((shape.label, shape.shape_type, shape.points, pixels), index)
+        if first != index:
+            found.append(("warning", "duplicate", f"the same as shape {first}", "delete one"))
+        problems += [Problem(annotation.path, *what, index, shape.label) for what in found]
+    return problems
+
+
+def check_set(
+    photos: Mapping[Path, str], labels: set[str], classes: Sequence[str], source: Path
+) -> list[Problem]:
+    """What only the whole set shows: `photos` are digests by file, `source` names the classes."""
+    alike: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(photos):
+        alike[photos[path]].append(path)
+    cure = "delete one; until then they stay in one split"
+    problems = [
+        Problem(path, "warning", "same-photo", f"the photo is that of {paths[0]}", cure)
+        for paths in alike.values()
+        for path in paths[1:]
+    ]
+    cure = "draw it, or delete it from the class names"
+    problems += [
+        Problem(source, "warning", "class-unused", f"no shape has the label {name!r}", cure)
+        for name in classes[1:]
+        if name not in labels
+    ]
+    return problems
+
+
+def check_unlabelled(photos: Sequence[Path]) -> list[Problem]:
+    """A warning for each photo that no annotation names."""
+    cure = "annotate it, or take such photos as empty with build --unlabelled background"
+    return [Problem(path, "warning", "unlabelled", "a photo without JSON", cure) for path in photos]
+
+
+def _wrong(
+    shape: Shape, classes: Sequence[str], height: int, width: int
+) -> Iterator[tuple[Severity, str, str, str]]:
+    """Severity, rule, value and cure of everything wrong with one shape."""
+    if shape.label not in (*classes, IGNORE):
+        near = difflib.get_close_matches(shape.label, classes, n=1)
+        cure = f"rename it {near[0]!r}" if near else "rename it"
+        yield "error", "label", "unknown label", f"{cure}, or add it to the class names"
+    if _has_no_area(shape):
+        yield "error", "no-area", f"a {shape.shape_type} without area", "draw it again or delete it"
+    elif shape.shape_type in ("polygon", "oriented_rectangle"):
+        crossing = find_crossing(shape.points)
+        if crossing:
+            value = "the edges from points {} and {} meet".format(*crossing)
+            yield "warning", "self-intersection", value, "move a point"
+    left, top, right, bottom = _box(shape)
+    if right <= -1 or bottom <= -1 or left >= width or top >= height:
+        yield "warning", "outside", "wholly outside the photo", "delete it"
+
+
+def _has_no_area(shape: Shape) -> bool:
+    if shape.mask is not None:
+        return not shape.mask.any()
+    if shape.shape_type == "rectangle":
+        (x0, y0), (x1, y1) = shape.points
+        return x0 == x1 or y0 == y1
+    if shape.shape_type == "circle":
+        return shape.points[0] == shape.points[1]
+    return shape.shape_type in ("polygon", "oriented_rectangle") and is_flat(shape.points)
+
+
+def _box(shape: Shape) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of what a shape paints, to a pixel."""
+    points = shape.points[:1] if shape.shape_type == "circle" else shape.points
+    margins = {"line": LINE_WIDTH / 2, "linestrip": LINE_WIDTH / 2, "point": POINT_RADIUS}
+    margin = margins.get(shape.shape_type, 0.0)
+    if shape.shape_type == "circle":
+        margin = math.dist(*shape.points)
+    xs, ys = zip(*points, strict=True)
+    return min(xs) - margin, min(ys) - margin, max(xs) + margin, max(ys) + margin

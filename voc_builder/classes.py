@@ -19,9 +19,16 @@ def is_background(name: str) -> bool:
     return name.strip("_").lower() == "background"
 
 
-def find_class_file(folder: Path) -> Path | None:
-    """The first of `FILES` that lies in the folder."""
-    return next((folder / name for name in FILES if (folder / name).is_file()), None)
+def folder_classes(
+    folder: Path, file: Path | None, labels: Iterable[str]
+) -> tuple[tuple[str, ...], Path]:
+    """The classes of a folder, and what names them: `file`, else one of `FILES` in the folder, else
+    the folder itself, whose labels they are.
+    """
+    file = file or next((folder / name for name in FILES if (folder / name).is_file()), None)
+    if file is None:
+        return classes_of_labels(labels), folder
+    return read_classes(file), file
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -36,6 +43,8 @@ def read_classes(path: Path) -> tuple[str, ...]:
     names = [name for line in lines if (name := line.strip())]
     if names[:1] == [IGNORE]:
         names = names[1:]
+    if IGNORE in names:
+        raise UserError(f"{path}: {IGNORE} is void, not a class: delete the line")
     if not names:
         raise UserError(f"{path}: no class names: write one a line")
     twice = sorted({name for name in names if names.count(name) > 1})

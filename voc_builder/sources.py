@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voc_builder.checks import check_annotation
+from voc_builder.command import UserError
 from voc_builder.images import SUFFIXES
 from voc_builder.labelme import Annotation, draw_mask, read_annotation, read_photo
 from voc_builder.problems import AnnotationError, Problem
@@ -63,7 +64,10 @@ class Found:
 def find_labelme(folder: Path) -> Found:
     """Every labelme file and every photo under the folder, hidden ones left out, in order of their
     paths. A JSON that is not labelme's is an error if it has the name of a photo, else a warning.
+    Raises `UserError` when there is none at all.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder: name the folder of photos and JSON files")
     files = sorted(_visible_files(folder))
     photos = [path for path in files if path.suffix.lower() in SUFFIXES]
     stems = {path.with_suffix("") for path in photos}
@@ -83,6 +87,8 @@ def find_labelme(folder: Path) -> Found:
         for path in photos
         if path.with_suffix("") not in described and path.resolve() not in named
     ]
+    if not annotations and not problems and not unlabelled:
+        raise UserError(f"{folder}: neither labelme JSON nor photos in it: name another folder")
     return Found(tuple(annotations), tuple(unlabelled), tuple(problems))
 
 

@@ -58,6 +58,26 @@ def draw_split(
     }
 
 
+def join_groups(*keys: Mapping[str, str]) -> dict[str, str]:
+    """The group of every photo that shares a key with another, in any of the mappings from id to
+    key: the first id of all that are so connected.
+    """
+    first: dict[str, str] = {}
+
+    def root(photo: str) -> str:
+        while first.setdefault(photo, photo) != photo:
+            photo = first[photo]
+        return photo
+
+    for mapping in keys:
+        holders: dict[str, str] = {}
+        for photo, key in sorted(mapping.items()):
+            one, other = root(holders.setdefault(key, photo)), root(photo)
+            first[max(one, other)] = min(one, other)
+    members = Counter(root(photo) for photo in list(first))
+    return {photo: root(photo) for photo in sorted(first) if members[root(photo)] > 1}
+
+
 def too_few(splits: Mapping[str, Sequence[str]], kinds: Mapping[str, Kind]) -> dict[str, list[str]]:
     """For every class that some split lacks, the splits that lack it; empty splits count not."""
     classes = sorted(set().union(*kinds.values()))
@@ -129,13 +149,13 @@ def _rounded(
     down = [math.floor(value + 1e-9) for value in wanted]
     spare = round(sum(wanted)) - sum(down)
     open_to = [column for column, value in enumerate(wanted) if value - down[column] > 1e-9]
-    weights: dict[Kind | None, int] = {**unit_of, None: unit_of.total()}
+    weights = [*unit_of.items(), (None, unit_of.total())]
 
     def off(ups: tuple[int, ...]) -> float:
         return sum(
             (given[column][kind] + n * (down[column] + (column in ups)) - share * seen[kind]) ** 2
             for column, share in enumerate(shares)
-            for kind, n in weights.items()
+            for kind, n in weights
         )
 
     best = min(itertools.combinations(open_to, spare), key=off)

@@ -20,12 +20,16 @@ def import_tensorflow() -> Any:
     """TensorFlow, without the greetings that it prints about processors and drivers while it is
     imported. They come from C++, past every setting, so the process's stderr is turned away.
     """
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
         import tensorflow
+
+        tensorflow.config.list_physical_devices()  # looks for drivers, and says what it missed
     finally:
         os.dup2(kept, 2)
         os.close(kept)
@@ -39,13 +43,13 @@ def shard_names(split: str, photos: int, shards: int) -> list[str]:
     return [f"{split}-{number:05d}-of-{count:05d}.tfrecord" for number in range(count)]
 
 
-def write_shard(tree: Path, name: str, ids: Sequence[str], record_size: int | None) -> str:
-    """One shard with these photos of the VOC tree, in order; returns its name."""
+def write_shard(tree: Path, record_size: int | None, shard: tuple[str, Sequence[str]]) -> None:
+    """The shard of that name with those photos of the VOC tree, in order."""
+    name, ids = shard
     tf = import_tensorflow()
     with tf.io.TFRecordWriter(str(tree / RECORDS / name)) as writer:
         for serialised in (encode_example(tree, photo_id, record_size) for photo_id in ids):
             writer.write(serialised)
-    return name
 
 
 def encode_example(tree: Path, photo_id: str, record_size: int | None) -> bytes:
@@ -78,7 +82,7 @@ def encode_example(tree: Path, photo_id: str, record_size: int | None) -> bytes:
 
 
 def _example(features: dict[str, bytes | int]) -> Any:
-    import tensorflow as tf
+    tf = import_tensorflow()
 
     def feature(value: bytes | int) -> Any:
         if isinstance(value, bytes):

@@ -26,8 +26,8 @@ class Dataset:
     splits: dict[str, tuple[str, ...]]  # ids by train, val, test
     records: dict[str, tuple[Path, ...]]  # TFRecord shards by split; () where built without
     record_size: int | None  # side of the photos in the records, pixels; None: each its own
-    pixels: dict[str, dict[str, int]]  # by split, then by class and "void"
-    images: dict[str, dict[str, int]]  # photos that show the class, the same way, and "total"
+    pixels: dict[str, dict[str, int]]  # by split, then by class; of void as "__ignore__"
+    images: dict[str, dict[str, int]]  # photos that show the class, the same way
     sha256: str  # of classes, ids, splits, photos and masks, wherever they lie
 
     def photo(self, photo_id: str) -> Path:

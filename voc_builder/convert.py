@@ -1,0 +1,105 @@
+"""Turn samples into the photos and masks of a VOC tree, and count what is in them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from voc_builder.checks import examine
+from voc_builder.colours import VOID, voc_colours
+from voc_builder.images import decode_image, encode_jpeg
+from voc_builder.labelme import IGNORE
+from voc_builder.png import encode_mask
+from voc_builder.problems import Problem, errors
+from voc_builder.sample import Sample
+from voc_builder.split import Kind
+from voc_builder.voc import MASKS, PHOTOS, PICTURES
+
+Splits = Mapping[str, Sequence[str]]
+CountsBySplit = dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written for one sample, or why nothing was; digests are SHA-256 in hex."""
+
+    sample: Sample
+    problems: tuple[Problem, ...]
+    source: str = ""  # digest of the photo as it came
+    photo: str = ""  # digest of the photo as it was written
+    mask: str = ""  # digest of the mask's size and class ids
+    counts: tuple[int, ...] = ()  # pixels by class id, 256 of them
+
+    @property
+    def id(self) -> str:
+        return self.sample.id
+
+
+def convert_sample(tree: Path, classes: Sequence[str], sample: Sample) -> Converted:
+    """Write the photo and the mask of a sample, unless it has errors. An upright JPEG is written
+    as it came, any other photo as one.
+    """
+    examined = examine(sample, classes, decode=False)
+    if examined.header is None or errors(examined.problems):
+        return Converted(sample, examined.problems)
+    header, photo, source = examined.header, examined.photo, examined.sha256
+    written = source
+    if not header.ready:
+        photo = encode_jpeg(decode_image(photo, str(sample.path)))
+        written = hashlib.sha256(photo).hexdigest()
+    mask = sample.draw_mask(classes, header.height, header.width)
+    (tree / PHOTOS / f"{sample.id}.jpg").write_bytes(photo)
+    (tree / MASKS / f"{sample.id}.png").write_bytes(encode_mask(mask))
+    drawn = hashlib.sha256(b"%d %d " % mask.shape + mask.data).hexdigest()
+    counts = tuple(Image.fromarray(mask).histogram())
+    return Converted(sample, examined.problems, source, written, drawn, counts)
+
+
+def draw_picture(tree: Path, classes: Sequence[str], photo_id: str) -> None:
+    """Write the mask of a photo of the tree drawn over it."""
+    from voc_builder.overlay import draw_overlay
+
+    path = tree / PHOTOS / f"{photo_id}.jpg"
+    image = decode_image(path.read_bytes(), str(path))
+    with Image.open(tree / MASKS / f"{photo_id}.png") as palette:
+        mask = np.array(palette)
+    picture = encode_jpeg(draw_overlay(image, mask, classes, voc_colours()))
+    (tree / PICTURES / f"{photo_id}.jpg").write_bytes(picture)
+
+
+def kind_of(converted: Converted, classes: Sequence[str]) -> Kind:
+    """The classes in its mask, background and void left out."""
+    return frozenset(name for i, name in enumerate(classes) if i and converted.counts[i])
+
+
+def count_pixels(
+    done: Sequence[Converted], splits: Splits, classes: Sequence[str]
+) -> CountsBySplit:
+    """Pixels by split and class; those of void stand under labelme's name for it."""
+    counts = {one.id: one.counts for one in done}
+    named = [*enumerate(classes), (VOID, IGNORE)]
+    return {
+        split: {name: sum(counts[photo][i] for photo in ids) for i, name in named}
+        for split, ids in splits.items()
+    }
+
+
+def count_images(
+    done: Sequence[Converted], splits: Splits, classes: Sequence[str]
+) -> CountsBySplit:
+    """Photos by split and class, in the same way."""
+    seen = [Converted(one.sample, (), counts=tuple(int(n > 0) for n in one.counts)) for one in done]
+    return count_pixels(seen, splits, classes)
+
+
+def digest_set(done: Sequence[Converted], splits: Splits, classes: Sequence[str]) -> str:
+    """SHA-256 of classes, ids, splits, photos and masks."""
+    files = sorted([one.id, one.photo, one.mask] for one in done)
+    content = json.dumps([list(classes), dict(splits), files], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()

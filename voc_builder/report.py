@@ -1,0 +1,101 @@
+"""Check a folder of annotated photos and report all that is wrong with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+from voc_builder.checks import check_set, check_unlabelled, examine
+from voc_builder.classes import folder_classes
+from voc_builder.command import UserError
+from voc_builder.files import replacing
+from voc_builder.problems import Problem, errors
+from voc_builder.progress import in_threads, progress
+from voc_builder.sample import Sample
+from voc_builder.sources import find_labelme, labelme_samples
+
+
+@dataclass(frozen=True)
+class CheckConfig:
+    """Report every problem of every photo and annotation in a folder; exit code 1 on errors."""
+
+    folder: Path
+    """folder of photos and labelme JSON, searched with its subfolders"""
+    classes: Path | None = None
+    """file of class names, one a line (default: obj.names, labels.txt, classes.txt or
+    class_names.txt in the folder, else the labels used)"""
+    json: Path | None = None
+    """file to write the report to, for programs"""
+    workers: int = os.cpu_count() or 1
+    """threads"""
+
+
+def check(config: CheckConfig) -> tuple[list[Problem], int]:
+    """The problems of the folder, sorted by file, and the number of annotations looked at."""
+    found = find_labelme(config.folder)
+    classes, source = folder_classes(config.folder, config.classes, found.labels)
+    samples = labelme_samples(found, config.folder, empty=True)
+    look = partial(_look, classes)
+    results = progress(in_threads(look, samples, config.workers), len(samples), "photos")
+    problems = [*found.problems, *check_unlabelled(found.unlabelled)]
+    digests = {}
+    for sample, (wrong, digest) in zip(samples, results, strict=True):
+        problems += wrong
+        if digest:
+            digests[sample.path] = digest
+    problems += check_set(digests, found.labels, classes, source)
+    order = sorted(problems, key=lambda problem: (str(problem.file), problem.shape or 0))
+    return order, len(samples) - len(found.unlabelled) + len({p.file for p in found.problems})
+
+
+def check_command(config: CheckConfig) -> int:
+    """Print the report; 1 when there are errors."""
+    problems, annotations = check(config)
+    for file, group in groupby(problems, key=lambda problem: problem.file):
+        print(file, *(f"  {problem}" for problem in group), sep="\n")
+    print(summary(problems, annotations))
+    if config.json:
+        _write_json(config.json, problems, annotations)
+    return 1 if errors(problems) else 0
+
+
+def summary(problems: Sequence[Problem], annotations: int) -> str:
+    """`113 annotations: 2 errors and 1 warning in 3 files`."""
+    wrong, files = len(errors(problems)), len({problem.file for problem in problems})
+    counts = (
+        _count(annotations, "annotation"),
+        _count(wrong, "error"),
+        _count(len(problems) - wrong, "warning"),
+        _count(files, "file"),
+    )
+    return "{}: {} and {} in {}".format(*counts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _look(classes: Sequence[str], sample: Sample) -> tuple[tuple[Problem, ...], str]:
+    examined = examine(sample, classes, decode=True)
+    return examined.problems, examined.sha256 if examined.photo else ""
+
+
+def _write_json(path: Path, problems: Sequence[Problem], annotations: int) -> None:
+    content = {
+        "annotations": annotations,
+        "errors": len(errors(problems)),
+        "warnings": len(problems) - len(errors(problems)),
+        "problems": [{**dataclasses.asdict(p), "file": str(p.file)} for p in problems],
+    }
+    try:
+        with replacing(path) as beside:
+            text = json.dumps(content, ensure_ascii=False, indent=1)
+            beside.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
