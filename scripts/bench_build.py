@@ -15,38 +15,54 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 
-def convert_serially(folder: Path, out: Path) -> None:
-    """The published way, after the description of labelme's `labelme2voc.py`: one photo after the
-    other is decoded and encoded again with Pillow, every shape drawn into a mask of its own at full
-    size, and the class ids saved as a palette PNG. What the script writes besides (instances, NumPy
-    files) is left out on both sides.
+def convert_serially(folder: Path, out: Path, *, instances: bool) -> None:
+    """The published way, as labelme's `labelme2voc.py --noviz` goes it: one photo after the other
+    is decoded and encoded again with Pillow, every shape drawn into a mask of its own at full size,
+    and class ids and instance numbers saved as palette PNG and as NumPy files. Without `instances`
+    only the photo and the class PNG, the least that makes a VOC tree.
     """
-    from PIL import Image, ImageDraw
-
     from voc_builder.colours import voc_colours
 
     palette = voc_colours().ravel().tolist()
     names = (folder / "obj.names").read_text(encoding="utf-8").split()
-    for name in ("JPEGImages", "SegmentationClass"):
+    layers = ("SegmentationClass", "SegmentationObject")[: 1 + instances]
+    for name in ("JPEGImages", *layers, *(f"{layer}Npy" for layer in layers)):
         (out / name).mkdir(parents=True)
     for path in sorted(folder.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         photo = np.asarray(Image.open(folder / content["imagePath"]))
         Image.fromarray(photo).save(out / "JPEGImages" / f"{path.stem}.jpg")
-        class_ids = np.zeros(photo.shape[:2], np.int32)
-        for shape in content["shapes"]:
-            canvas = Image.fromarray(np.zeros(photo.shape[:2], np.uint8))
-            points = [tuple(point) for point in shape["points"]]
-            ImageDraw.Draw(canvas).polygon(points, outline=1, fill=1)
-            class_ids[np.array(canvas, dtype=bool)] = names.index(shape["label"])
-        mask = Image.fromarray(class_ids.astype(np.uint8), mode="P")
-        mask.putpalette(palette)
-        mask.save(out / "SegmentationClass" / f"{path.stem}.png")
+        drawn = draw_shapes(content["shapes"], names, photo.shape[:2])
+        for layer, ids in zip(layers, drawn, strict=False):
+            mask = Image.fromarray(ids.astype(np.uint8), mode="P")
+            mask.putpalette(palette)
+            mask.save(out / layer / f"{path.stem}.png")
+            if instances:
+                np.save(out / f"{layer}Npy" / f"{path.stem}.npy", ids)
+
+
+def draw_shapes(
+    shapes: Sequence[dict[str, Any]], names: Sequence[str], size: tuple[int, int]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Class ids and instance numbers, one full-size mask a polygon, as `shapes_to_label` does."""
+    class_ids, instances = np.zeros(size, np.int32), np.zeros(size, np.int32)
+    for number, shape in enumerate(shapes, start=1):
+        canvas = Image.fromarray(np.zeros(size, np.uint8))
+        points = [tuple(point) for point in shape["points"]]
+        ImageDraw.Draw(canvas).polygon(points, outline=1, fill=1)
+        inside = np.array(canvas, dtype=bool)
+        class_ids[inside] = names.index(shape["label"])
+        instances[inside] = number
+    return class_ids, instances
 
 
 def repeat_photos(folder: Path, out: Path, times: int) -> int:
@@ -68,31 +84,44 @@ def repeat_photos(folder: Path, out: Path, times: int) -> int:
 def time_command(code: str) -> tuple[float, float]:
     """Seconds that Python takes for `code` in a fresh process, and those of `work()` in it."""
     timed = (
-        f"import time\n{code}\nstart = time.perf_counter()\nwork()\n"
-        "print(time.perf_counter() - start)"
+        f"import time\nfrom pathlib import Path\n{code}\n"
+        "start = time.perf_counter()\nwork()\nprint(time.perf_counter() - start)"
     )
     start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", timed], check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    done = subprocess.run([sys.executable, "-c", timed], check=True, capture_output=True)
     return time.perf_counter() - start, float(done.stdout.split()[-1])
+
+
+def serial_code(photos: Path, out: Path, *, instances: bool) -> str:
+    """Python that defines `work`, the published algorithm."""
+    paths = f"Path({str(photos)!r}), Path({str(out)!r})"
+    return (
+        "from scripts.bench_build import convert_serially\n"
+        f"def work(): convert_serially({paths}, instances={instances})"
+    )
 
 
 def build_code(photos: Path, out: Path, *, records: bool) -> str:
     """Python that defines `work`, our side."""
+    paths = f"Path({str(photos)!r}), Path({str(out)!r})"
     return (
-        "from pathlib import Path\nfrom voc_builder.build import BuildConfig, build\n"
-        f"def work(): build(BuildConfig(Path({str(photos)!r}), Path({str(out)!r}), "
-        f"records={records}))"
+        "from voc_builder.build import BuildConfig, build\n"
+        f"def work(): build(BuildConfig({paths}, records={records}))"
     )
 
 
-def serial_code(photos: Path, out: Path) -> str:
-    """Python that defines `work`, the published algorithm."""
-    return (
-        "from pathlib import Path\nfrom scripts.bench_build import convert_serially\n"
-        f"def work(): convert_serially(Path({str(photos)!r}), Path({str(out)!r}))"
-    )
+def measure(photos: Path, out: Path) -> Iterator[tuple[str, float, float]]:
+    """Name, seconds of the command and seconds of its work, for every side in turn."""
+    sides = {
+        "`labelme2voc.py --noviz`": serial_code(photos, out, instances=True),
+        "the same, class masks alone": serial_code(photos, out, instances=False),
+        "`voc_builder build --no-records`": build_code(photos, out, records=False),
+        "`voc_builder build`": build_code(photos, out, records=True),
+    }
+    for side, code in sides.items():
+        whole, work = time_command(code)
+        yield side, whole, work
+        shutil.rmtree(out)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -113,19 +142,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{count} photos, {os.cpu_count()} cores, Python {platform.python_version()}\n")
         print("| side | command, s | photos a second | faster | work alone, s |")
         print("| --- | ---: | ---: | ---: | ---: |")
-        sides = {
-            "labelme2voc.py, its algorithm": serial_code(folder / "photos", folder / "serial"),
-            "voc_builder, no records": build_code(folder / "photos", folder / "voc", records=False),
-            "voc_builder, with TFRecords": build_code(
-                folder / "photos", folder / "records", records=True
-            ),
-        }
         slowest = 0.0
-        for side, code in sides.items():
-            whole, work = time_command(code)
+        for side, whole, work in measure(folder / "photos", folder / "out"):
             slowest = slowest or whole
-            times = f"{whole:.2f} | {count / whole:.1f} | {slowest / whole:.1f} x | {work:.2f}"
-            print(f"| {side} | {times} |", flush=True)
+            speeds = f"{count / whole:.1f} | {slowest / whole:.1f} x"
+            print(f"| {side} | {whole:.2f} | {speeds} | {work:.2f} |", flush=True)
     return 0
 
 
