@@ -1,0 +1,98 @@
+"""Show the overlays of a run as galleries of thumbnails."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from pathlib import Path, PurePath
+from typing import Any
+
+import cv2
+
+from segtf.page import missing, picture
+from voc_builder.files import replacing
+from voc_builder.images import decode_image, resize_image
+
+THUMBNAIL = 480  # pixels, the longer side
+STRIP = 1200  # pixels, the width of a progress picture on the page
+THUMBNAILS = "thumbnails"  # folder in the run
+PROGRESS = "progress"  # folder in that of the overlays
+Json = dict[str, Any]
+
+
+def photo_gallery(run: Path, metrics: Json | None) -> str:
+    """Thumbnails of the overlays, the worst first where each photo has a score."""
+    folder = run / "overlays"
+    paths = sorted(
+        path
+        for path in folder.rglob("*.jpg")
+        if PROGRESS not in path.relative_to(folder).parts and not path.name.startswith(".")
+    )
+    if not paths:
+        return missing("There are no overlays: the run has not come to its end.")
+    scores = {photo["id"]: photo for photo in (metrics or {}).get("photos", [])}
+
+    def rank(path: Path) -> tuple[float, str]:
+        miou = scores.get(_photo_id(path, folder), {}).get("miou")
+        return (2.0 if miou is None else miou, path.name)
+
+    figures = []
+    for path in sorted(paths, key=rank):
+        photo_id = _photo_id(path, folder)
+        small = PurePath(THUMBNAILS, path.relative_to(folder))
+        _write_thumbnail(path, run / small, THUMBNAIL)
+        caption = _photo_caption(photo_id, scores.get(photo_id))
+        full = PurePath(path.relative_to(run))
+        figures.append(picture(small, caption, full=full))
+    order = "worst first" if scores else "by name"
+    note = f"{len(paths)} photos, {order}. A click opens the full size. Solid: prediction; "
+    note += "dashed: annotation, where it is drawn."
+    return f'<p class="soft">{note}</p><div class="photos">{"".join(figures)}</div>'
+
+
+def _photo_id(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def _photo_caption(photo_id: str, scores: Json | None) -> str:
+    if scores is None:
+        return f"<b>{escape(photo_id)}</b>"
+    of_classes = ", ".join(
+        f"{escape(name)} {_score(value)}"
+        for name, value in scores.get("iou", {}).items()
+        if value is not None
+    )
+    mean = _score(scores.get("miou"))
+    return f'<b>{escape(photo_id)}</b> mIoU {mean}<br><span class="soft">{of_classes}</span>'
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def progress_gallery(run: Path) -> str:
+    """The same few photos after some of the epochs, in order."""
+    folder = run / "overlays" / PROGRESS
+    paths = sorted(path for path in folder.glob("*.jpg") if not path.name.startswith("."))
+    if not paths:
+        return missing("There are no pictures of the progress: no epoch has ended.")
+    figures = []
+    for path in paths:
+        small = PurePath(THUMBNAILS, PROGRESS, path.name)
+        _write_thumbnail(path, run / small, STRIP)
+        # epoch-0012.jpg
+        caption = escape(re.sub(r"^epoch-0*(\d)", r"epoch \1", path.stem))
+        figures.append(picture(small, caption, full=PurePath(path.relative_to(run))))
+    note = "The same validation photos, annotation above, prediction below."
+    return f'<p class="soft">{note}</p><div class="strips">{"".join(figures)}</div>'
+
+
+def _write_thumbnail(photo: Path, out: Path, longest: int) -> None:
+    image = decode_image(photo.read_bytes(), str(photo))
+    height, width = image.shape[:2]
+    scale = min(1.0, longest / max(height, width))
+    small = resize_image(image, max(1, round(height * scale)), max(1, round(width * scale)))
+    with replacing(out) as beside:
+        settings = [cv2.IMWRITE_JPEG_QUALITY, 85]  # a few kilobytes a photo
+        encoded = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), settings)[1]
+        beside.write_bytes(encoded.tobytes())

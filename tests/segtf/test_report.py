@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import cv2
+import numpy as np
+import pytest
+
+from scripts.make_fishki import draw_photo, plan_photo
+from scripts.report import main
+from segtf.figures import draw_confusion, draw_curves
+from segtf.report import write_report
+from tests.segtf.test_figures import write_log
+from voc_builder.colours import voc_colours
+from voc_builder.command import UserError
+from voc_builder.overlay import draw_overlay
+
+CLASSES = ["__background__", "fishka", "defect <b>"]
+PHOTOS = {"00000001": 0.95, "Фото #3 100%": 0.41, "sub/00000004": None, "00000005": 0.7}
+
+
+def scores(split: str) -> dict[str, Any]:
+    counts = np.array([[1_200_000, 3_000, 0], [2_000, 480_000, 9_000], [0, 4_000, 51_000]])
+    iou = dict(zip(CLASSES, (0.9958, 0.9639, None if split == "val" else 0.7969), strict=True))
+    return {
+        "split": split,
+        "images": len(PHOTOS),
+        "size": 256,
+        "classes": CLASSES,
+        "iou": iou,
+        "dice": iou,
+        "miou": 0.9188,
+        "dice_mean": 0.9554,
+        "pixel_accuracy": 0.9897,
+        "confusion": counts.tolist(),
+        "photos": [
+            {"id": name, "miou": miou, "iou": dict.fromkeys(CLASSES, miou)}
+            for name, miou in PHOTOS.items()
+        ],
+        "model": "keras",
+        "data": {"path": "artifacts/datasets/fishki", "sha256": "0a1b" * 16},
+    }
+
+
+def write_overlay(path: Path, index: int, size: int) -> None:
+    plan = plan_photo(index, "partial", seed=5)
+    mask = np.zeros((size, size), np.uint8)
+    for class_id, (_, points) in enumerate(plan.shapes[:2], start=1):
+        cv2.fillPoly(mask, [np.rint(points * size).astype(int)], class_id)
+    image = draw_photo(index, plan, size, seed=5)
+    overlay = draw_overlay(image, mask, CLASSES, voc_colours(3), truth=np.roll(mask, 5))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), overlay[..., ::-1])
+
+
+def write_run(run: Path, size: int = 128) -> Path:
+    """A run folder as a finished training leaves it, but for the networks themselves."""
+    run.mkdir(parents=True)
+    settings = "data: fishki_labelme\nsize: 256\narch: unet\nencoder: mobilenetv2\nepochs: 40\n"
+    (run / "config.yaml").write_text(f"{settings}seed: 42\nclasses: null\n")
+    pixels = {"__background__": 1_205_000, "fishka": 487_000, "defect <b>": 55_000, "void": 0}
+    about = {
+        "path": "artifacts/datasets/fishki",
+        "sha256": "0a1b" * 16,
+        "classes": CLASSES,
+        "images": {"train": 32, "val": 4, "test": 4},
+        "pixels": dict.fromkeys(("train", "val", "test"), pixels),
+    }
+    comparison = {"a": "keras", "b": "onnx", "largest_difference": 3.1e-7, "equal_argmax": 1.0}
+    export = {
+        "photos": 4,
+        "tolerance": {"probability": 1e-4, "argmax": 0.9999},
+        "comparisons": [{**comparison, "passed": True}],
+        "passed": True,
+        "onnx": {"bytes": 25_300_000, "opset": 18},
+    }
+    environment = {"command": "python -m segtf.train --size 256", "gpus": [], "seconds": 640.5}
+    for name, values in {"data": about, "export": export, "environment": environment}.items():
+        (run / f"{name}.json").write_text(json.dumps(values))
+    curve = [1 - 0.9 * 0.9**epoch for epoch in range(40)]
+    draw_curves(write_log(run / "log.csv", CLASSES, curve), run / "curves.png")
+    for split in ("val", "test"):
+        (run / f"metrics_{split}.json").write_text(json.dumps(scores(split)))
+        counts = np.array(scores(split)["confusion"])
+        draw_confusion(counts, CLASSES, run / f"confusion_{split}.png")
+    for index, name in enumerate(PHOTOS):
+        write_overlay(run / "overlays" / f"{name}.jpg", index, size)
+    for epoch in (1, 20, 40):
+        write_overlay(run / f"overlays/progress/epoch-{epoch:04d}.jpg", epoch, size)
+    (run / "model.onnx").write_bytes(b"a network")
+    return run
+
+
+class Links(HTMLParser):
+    """Collects what a page refers to, and that its elements are closed in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.tags: set[str] = set()
+        self.opened: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.targets += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img", "br"):
+            self.opened.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.opened.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = write_run(tmp_path_factory.mktemp("runs") / "first & best")
+    write_report(run)
+    return run
+
+
+def test_the_page_needs_no_network_and_no_script_and_all_its_links_lead_somewhere(
+    finished: Path,
+) -> None:
+    page = Links((finished / "report.html").read_text(encoding="utf-8"))
+    assert not page.opened
+    assert not page.tags & {"script", "link", "iframe"}
+    assert len(page.targets) > 20
+    for target in page.targets:
+        assert ":" not in target
+        assert target.startswith("#") or (finished / unquote(target)).is_file()
+
+
+def test_the_page_says_the_scores_the_best_epoch_and_what_agreed(finished: Path) -> None:
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert "mean IoU, test<b>0.9188</b>" in page
+    assert "40 of 40 epochs (11 min with start and data)" in page
+    assert "best validation mean IoU <b>0.9852</b> in epoch <b>40</b>" in page
+    assert '<span class="good">Keras, SavedModel and ONNX answer alike.</span>' in page
+    assert "<td>32</td><td>4</td><td>4</td>" in page
+    assert '<p class="missing">' not in page
+
+
+def test_names_are_escaped(finished: Path) -> None:
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert "<h1>first &amp; best</h1>" in page
+    assert "defect &lt;b&gt;" in page
+    assert "defect <b>" not in page
+
+
+def test_photos_come_worst_first_with_light_thumbnails_and_a_link_to_the_full_one(
+    finished: Path,
+) -> None:
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    shown = re.findall(r"<figcaption><b>(.*?)</b> mIoU (.*?)<br>", page)
+    assert shown == [
+        ("Фото #3 100%", "0.410"),
+        ("00000005", "0.700"),
+        ("00000001", "0.950"),
+        ("sub/00000004", "–"),
+    ]
+    assert 'href="overlays/%D0%A4%D0%BE%D1%82%D0%BE%20%233%20100%25.jpg"' in page
+    assert (finished / "thumbnails/sub/00000004.jpg").stat().st_size < 30_000
+
+
+def test_a_failed_export_is_said_in_the_result_and_in_the_table(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    export = json.loads((run / "export.json").read_text())
+    export["passed"] = export["comparisons"][0]["passed"] = False
+    (run / "export.json").write_text(json.dumps(export))
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "ONNX DO NOT answer alike" in page
+    assert '<span class="bad">FAILED</span>' in page
+
+
+def test_the_page_of_a_run_that_just_began_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("size: 256\nepochs: 40\n")
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    for name in ("data.json", "log.csv", "curves.png", "metrics_val.json", "metrics_test.json"):
+        assert f"There is no {name}" in page
+    for name in ("confusion_val.png", "export.json", "model.onnx", "environment.json"):
+        assert f"There is no {name}" in page
+    assert page.count('<p class="missing">') >= 12
+    assert not Links(page).opened
+
+
+def test_without_test_photos_the_validation_scores_head_the_page(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "metrics_test.json").unlink()
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "There are no test scores" in page
+    assert "mean IoU, val<b>0.9188</b>" in page
+
+
+def test_a_folder_that_is_no_run_and_a_damaged_file_are_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path)]) == 2
+    (tmp_path / "config.yaml").write_text("size: 256\n")
+    (tmp_path / "export.json").write_text('{"photos": ')
+    assert main([str(tmp_path)]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "not a run folder (no config.yaml)" in first
+    assert "export.json: damaged" in second
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_write_report_refuses_a_damaged_config(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("size: [256\n")
+    with pytest.raises(UserError, match=r"config.yaml: damaged"):
+        write_report(tmp_path)
