@@ -42,7 +42,7 @@ def draw_curves(log: Path, out: Path) -> None:
     Raises `UserError` if the log cannot be read.
     """
     columns = read_log(log)
-    classes = logged_classes(columns)
+    classes = logged_classes(log, columns)
     below = max(3.2, 0.2 * len(classes) + 0.6)  # inches: the list of classes must fit beside
     with matplotlib.rc_context(_style()):
         figure = Figure(figsize=(12, 3.4 + below), layout="constrained")

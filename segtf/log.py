@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +34,16 @@ def read_log(path: Path) -> Log:
         raise UserError(f"{path}: not a table of numbers: {error}") from None
 
 
-def logged_classes(log: Log) -> list[str]:
-    """The classes whose IoU is logged, in class order."""
-    return [name.removeprefix("val_iou_") for name in log if name.startswith("val_iou_")]
+def logged_classes(path: Path, log: Log) -> list[str]:
+    """The classes whose IoU is in a log.csv, in the order of the data.json beside it: `CSVLogger`
+    sorts its columns by name. A log without data.json keeps its own order.
+    """
+    logged = [name.removeprefix("val_iou_") for name in log if name.startswith("val_iou_")]
+    about = path.with_name("data.json")
+    if not about.is_file():
+        return logged
+    order = json.loads(about.read_text(encoding="utf-8"))["classes"]
+    return sorted(logged, key=lambda name: order.index(name) if name in order else len(order))
 
 
 def best_epoch(log: Log) -> int | None:

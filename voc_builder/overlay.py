@@ -21,6 +21,7 @@ from voc_builder.colours import VOID
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 FILL = 0.4  # opacity of a class colour inside its contour
 PANEL = 0.75  # opacity of the black panel behind the legend
+SMALLEST = 160  # pixels; on a smaller photo a legend would hide what it explains
 
 
 def draw_overlay(
@@ -35,6 +36,7 @@ def draw_overlay(
 
     The background (id 0) stays as it is, void (255) is hatched. `colours` is (C, 3), RGB. The
     outlines of `truth` (H, W), if given, are added as white dashes on a line of the class colour.
+    A photo under 160 x 160 pixels gets no legend.
     Raises ValueError for shapes that differ and for ids without a name or a colour.
     """
     _check(image, mask, classes, colours)
@@ -59,14 +61,9 @@ def draw_overlay(
         for i in sorted(set(np.unique(truth).tolist()) - {0, VOID}):
             _dash(canvas, _contours(truth == i), _rgb(colours[i]), line)
 
-    entries = [Entry(classes[i], areas[i] / mask.size, _rgb(colours[i])) for i in sorted(present)]
-    if areas[VOID]:
-        entries.append(Entry("void", areas[VOID] / mask.size, None))
-    if not entries:
-        entries.append(Entry(classes[0], 1.0, _rgb(colours[0])))
-    if truth is not None:
-        entries.append(Entry("truth", None, None, dashed=True))
-    _draw_legend(canvas, mask, entries, text=max(10, round(side / 40)))
+    if side >= SMALLEST:
+        entries = _entries(areas, classes, colours, truth is not None)
+        _draw_legend(canvas, mask, entries, text=max(10, round(side / 40)))
     return canvas
 
 
@@ -78,6 +75,25 @@ class Entry:
     share: float | None  # of the photo's area, 0 to 1
     colour: tuple[int, ...] | None  # None: hatched
     dashed: bool = False  # the swatch is a dashed line
+
+
+def _entries(
+    areas: NDArray[np.int64], classes: Sequence[str], colours: NDArray[np.uint8], truth: bool
+) -> list[Entry]:
+    """The present classes in order, void, the truth; the background where nothing else is."""
+    shares = areas / areas.sum()
+    entries = [
+        Entry(name, shares[i], _rgb(colours[i]))
+        for i, name in enumerate(classes[:VOID])
+        if areas[i] and i
+    ]
+    if areas[VOID]:
+        entries.append(Entry("void", shares[VOID], None))
+    if not entries:
+        entries.append(Entry(classes[0], 1.0, _rgb(colours[0])))
+    if truth:
+        entries.append(Entry("truth", None, None, dashed=True))
+    return entries
 
 
 def format_share(share: float) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -15,8 +16,8 @@ NAN = math.nan
 
 
 def write_log(path: Path, classes: list[str], val_miou: list[float]) -> Path:
-    """A log as `CSVLogger` writes it: the epoch first, the other columns by name."""
-    columns = [f"{prefix}iou_{name}" for prefix in ("", "val_") for name in classes]
+    """A log as `CSVLogger` writes it: the epoch first, the other columns sorted by name."""
+    columns = sorted(f"{prefix}iou_{name}" for prefix in ("", "val_") for name in classes)
     header = ["epoch", *columns, "learning_rate", "loss", "miou", "val_loss", "val_miou"]
     rows = [
         [epoch, *[score] * len(columns), 0.001, 1 - score, score, 1 - score, score]
@@ -34,10 +35,19 @@ def read_picture(path: Path) -> np.ndarray:
 
 
 def test_read_log_gives_columns_classes_and_the_best_epoch(tmp_path: Path) -> None:
-    log = read_log(write_log(tmp_path / "log.csv", ["_bg", "фишка"], [0.5, NAN, 0.75, 0.25]))
+    path = write_log(tmp_path / "log.csv", ["_bg", "фишка"], [0.5, NAN, 0.75, 0.25])
+    log = read_log(path)
     np.testing.assert_array_equal(log["val_miou"], [0.5, NAN, 0.75, 0.25])
-    assert logged_classes(log) == ["_bg", "фишка"]
+    assert logged_classes(path, log) == ["_bg", "фишка"]
     assert best_epoch(log) == 2
+
+
+def test_classes_keep_the_order_of_the_data_set_though_the_log_is_sorted(tmp_path: Path) -> None:
+    classes = ["background", "fishka", "defect"]
+    path = write_log(tmp_path / "log.csv", classes, [0.5])
+    assert logged_classes(path, read_log(path)) == ["background", "defect", "fishka"]
+    (tmp_path / "data.json").write_text(json.dumps({"classes": classes}))
+    assert logged_classes(path, read_log(path)) == classes
 
 
 def test_a_log_without_any_score_has_no_best_epoch(tmp_path: Path) -> None:

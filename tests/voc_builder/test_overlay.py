@@ -41,13 +41,20 @@ def test_draw_overlay_gives_a_light_class_colour_a_black_casing() -> None:
     assert overlay[350, 180:200].min() < 20
 
 
-@pytest.mark.parametrize("size", [16, 60, 300, 2500])
+@pytest.mark.parametrize("size", [160, 300, 2500])
 def test_draw_overlay_shows_a_legend_on_a_photo_of_any_size(size: int) -> None:
     image, mask = photo_and_square(size, class_id=2)
     overlay = draw_overlay(image, mask, CLASSES, COLOURS, truth=mask)
     assert overlay.shape == image.shape
     assert overlay.dtype == np.uint8
     assert ((overlay < 60).all(axis=2) & (mask == 0)).mean() > 0.005  # the panel
+
+
+@pytest.mark.parametrize("size", [1, 2, 16, 100])
+def test_draw_overlay_hides_nothing_of_a_tiny_photo_behind_a_legend(size: int) -> None:
+    image, mask = photo_and_square(size, class_id=0)
+    overlay = draw_overlay(image, mask, CLASSES, COLOURS, truth=mask)
+    np.testing.assert_array_equal(overlay, image)
 
 
 def test_the_legend_covers_the_same_share_of_a_small_photo_and_of_a_large_one() -> None:
