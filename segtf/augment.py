@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable
 from typing import Literal, get_args
@@ -61,7 +62,9 @@ def augmenter(preset: Preset) -> Callable[[Image, Mask, int], tuple[Image, Mask]
             return image, mask
         if not hasattr(local, "pipeline"):
             local.pipeline = A.Compose(transforms(preset))
-        local.pipeline.set_random_seed(seed)
+        # one stream for all: set_random_seed would give each transform the same numbers, so that
+        # one is applied if and only if all others are
+        local.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         changed = local.pipeline(image=image, mask=mask)
         return changed["image"], changed["mask"]
 

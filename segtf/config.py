@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from segtf.architectures import Arch, check_encoder, check_size
+from segtf.loss_expression import parse_loss
 from voc_builder.command import UserError, parse
 from voc_builder.files import replacing
 
@@ -64,6 +65,7 @@ class TrainConfig:
         check_size(self.arch, self.size)
         if self.arch != "unet_plain":
             check_encoder(self.encoder, self.arch)
+        parse_loss(self.loss)
         least = {"epochs": 1, "batch": 1, "patience": 0, "seed": 0}
         for name, minimum in least.items():
             value = getattr(self, name)
@@ -71,6 +73,8 @@ class TrainConfig:
                 raise UserError(f"--{name} {value}: must be at least {minimum}")
         if not 0 < self.learning_rate < 1:
             raise UserError(f"--learning-rate {self.learning_rate}: must lie between 0 and 1")
+        if self.run is not None and (self.run in ("", ".", "..") or {"/", "\\"} & set(self.run)):
+            raise UserError(f"--run {self.run!r}: must be a name, not a path")
         if self.resume and self.run is None:
             raise UserError("--resume: name the run to go on with: --run NAME --resume")
         if self.resume and self.overwrite:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import psutil
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from segtf.augment import Preset, augmenter
@@ -107,7 +108,7 @@ def _sample(
             features[key].bytes_list.value[0]
             for key in ("image/filename", "image/encoded", "image/segmentation/class/encoded")
         )
-    except (IndexError, ValueError) as error:  # protobuf's DecodeError is a ValueError
+    except (IndexError, DecodeError) as error:
         raise UserError(f"{shard}: a record without photo or mask: build it again") from error
     where = f"{shard}, record {photo_id.decode()}"
     image = decode_image(photo, where)

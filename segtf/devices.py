@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import psutil
 import tensorflow as tf
 
 from segtf.losses import SegmentationLoss
+from voc_builder.progress import note
 
 BYTES_A_PIXEL_ON_CPU = 5600  # measured: U-Net EfficientNet-B0 takes 5.6 GB a photo of 1024 x 1024
 LARGEST_ON_CPU, LARGEST_ON_GPU = 8, 32  # photos a step
@@ -37,6 +39,8 @@ class Devices:
 def find_devices(precision: str) -> Devices:
     """The visible GPUs and the policy that `precision` (auto, float32, mixed) means on them."""
     gpus = tf.config.list_physical_devices("GPU")
+    if not gpus and shutil.which("nvidia-smi"):
+        note("warning: this machine has a GPU that TensorFlow cannot use: pip install '.[gpu]'")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)  # so that what is free can be measured
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]

@@ -140,7 +140,8 @@ def _write_onnx(saved_model: Path, out: Path, info: ModelInfo) -> None:
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    serve = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
+    loaded = tf.saved_model.load(str(saved_model))  # kept: it owns the weights
+    serve = loaded.signatures["serving_default"]
     (image,) = serve.structured_input_signature[1].values()
     network = tf.function(lambda image: serve(image=image))
     with replacing(out) as beside:

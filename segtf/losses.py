@@ -5,15 +5,14 @@ Probabilities are float32 (N, H, W, C), truth class ids (N, H, W) with 255 for v
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
+from segtf.loss_expression import parse_loss
 from voc_builder.colours import VOID
-from voc_builder.command import UserError
 
 SMALLEST = 1e-7  # probability under which the logarithm is cut off
 
@@ -42,20 +41,6 @@ def dice_loss(truth: Any, probabilities: Any) -> Any:
 
 
 TERMS: dict[str, Callable[[Any, Any], Any]] = {"ce": cross_entropy, "dice": dice_loss}
-
-
-def parse_loss(expression: str) -> list[tuple[float, str]]:
-    """Weight and name of each term of `0.7*ce + 0.3*dice`. Raises `UserError`."""
-    terms = []
-    for term in expression.split("+"):
-        match = re.fullmatch(r"\s*(?:([0-9.]+)\s*\*)?\s*([a-z_]+)\s*", term)
-        if not match or match[2] not in TERMS:
-            raise UserError(
-                f"--loss {expression!r}: {term.strip()!r} is no term; write a sum of "
-                f"{' and '.join(TERMS)} with weights, such as '0.7*ce + 0.3*dice'"
-            )
-        terms.append((float(match[1] or 1), match[2]))
-    return terms
 
 
 class SegmentationLoss(keras.losses.Loss):

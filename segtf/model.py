@@ -29,6 +29,11 @@ def _segmentation_models() -> types.ModuleType:
     return segmentation_models
 
 
+def known_encoders() -> list[str]:
+    """Every encoder that segmentation-models names, whether it works with this Keras or not."""
+    return sorted(_segmentation_models().get_available_backbone_names())
+
+
 def build_model(arch: Arch, encoder: str, classes: int, size: int) -> keras.Model:
     """A network with random weights: `image` uint8 (N, H, W, 3), RGB 0 to 255, in; `probabilities`
     float32 (N, H, W, classes) out. H and W are free but for PSPNet, whose pooling fixes them.
@@ -171,7 +176,9 @@ def _donor(encoder: str, path: Path, size: int) -> list[keras.Layer]:
     # the new format goes by the order of layers, so all must fit; the old one by their names
     by_name = {} if path.name.endswith(".weights.h5") else {"by_name": True, "skip_mismatch": True}
     try:
-        donor.load_weights(path, **by_name)
+        with warnings.catch_warnings():  # a layer a line; the count of matches says it in one
+            warnings.simplefilter("ignore")
+            donor.load_weights(path, **by_name)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(

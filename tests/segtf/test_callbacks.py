@@ -1,0 +1,124 @@
+"""What training keeps and logs between epochs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segtf import metrics
+from voc_builder.tfrecord import import_tensorflow
+
+pytestmark = pytest.mark.slow
+tf = import_tensorflow()
+
+import keras  # noqa: E402  after TensorFlow
+
+from segtf.callbacks import Backup, BestModel, ConfusionCounts, PerClassIoU  # noqa: E402
+
+RNG = np.random.default_rng(0)
+TRUTH = RNG.choice([0, 1, 2, 255], (4, 16, 16)).astype(np.uint8)
+PROBABILITIES = RNG.dirichlet([1, 1, 1], (4, 16, 16)).astype(np.float32)
+
+
+def test_the_metric_counts_as_numpy_does_over_all_batches() -> None:
+    metric = ConfusionCounts(3)
+    metric.update_state(TRUTH[:3], PROBABILITIES[:3])
+    metric.update_state(TRUTH[3:], PROBABILITIES[3:])
+    expected = metrics.confusion(TRUTH, PROBABILITIES.argmax(-1).astype(np.uint8), 3)
+    np.testing.assert_array_equal(metric.numpy(), expected)
+    assert float(metric.result()) == pytest.approx(metrics.miou(expected), rel=1e-6)
+    metric.reset_state()
+    assert metric.numpy().sum() == 0
+
+
+def test_the_metric_does_not_lose_single_pixels_among_many() -> None:
+    metric = ConfusionCounts(2)
+    metric.counts.assign([[2**40, 0], [0, 0]])
+    metric.update_state(np.zeros((1, 1, 1), np.uint8), np.array([[[[1.0, 0.0]]]], np.float32))
+    assert metric.numpy()[0, 0] == 2**40 + 1
+
+
+def test_the_metric_adds_up_over_replicas() -> None:
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        metric = ConfusionCounts(3)
+    strategy.run(metric.update_state, args=(tf.constant(TRUTH), tf.constant(PROBABILITIES)))
+    assert metric.numpy().sum() == (TRUTH != 255).sum()
+
+
+def fitted(folder: Path, epochs: int, start: int = 0) -> tuple[keras.callbacks.History, BestModel]:
+    """A network of one layer on eight photos, with the callbacks of a training."""
+    keras.utils.set_random_seed(1)
+    image = keras.Input((8, 8, 3))
+    network = keras.Model(image, keras.layers.Conv2D(3, 1, activation="softmax")(image))
+    counts = ConfusionCounts(3)
+    network.compile(
+        keras.optimizers.Adam(0.1),
+        "sparse_categorical_crossentropy",
+        metrics=[counts],
+        jit_compile=False,
+    )
+    network.optimizer.build(network.trainable_variables)
+    best = BestModel(network, folder / "best.keras", patience=3)
+    backup = Backup(folder / "backup", best)
+    start = backup.restore(network, epochs) if start else 0
+    x = np.random.default_rng(0).random((8, 8, 8, 3), np.float32)
+    y = x.argmax(-1)
+    history = network.fit(
+        x,
+        y,
+        batch_size=4,
+        epochs=epochs,
+        initial_epoch=start,
+        shuffle=False,
+        verbose=0,
+        validation_data=(x, y),
+        callbacks=[PerClassIoU(counts, ("a", "b", "c")), best, backup],
+    )
+    return history, best
+
+
+def test_the_log_has_every_class_for_training_and_validation(tmp_path: Path) -> None:
+    history, _ = fitted(tmp_path, epochs=1)
+    logs = {name: values[0] for name, values in history.history.items()}
+    scores = [logs[f"val_iou_{name}"] for name in "abc"]
+    assert logs["val_miou"] == pytest.approx(np.nanmean(scores))
+    assert logs["miou"] == pytest.approx(np.nanmean([logs[f"iou_{name}"] for name in "abc"]))
+    assert logs["miou"] != logs["val_miou"]
+    iou = np.array(scores)
+    assert logs["val_dice"] == pytest.approx(np.nanmean(2 * iou / (1 + iou)))
+
+
+def test_a_run_that_is_taken_up_again_ends_as_one_that_was_left_alone(tmp_path: Path) -> None:
+    whole, best = fitted(tmp_path / "whole", epochs=4)
+    fitted(tmp_path / "parts", epochs=2)
+    rest, again = fitted(tmp_path / "parts", epochs=4, start=2)
+    assert rest.epoch == [2, 3]
+    np.testing.assert_allclose(rest.history["loss"], whole.history["loss"][2:], rtol=1e-5)
+    assert (again.best, again.best_epoch) == (pytest.approx(best.best), best.best_epoch)
+
+
+def test_the_backup_is_one_file_of_weights_and_the_state_that_names_it(tmp_path: Path) -> None:
+    fitted(tmp_path, epochs=3)
+    names = sorted(path.name for path in (tmp_path / "backup").iterdir())
+    assert names == ["epoch-0003.weights.h5", "state.json"]
+
+
+def test_only_a_better_score_replaces_the_best_network_and_patience_ends_training(
+    tmp_path: Path,
+) -> None:
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    best = BestModel(network, tmp_path / "best.keras", patience=2)
+    best.set_model(network)
+    network.stop_training = False
+    kept = []
+    for epoch, score in enumerate([0.5, 0.7, 0.6, 0.65]):
+        network.layers[0].set_weights([np.full((2, 1), float(epoch)), np.zeros(1)])
+        best.on_epoch_end(epoch, {"val_miou": score})
+        saved = keras.saving.load_model(tmp_path / "best.keras", compile=False)
+        kept.append(saved.layers[0].get_weights()[0][0, 0])
+        assert network.stop_training == (epoch == 3)
+    assert kept == [0, 1, 1, 1]
+    assert (best.best, best.best_epoch) == (0.7, 1)

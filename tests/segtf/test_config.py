@@ -1,0 +1,56 @@
+"""Settings are checked before anything is loaded, and a run remembers them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from segtf.config import TrainConfig, read_config, resumed, write_config
+from voc_builder.command import UserError
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"size": 100}, "--size 100: unet needs a multiple of 32; the nearest are 96 or 128"),
+        ({"size": 1024, "arch": "pspnet"}, "multiple of 48; the nearest are 1008 or 1056"),
+        ({"size": 0}, "the nearest are 32"),
+        ({"encoder": "efficientnet-b0"}, "the nearest is efficientnetb0"),
+        ({"encoder": "seresnet18"}, "the nearest is resnet18"),
+        ({"epochs": 0}, "--epochs 0: must be at least 1"),
+        ({"batch": 0}, "--batch 0: must be at least 1"),
+        ({"learning_rate": 0.0}, "--learning-rate 0.0: must lie between 0 and 1"),
+        ({"loss": "ce + hinge"}, "'hinge' is no term"),
+        ({"resume": True}, "--run NAME --resume"),
+        ({"resume": True, "run": "a", "overwrite": True}, "exclude each other"),
+        ({"run": "a/b"}, "--run 'a/b'"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_cure(wrong: dict[str, object], says: str) -> None:
+    with pytest.raises(UserError, match=says.replace("(", r"\(")):
+        TrainConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_unet_plain_has_no_encoder_to_check() -> None:
+    TrainConfig(arch="unet_plain", encoder="none of them")
+
+
+def test_a_run_remembers_its_settings(tmp_path: Path) -> None:
+    config = TrainConfig(size=96, arch="pspnet", learning_rate=1e-4, run="é", artifacts=tmp_path)
+    write_config(config, config.run_folder)
+    assert read_config(config.run_folder) == config
+
+
+def test_resume_takes_the_settings_of_the_run_and_refuses_others(tmp_path: Path) -> None:
+    saved = TrainConfig(size=96, epochs=7, run="a", artifacts=tmp_path)
+    write_config(saved, saved.run_folder)
+    again = resumed(TrainConfig(run="a", artifacts=tmp_path, resume=True))
+    assert (again.size, again.epochs, again.resume) == (96, 7, True)
+    with pytest.raises(UserError, match=r"leave out --epochs 9 \(the run has 7\)"):
+        resumed(TrainConfig(run="a", artifacts=tmp_path, resume=True, epochs=9))
+
+
+def test_resume_of_a_run_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"not a run folder"):
+        resumed(TrainConfig(run="a", artifacts=tmp_path, resume=True))

@@ -1,0 +1,134 @@
+"""Every network takes a raw photo, answers with probabilities, and survives its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segtf.architectures import ARCHS, ENCODERS, Arch
+from voc_builder.command import UserError
+from voc_builder.tfrecord import import_tensorflow
+
+pytestmark = pytest.mark.slow
+import_tensorflow()
+
+import keras  # noqa: E402  after TensorFlow
+
+from segtf import model as of  # noqa: E402
+
+RNG = np.random.default_rng(0)
+
+
+def photo(size: int, count: int = 1) -> np.ndarray:
+    return RNG.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_a_network_answers_with_probabilities_at_the_size_of_the_photo(arch: Arch) -> None:
+    size = 96
+    answer = np.asarray(of.build_model(arch, "mobilenetv2", 4, size)(photo(size, 2)))
+    assert answer.shape == (2, size, size, 4)
+    assert answer.dtype == np.float32
+    np.testing.assert_allclose(answer.sum(-1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("arch", [arch for arch in ARCHS if arch != "pspnet"])
+def test_height_and_width_are_free(arch: Arch) -> None:
+    network = of.build_model(arch, "mobilenetv2", 2, 96)
+    assert network(np.zeros((1, 64, 160, 3), np.uint8)).shape == (1, 64, 160, 2)
+
+
+@pytest.mark.parametrize(
+    ("arch", "encoder"),
+    [
+        ("unet", "efficientnetb0"),
+        ("fpn", "resnet18"),
+        ("linknet", "mobilenet"),
+        ("pspnet", "mobilenetv2"),
+        ("unet", "vgg16"),
+        ("unet_plain", ""),
+    ],
+)
+def test_a_network_reloads_from_its_file_to_the_same_answer_after_a_step(
+    arch: Arch, encoder: str, tmp_path: Path
+) -> None:
+    network = of.build_model(arch, encoder, 3, 96)
+    network.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False, run_eagerly=True)
+    network.train_on_batch(photo(96, 2), np.zeros((2, 96, 96), np.uint8))
+    network.save(tmp_path / "best.keras")
+    images = photo(96)
+    again = of.load_model(tmp_path / "best.keras")
+    np.testing.assert_allclose(again(images), network(images), atol=1e-6)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_preprocessing_in_the_graph_is_that_of_the_package(encoder: str) -> None:
+    images = photo(4).astype(np.float32)
+    wanted = of._segmentation_models().get_preprocessing(encoder)(images.copy())
+    np.testing.assert_allclose(of._preprocessing(encoder)(images), wanted, atol=1e-4)
+
+
+def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
+    (tmp_path / "best.keras").write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"best\.keras: not a network"):
+        of.load_model(tmp_path / "best.keras")
+
+
+def encoder_of(network: keras.Model, name: str = "block_5_project") -> np.ndarray:
+    return network.get_layer("network").get_layer(name).get_weights()[0]
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+def test_encoder_weights_come_from_a_file_and_the_matches_are_counted(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"donor{suffix}"
+    if suffix == ".keras":
+        network = of.build_model("fpn", "mobilenetv2", 2, 64)
+        network.save(path)
+        donor = encoder_of(network)
+    else:
+        backbone = keras.applications.MobileNetV2(
+            weights=None, include_top=False, input_shape=(96, 96, 3)
+        )
+        for layer in backbone.layers:  # fresh gains of one and means of zero look like no weights
+            layer.set_weights([w + 0.01 for w in layer.get_weights()])
+        backbone.save_weights(path)
+        donor = backbone.get_layer("block_5_project").get_weights()[0]
+    network = of.build_model("unet", "mobilenetv2", 3, 64)
+    said = of.load_encoder_weights(network, "mobilenetv2", str(path), size=64)
+    np.testing.assert_array_equal(encoder_of(network), donor)
+    assert "104 of 104 layers matched" in said or suffix == ".keras"
+
+
+def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
+    backbone = keras.applications.MobileNetV2(
+        weights=None, include_top=False, input_shape=(96, 96, 3)
+    )
+    backbone.save_weights(tmp_path / "mobile.weights.h5")
+    network = of.build_model("unet", "efficientnetb0", 3, 64)
+    with pytest.raises(UserError, match="does not fit efficientnetb0"):
+        of.load_encoder_weights(
+            network, "efficientnetb0", str(tmp_path / "mobile.weights.h5"), size=64
+        )
+
+
+def test_weights_that_are_not_there_are_named() -> None:
+    network = of.build_model("unet", "mobilenetv2", 3, 64)
+    with pytest.raises(UserError, match=r"gone\.h5: no such file"):
+        of.load_encoder_weights(network, "mobilenetv2", "gone.h5", size=64)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_batch_normalisation_keeps_pace_with_few_steps_in_every_network(arch: Arch) -> None:
+    network = of.build_model(arch, "mobilenetv2", 3, 96)
+    of.fit_batchnorm(network, steps=14)
+    momenta = {
+        layer.momentum
+        for layer in network.get_layer("network").layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    }
+    assert momenta
+    assert max(momenta) == pytest.approx(1 - 1 / 9.8)
