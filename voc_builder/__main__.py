@@ -6,20 +6,30 @@ import sys
 
 from voc_builder.command import run
 
+PROG = "python -m voc_builder"
+USAGE = f"""\
+usage: {PROG} check SRC        report every problem of every annotation
+       {PROG} build SRC OUT    make a VOC tree and TFRecords
+Each tells its settings with --help.
+"""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code of the subcommand that the first argument names."""
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
-    prog = "python -m voc_builder"
     if name == "check":
         from voc_builder.report import CheckConfig, check_command
 
-        return run(check_command, CheckConfig, f"{prog} check", rest)
+        return run(check_command, CheckConfig, f"{PROG} check", rest)
     if name == "build":
         from voc_builder.build import BuildConfig, build_command
 
-        return run(build_command, BuildConfig, f"{prog} build", rest)
-    print(f"{prog}: error: name one of check and build. Received: {name!r}", file=sys.stderr)
+        return run(build_command, BuildConfig, f"{PROG} build", rest)
+    if name in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0
+    given = f"Received: {name}" if name else "Received nothing"
+    print(f"{PROG}: error: say `check SRC` or `build SRC OUT`. {given}", file=sys.stderr)
     return 2
 
 

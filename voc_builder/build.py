@@ -80,10 +80,13 @@ class BuildConfig:
 def build(config: BuildConfig) -> Dataset:
     """The data set of `config`, written beside its place and renamed. Raises `UserError`."""
     _refuse_wrong_use(config)
-    with replacing(config.out) as tree:
-        for name in (PHOTOS, MASKS):
-            (tree / name).mkdir(parents=True)
-        write_about(tree, _fill(tree, config))
+    try:
+        with replacing(config.out.absolute()) as tree:
+            for name in (PHOTOS, MASKS):
+                (tree / name).mkdir(parents=True)
+            write_about(tree, _fill(tree, config))
+    except OSError as error:
+        raise UserError(f"{config.out}: cannot be written: {error}") from None
     return read_dataset(config.out)
 
 
@@ -100,6 +103,8 @@ def _fill(tree: Path, config: BuildConfig) -> dict[str, Any]:
     digests = {one.sample.path: one.source for one in done}
     problems += check_set(digests, found.labels, classes, source)
     _stop_or_note(problems, config)
+    if not done or len(classes) == 1:
+        raise UserError(f"{config.folder}: nothing to learn in it: no shape in any sound file")
     kinds = {one.id: kind_of(one, classes) for one in done}
     groups = _groups(done, config.group_by)
     splits = draw_split(kinds, groups, parse_split(config.split), config.seed)
@@ -212,6 +217,20 @@ def _write_records(
 
 def _refuse_wrong_use(config: BuildConfig) -> None:
     parse_split(config.split)
+    numbers = {
+        "workers": config.workers,
+        "shards": config.shards,
+        "record-size": config.record_size,
+    }
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise UserError(f"--{name} takes a number from 1 on. Received: {number}")
+    try:
+        re.compile(config.group_by or "")
+    except re.error as error:
+        raise UserError(
+            f"--group-by is no regular expression ({error}): {config.group_by}"
+        ) from None
     if not config.folder.is_dir():
         raise UserError(
             f"{config.folder}: no such folder: name the folder of photos and JSON files"

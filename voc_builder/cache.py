@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from voc_builder.build import BuildConfig, build
+from voc_builder.classes import FILES
 from voc_builder.command import UserError
+from voc_builder.images import SUFFIXES
 from voc_builder.progress import in_threads
+from voc_builder.sources import find_labelme, visible_files
 from voc_builder.voc import FORMAT, Dataset, is_tree, read_dataset
 
 
@@ -57,19 +60,21 @@ def build_cached(
 
 
 def _digest_folder(folder: Path, classes: Path | None, settings: Sequence[object]) -> str:
-    """SHA-256 of all that decides the data set: names and contents of files, and settings."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder: name a VOC tree or a folder of annotations")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    digest = hashlib.sha256(json.dumps(settings).encode())
+    """SHA-256 of all that decides the data set: names and contents of its files, and settings."""
+    found = find_labelme(folder)
+    inside = [path for path in visible_files(folder) if path.suffix.lower() in (".json", *SUFFIXES)]
+    inside += [folder / name for name in FILES if (folder / name).is_file()]
+    outside = [one.photo for one in found.annotations if one.photo]
+    files = [*sorted({*inside, *outside}), *([classes] if classes else [])]
 
     def digest_file(path: Path) -> bytes:
         return hashlib.sha256(path.read_bytes()).digest()
 
-    named = [*files, *([classes] if classes else [])]
-    for path, content in zip(
-        named, in_threads(digest_file, named, os.cpu_count() or 1), strict=True
-    ):
-        name = str(path.relative_to(folder)) if path in files else "classes"
-        digest.update(name.encode() + b"\0" + content)
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    try:
+        contents = list(in_threads(digest_file, files, os.cpu_count() or 1))
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from None
+    for path, content in zip(files, contents, strict=True):
+        digest.update(os.path.relpath(path, folder).encode() + b"\0" + content)
     return digest.hexdigest()

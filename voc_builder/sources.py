@@ -68,7 +68,7 @@ def find_labelme(folder: Path) -> Found:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder: name the folder of photos and JSON files")
-    files = sorted(_visible_files(folder))
+    files = sorted(visible_files(folder))
     photos = [path for path in files if path.suffix.lower() in SUFFIXES]
     stems = {path.with_suffix("") for path in photos}
     annotations: list[Annotation] = []
@@ -131,11 +131,15 @@ def _stray(problem: Problem, stems: set[Path]) -> Problem:
     return dataclasses.replace(problem, severity="warning") if stray else problem
 
 
-def _visible_files(folder: Path) -> Iterator[Path]:
+def visible_files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Every file under the folder but hidden ones; links are followed, not in circles."""
+    real = folder.resolve()
+    if real in above:
+        return
     for path in folder.iterdir():
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            yield from _visible_files(path)
+            yield from visible_files(path, (*above, real))
         else:
             yield path

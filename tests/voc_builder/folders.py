@@ -1,0 +1,75 @@
+"""Small labelme folders made on the fly."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+SHARED = Path(__file__).resolve().parents[2] / "../shared/data"  # real photos, beside the checkout
+
+Shape = dict[str, Any]
+
+
+def photo_bytes(seed: int = 0, *, size: tuple[int, int] = (8, 6), kind: str = "JPEG") -> bytes:
+    """A photo of (width, height) that only this seed gives."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def square(label: str, side: float = 3, **fields: Any) -> Shape:
+    corners = [[0, 0], [side, 0], [side, side], [0, side]]
+    return {"label": label, "points": corners, "shape_type": "polygon", **fields}
+
+
+def write_annotated(
+    path: Path, shapes: Sequence[Shape] = (), *, seed: int | None = None, **fields: Any
+) -> Path:
+    """The labelme JSON `path` and its photo, which is drawn from the name if not from `seed`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if seed is None:
+        seed = int(hashlib.sha256(path.stem.encode()).hexdigest()[:8], 16)
+    path.with_suffix(".jpg").write_bytes(photo_bytes(seed))
+    return write_json(path, shapes, **fields)
+
+
+def write_json(path: Path, shapes: Sequence[Shape] = (), **fields: Any) -> Path:
+    content = {
+        "version": "5.0.1",
+        "flags": {},
+        "shapes": list(shapes),
+        "imagePath": f"{path.stem}.jpg",
+        "imageData": None,
+        "imageHeight": 6,
+        "imageWidth": 8,
+        **fields,
+    }
+    kept = {name: value for name, value in content.items() if value is not ...}
+    path.write_text(json.dumps(kept), encoding="utf-8")
+    return path
+
+
+def chips(folder: Path, *, empty: int = 5, clean: int = 10, defective: int = 5) -> Path:
+    """A folder of so many photos of each kind, classes `chip` and `defect`."""
+    kinds = {"empty": (empty, []), "clean": (clean, ["chip"])}
+    kinds["bad"] = (defective, ["chip", "defect"])
+    for name, (count, labels) in kinds.items():
+        for number in range(count):
+            shapes = [square(label, 4 - 2 * place) for place, label in enumerate(labels)]
+            write_annotated(folder / f"{name}{number:03d}.json", shapes)
+    (folder / "obj.names").write_text("__background__\nchip\ndefect\n", encoding="utf-8")
+    return folder
+
+
+def tree_bytes(folder: Path) -> dict[str, bytes]:
+    """Every file under the folder, by its name in it."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}

@@ -1,0 +1,91 @@
+"""A folder is built once and again only when something in it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.voc_builder.folders import chips, photo_bytes, square, write_annotated, write_json
+from voc_builder import cache
+from voc_builder.build import BuildConfig, build
+from voc_builder.cache import build_cached
+from voc_builder.command import UserError
+from voc_builder.voc import Dataset
+
+
+@pytest.fixture
+def builds(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders that were built, without TFRecords: they take TensorFlow's seconds."""
+    made: list[Path] = []
+
+    def without_records(config: BuildConfig) -> Dataset:
+        made.append(config.out)
+        return build(BuildConfig(config.folder, config.out, records=False, classes=config.classes))
+
+    monkeypatch.setattr(cache, "build", without_records)
+    return made
+
+
+def test_an_unchanged_folder_is_built_once(tmp_path: Path, builds: list[Path]) -> None:
+    folder = chips(tmp_path / "chips")
+    first = build_cached(folder, tmp_path / "datasets")
+    (folder / "notes.docx").touch()
+    assert build_cached(folder, tmp_path / "datasets") == first
+    assert len(builds) == 1
+    assert first.path.parent == tmp_path / "datasets"
+    assert first.path.name.startswith("chips-")
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "annotation": lambda folder: write_json(folder / "bad000.json", [square("chip", 2)]),
+    "photo": lambda folder: (folder / "bad000.jpg").write_bytes(photo_bytes(99)),
+    "name": lambda folder: write_annotated(folder / "more.json"),
+    "classes": lambda folder: (folder / "obj.names").write_text("background\nchip\ndefect\n"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_folder_is_built_again(tmp_path: Path, builds: list[Path], change: str) -> None:
+    folder = chips(tmp_path / "chips")
+    build_cached(folder, tmp_path / "datasets")
+    CHANGES[change](folder)
+    build_cached(folder, tmp_path / "datasets")
+    assert len(set(builds)) == 2
+
+
+def test_a_photo_outside_the_folder_counts_too(tmp_path: Path, builds: list[Path]) -> None:
+    folder = chips(tmp_path / "chips")
+    (tmp_path / "outside.jpg").write_bytes(photo_bytes(1))
+    write_json(folder / "far.json", [square("chip")], imagePath="../outside.jpg")
+    build_cached(folder, tmp_path / "datasets")
+    (tmp_path / "outside.jpg").write_bytes(photo_bytes(2))
+    build_cached(folder, tmp_path / "datasets")
+    assert len(set(builds)) == 2
+
+
+def test_another_setting_is_another_data_set(tmp_path: Path, builds: list[Path]) -> None:
+    folder = chips(tmp_path / "chips")
+    build_cached(folder, tmp_path / "datasets")
+    build_cached(folder, tmp_path / "datasets", seed=1)
+    build_cached(folder, tmp_path / "datasets", record_size=64)
+    assert len(set(builds)) == 3
+
+
+def test_a_tree_without_records_is_refused_with_the_cure(tmp_path: Path) -> None:
+    tree = build(BuildConfig(chips(tmp_path / "chips"), tmp_path / "out", records=False)).path
+    with pytest.raises(UserError, match=r"built without TFRecords: .* --records --overwrite"):
+        build_cached(tree, tmp_path / "datasets")
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        build_cached(tmp_path / "none", tmp_path / "datasets")
+
+
+@pytest.mark.slow
+def test_a_tree_with_records_is_read_as_it_is(tmp_path: Path) -> None:
+    dataset = build_cached(chips(tmp_path / "chips"), tmp_path / "datasets")
+    assert build_cached(dataset.path, tmp_path / "elsewhere") == dataset
+    assert not (tmp_path / "elsewhere").exists()

@@ -1,0 +1,51 @@
+"""Work in threads keeps its order, stops with its caller, and is told on a pipe in lines."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from voc_builder import progress as module
+from voc_builder.progress import in_threads, progress
+
+
+def test_results_come_in_the_order_of_the_items() -> None:
+    def slow_first(number: int) -> int:
+        time.sleep(0.02 if number == 0 else 0)
+        return number
+
+    assert list(in_threads(slow_first, range(20), 4)) == list(range(20))
+
+
+def test_no_thread_works_on_after_the_caller_stops() -> None:
+    started: list[int] = []
+    running = threading.Semaphore(0)
+
+    def work(number: int) -> int:
+        started.append(number)
+        time.sleep(0.01)
+        running.release()
+        return number
+
+    def consume() -> None:
+        for number in in_threads(work, range(1000), 2):
+            if number == 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        consume()
+    count = len(started)
+    time.sleep(0.05)
+    assert len(started) == count < 100
+
+
+def test_lines_on_a_pipe_tell_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock: Iterator[float] = iter([0.0, 6.0, 12.0, 18.0, 18.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    assert list(progress("abc", 3, "photos")) == ["a", "b", "c"]
+    assert capsys.readouterr().err == "photos: 2 of 3, 6 s left\nphotos: 3 in 18.0 s\n"

@@ -1,0 +1,78 @@
+"""Annotations and photos are found wherever they lie and named without clashes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.voc_builder.folders import photo_bytes, square, write_annotated, write_json
+from voc_builder.command import UserError
+from voc_builder.sources import find_labelme, labelme_samples, unique_ids
+
+
+def test_stems_are_ids_and_clashing_ones_get_their_folders() -> None:
+    paths = ["one.json", "a/two.json", "b/two.json", "b/c/фишка.json"]
+    assert unique_ids([Path(path) for path in paths]) == ["one", "a_two", "b_two", "фишка"]
+
+
+def test_ids_stay_unique_when_the_folders_clash_too() -> None:
+    paths = ["a/b_c.json", "a_b/c.json", "x/c.json", "b_c.json"]
+    ids = unique_ids([Path(path) for path in paths])
+    assert ids == ["a_b_c", "a_b_c_2", "x_c", "b_c"]
+
+
+def test_names_that_a_disk_may_take_for_one_are_kept_apart() -> None:
+    assert unique_ids([Path("a/IMG.json"), Path("b/img.json")]) == ["a_IMG", "b_img"]
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    assert unique_ids([Path(f"a/{composed}.json"), Path(f"b/{apart}.json")]) == [
+        f"a_{composed}",
+        f"b_{apart}",
+    ]
+
+
+def test_photos_without_json_are_found_in_any_case_and_hidden_files_are_not(tmp_path: Path) -> None:
+    write_annotated(tmp_path / "sub/a.json")
+    for name in ("b.JPG", "c.Png", "d.tif", ".e.jpg", "f.txt", ".hidden/g.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(photo_bytes())
+    found = find_labelme(tmp_path)
+    assert [path.name for path in found.unlabelled] == ["b.JPG", "c.Png", "d.tif"]
+    assert [one.path.name for one in found.annotations] == ["a.json"]
+    assert [sample.id for sample in labelme_samples(found, tmp_path, empty=False)] == ["a"]
+    assert len(labelme_samples(found, tmp_path, empty=True)) == 4
+
+
+def test_a_photo_that_another_file_describes_is_not_unlabelled(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(photo_bytes())
+    write_json(tmp_path / "shapes.json", [square("chip")], imagePath="photo.jpg")
+    assert find_labelme(tmp_path).unlabelled == ()
+
+
+def test_other_json_is_a_warning_unless_it_has_the_name_of_a_photo(tmp_path: Path) -> None:
+    write_annotated(tmp_path / "a.json")
+    (tmp_path / "settings.json").write_text("{}")
+    (tmp_path / "b.jpg").write_bytes(photo_bytes())
+    (tmp_path / "b.json").write_text("{}")
+    problems = find_labelme(tmp_path).problems
+    assert [(one.file.name, one.severity) for one in problems] == [
+        ("b.json", "error"),
+        ("settings.json", "warning"),
+    ]
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    write_annotated(tmp_path / "real/a.json")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/link").symlink_to(tmp_path / "real")
+    (tmp_path / "folder/circle").symlink_to(tmp_path / "folder")
+    assert [one.path.name for one in find_labelme(tmp_path / "folder").annotations] == ["a.json"]
+
+
+@pytest.mark.parametrize("name", ["", "missing", "file"])
+def test_a_folder_without_anything_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"no such folder|neither labelme JSON nor photos"):
+        find_labelme(tmp_path / (name or "empty"))
