@@ -46,9 +46,10 @@ def train(config: TrainConfig) -> Path:
     )
     _check_splits(dataset)
     import_tensorflow()
-    config = _claim_run_folder(config)
+    config = _named(config)
     folder = config.run_folder
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".cache-") as disk:
+    config.artifacts.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=config.artifacts, prefix=".cache-") as disk:
         splits = _trained(config, dataset, Path(disk))
         environment = {**_environment(), "seconds": round(time.time() - started, 1)}
         write_json(environment, folder / "environment.json")
@@ -64,25 +65,20 @@ def _check_splits(dataset: Dataset) -> None:
         )
 
 
-def _claim_run_folder(config: TrainConfig) -> TrainConfig:
-    """`config` with the name of a run folder that is there and, but for a resumed run, empty."""
-    if config.resume:
-        return config
-    name = config.run or config.run_folder.name
-    if config.run is None and not config.overwrite:
+def _named(config: TrainConfig) -> TrainConfig:
+    """`config` with the name of a run folder that may be written to."""
+    if config.resume or config.overwrite:
+        return replace(config, run=config.run_folder.name)
+    if config.run is None:
+        name = config.run_folder.name
         taken = {path.name for path in config.run_folder.parent.glob("*")}
         numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
-        name = next(n for n in (name, *numbered) if n not in taken)
-    config = replace(config, run=name)
-    folder = config.run_folder
-    if folder.exists():
-        if not config.overwrite:
-            raise UserError(
-                f"{folder}: this run exists: go on with --resume, replace it with --overwrite, or "
-                "choose another --run"
-            )
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+        return replace(config, run=next(n for n in (name, *numbered) if n not in taken))
+    if config.run_folder.exists():
+        raise UserError(
+            f"{config.run_folder}: this run exists: go on with --resume, replace it with "
+            "--overwrite, or choose another --run"
+        )
     return config
 
 
@@ -93,10 +89,13 @@ def _trained(config: TrainConfig, dataset: Dataset, disk: Path) -> dict[str, Spl
 
     folder = config.run_folder
     config, devices, model = prepare(config, len(dataset.classes), len(dataset.splits["train"]))
-    write_config(config, folder)
-    write_json(_about(dataset), folder / DATA)
     names = tuple(name for name, ids in dataset.splits.items() if ids)
     splits = {split.name: split for split in load_splits(dataset, names, config.size, disk)}
+    # only now, when nothing is left to be refused, does an older run of this name go
+    if config.overwrite and folder.exists():
+        shutil.rmtree(folder)
+    write_config(config, folder)
+    write_json(_about(dataset), folder / DATA)
     note(
         f"{folder}: {', '.join(f'{len(s)} {name}' for name, s in splits.items())} photos, "
         f"{config.arch}, batch {config.batch}, {' '.join(devices.gpus) or 'CPU'}, {devices.policy}"

@@ -1,0 +1,186 @@
+"""The whole job on a tiny data set, and every wrong use in one line."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from segtf import train as command
+from segtf.config import read_config, read_data, write_config
+from voc_builder.voc import Dataset
+
+pytestmark = pytest.mark.slow
+
+CLASSES = ("__background__", "fishka", "defect")
+LEFT_BY_A_RUN = (
+    *("config.yaml", "data.json", "environment.json", "log.csv", "best.keras"),
+    *("backup/state.json", "curves.png", "metrics_val.json", "metrics_test.json"),
+    *("confusion_val.png", "confusion_test.png", "saved_model/saved_model.pb", "model.onnx"),
+    *("export.json", "report.html", "overlays/progress/epoch-0001.jpg"),
+)
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def called(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["segtf.train", *map(str, arguments)])
+    return command.main()
+
+
+def test_a_run_leaves_everything_that_is_promised(run: Path) -> None:
+    assert [name for name in LEFT_BY_A_RUN if not (run / name).is_file()] == []
+    test_ids = {
+        photo["id"] for photo in json.loads((run / "metrics_test.json").read_text())["photos"]
+    }
+    assert {path.stem for path in (run / "overlays").glob("*.jpg")} == test_ids
+    assert not list(run.glob(".*")), "nothing half written stays"
+
+
+def test_the_log_has_a_row_an_epoch_with_every_column(run: Path) -> None:
+    logged = rows(run)
+    assert [row["epoch"] for row in logged] == ["0", "1"]
+    wanted = {"epoch", "loss", "val_loss", "miou", "val_miou", "val_dice", "learning_rate"}
+    wanted |= {"seconds", "images_per_second"}
+    wanted |= {f"{prefix}iou_{name}" for prefix in ("", "val_") for name in CLASSES}
+    assert set(logged[0]) == wanted
+    for row in logged:
+        scores = [float(row[f"val_iou_{name}"]) for name in CLASSES]
+        present = [score for score in scores if not math.isnan(score)]
+        assert float(row["val_miou"]) == pytest.approx(sum(present) / len(present))
+
+
+def test_the_best_network_scores_on_val_what_the_log_says(run: Path) -> None:
+    best = max(float(row["val_miou"]) for row in rows(run))
+    values = json.loads((run / "metrics_val.json").read_text())
+    assert values["miou"] == pytest.approx(best, abs=2e-3)
+
+
+def test_data_and_settings_are_remembered(run: Path) -> None:
+    config, data = read_config(run), read_data(run)
+    assert (config.size, config.encoder, config.batch) == (64, "mobilenetv2", 4)
+    assert tuple(data["classes"]) == CLASSES
+    assert data["images"] == {"train": 16, "val": 2, "test": 2}
+
+
+def test_a_run_that_was_stopped_goes_on_with_its_log_its_score_and_its_optimiser(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    config = dataclasses.replace(read_config(run), epochs=3, artifacts=tmp_path, run="stopped")
+    config = dataclasses.replace(config, arch="unet_plain", size=32)  # quicker to trace
+    folder = config.run_folder
+    write_config(config, tmp_path)
+    with monkeypatch.context() as patch:
+        from segtf.callbacks import Overlays
+
+        patch.setattr(Overlays, "on_epoch_end", lambda self, epoch, logs: epoch == 1 and stop())
+        assert called(patch, "--config", str(tmp_path / "config.yaml")) == 130
+    assert "--run stopped --resume" in capsys.readouterr().err
+    before = rows(folder)
+    assert [row["epoch"] for row in before] == ["0", "1"]
+    assert (folder / "best.keras").is_file()
+    arguments = ("--run", "stopped", "--artifacts", str(tmp_path), "--resume")
+    assert called(monkeypatch, *arguments) == 0
+    after = rows(folder)
+    assert after[:2] == before
+    assert [row["epoch"] for row in after] == ["0", "1", "2"]
+    rates = [float(row["learning_rate"]) for row in after]
+    assert rates[0] > rates[1] > rates[2] > 0
+    state = json.loads((folder / "backup/state.json").read_text())
+    assert state["best"] == pytest.approx(max(float(row["val_miou"]) for row in after))
+    assert (folder / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--data", "nowhere"], "nowhere: no such folder"),
+        (["--size", "100"], "--size 100: unet needs a multiple of 32; the nearest are 96 or 128"),
+        (["--size", "large"], "--size takes a whole number"),
+        (["--encoder", "resnet43"], "the nearest is resnet34"),
+        (["--arch", "segnet"], "--arch takes one of unet, fpn, linknet, pspnet, unet_plain"),
+        (["--resume", "--run", "never"], "not a run folder"),
+        (["--batch", "99"], "--batch 99: there are only 16 photos to train on"),
+        (["--encoder-weights", "gone.h5"], "gone.h5: no such file"),
+        (["--sized", "64"], "unrecognized arguments: --sized"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    says: str,
+) -> None:
+    usual = ["--data", str(photos), "--artifacts", str(tmp_path), "--size", "64"]
+    with pytest.raises(SystemExit) as exit_code:
+        raise SystemExit(called(monkeypatch, *usual, *arguments))
+    assert exit_code.value.code == 2
+    errors = [line for line in capfd.readouterr().err.splitlines() if "error:" in line]
+    assert len(errors) == 1
+    assert says in errors[0]
+    assert not list((tmp_path / "runs").glob("*")), "no empty run folder stays behind"
+
+
+def test_a_run_of_the_same_name_is_not_lost(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = read_config(run)
+    again = ("--data", config.data, "--artifacts", config.artifacts, "--run", "tiny")
+    assert called(monkeypatch, *map(str, again)) == 2
+    assert "this run exists" in capsys.readouterr().err
+    assert (run / "model.onnx").is_file()
+
+
+def test_a_class_that_the_list_does_not_have_stops_before_training(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "names").write_text("__background__\nfishka\ndefects\n")
+    arguments = ("--data", photos, "--artifacts", tmp_path, "--classes", tmp_path / "names")
+    assert called(monkeypatch, *map(str, arguments)) == 2
+    said = capsys.readouterr().err
+    assert "defect" in said
+    assert "defects" in said
+
+
+def test_a_broken_record_file_is_named(
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tree = tmp_path / "voc"
+    shutil.copytree(dataset.path, tree)
+    shard = next((tree / "tfrecords").glob("train-*"))
+    shard.write_bytes(shard.read_bytes()[:-100])
+    arguments = ("--data", tree, "--artifacts", tmp_path, "--size", "64")
+    assert called(monkeypatch, *map(str, arguments)) == 2
+    assert f"{shard.name}: broken TFRecord" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["train", "evaluate", "export", "predict"])
+def test_help_answers_without_loading_a_framework(module: str) -> None:
+    script = (
+        "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'keras', 'matplotlib']));"
+        f"import segtf.{module} as command; sys.argv[1:] = ['--help']; command.main()"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    assert "--config" in shown.stdout
