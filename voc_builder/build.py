@@ -169,8 +169,13 @@ def _groups(done: Sequence[Converted], group_by: str | None) -> dict[str, str]:
     matches = {}
     if group_by is not None:
         found = {one.id: re.search(group_by, one.id) for one in done}
-        matches = {photo: match[match.re.groups and 1] for photo, match in found.items() if match}
+        matches = {photo: _key(match) for photo, match in found.items() if match}
     return join_groups(named, same, matches)
+
+
+def _key(match: re.Match[str]) -> str:
+    """What a regular expression found: its first bracket that took part, else all of it."""
+    return next((part for part in match.groups() if part is not None), match[0])
 
 
 def _splits_of_groups(

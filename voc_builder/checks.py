@@ -45,7 +45,7 @@ def examine(sample: Sample, classes: Sequence[str], *, decode: bool) -> Examined
     try:
         photo = sample.read_photo()
         header = read_header(photo, str(sample.path))
-        if decode and header.ready:
+        if decode and header.decoded is None:
             decode_image(photo, str(sample.path))
     except AnnotationError as error:
         return Examined(error.problems)

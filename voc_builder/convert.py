@@ -50,8 +50,8 @@ def convert_sample(tree: Path, classes: Sequence[str], sample: Sample) -> Conver
         return Converted(sample, examined.problems)
     header, photo, source = examined.header, examined.photo, examined.sha256
     written = source
-    if not header.ready:
-        photo = encode_jpeg(decode_image(photo, str(sample.path)))
+    if header.decoded is not None:
+        photo = encode_jpeg(header.decoded)
         written = hashlib.sha256(photo).hexdigest()
     mask = sample.draw_mask(classes, header.height, header.width)
     (tree / PHOTOS / f"{sample.id}.jpg").write_bytes(photo)

@@ -57,18 +57,18 @@ def resize_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
 
 @dataclass(frozen=True)
 class Header:
-    """What the first bytes of a photo tell: its upright size, and whether it is a JPEG that can be
-    used byte for byte (upright, grey or RGB, its end there).
+    """The upright size of a photo. A JPEG that is upright and grey or RGB can be used byte for
+    byte; of any other photo `decoded` holds the upright RGB.
     """
 
     height: int
     width: int
-    ready: bool
+    decoded: NDArray[np.uint8] | None = None
 
 
 def read_header(encoded: bytes, name: str) -> Header:
-    """The header of a photo; only one that is no complete, upright JPEG is decoded to be sure of
-    it. Raises `UserError` naming `name`.
+    """The header of a photo, which is decoded only if it is no upright JPEG, or one that does not
+    end as JPEGs do. Raises `UserError` naming `name` if it cannot be decoded or is cut short.
     """
     if encoded.startswith(JPEG_START):
         Image.MAX_IMAGE_PIXELS = None  # an aerial photo is no attack
@@ -79,11 +79,12 @@ def read_header(encoded: bytes, name: str) -> Header:
                 size = image.size
         except (OSError, SyntaxError, ValueError):  # Pillow does not know it, OpenCV may
             upright, plain, size = False, False, (0, 0)
-        # some cameras write a few bytes behind the end
-        if upright and plain and JPEG_END in encoded[-64:]:
-            return Header(size[1], size[0], ready=True)
-    height, width = decode_image(encoded, name).shape[:2]
-    return Header(height, width, ready=False)
+        if upright and plain:
+            if JPEG_END not in encoded[-64:]:  # cut short, or a camera wrote more behind the end
+                decode_image(encoded, name)
+            return Header(size[1], size[0])
+    decoded = decode_image(encoded, name)
+    return Header(decoded.shape[0], decoded.shape[1], decoded)
 
 
 def encode_jpeg(image: NDArray[np.uint8]) -> bytes:

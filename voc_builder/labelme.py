@@ -124,8 +124,7 @@ def read_annotation(path: Path) -> Annotation:
         problems.append(Problem(path, "error", "photo-missing", named, cure))
     if problems:
         raise AnnotationError(problems)
-    size = (content.get("imageHeight"), content.get("imageWidth"))
-    height, width = (int(side) if isinstance(side, int | float) else None for side in size)
+    height, width = _whole(content.get("imageHeight")), _whole(content.get("imageWidth"))
     digest = hashlib.sha256(encoded).hexdigest()
     return Annotation(path, tuple(shapes), height, width, photo, digest)
 
@@ -173,7 +172,14 @@ def _find_photo(path: Path, named: object) -> Path | None:
         return None
     windows = PureWindowsPath(named)  # understands both kinds of slashes
     places = (named, windows.as_posix(), windows.name)
-    return next((path.parent / place for place in places if (path.parent / place).is_file()), None)
+    try:
+        return next((found for place in places if (found := path.parent / place).is_file()), None)
+    except OSError:  # a name too long to be one
+        return None
+
+
+def _whole(side: object) -> int | None:
+    return int(side) if isinstance(side, int | float) and math.isfinite(side) else None
 
 
 def _shape(entry: Any) -> Shape:
@@ -182,11 +188,11 @@ def _shape(entry: Any) -> Shape:
     if not isinstance(entry, dict) or not isinstance(entry.get("label"), str):
         raise ValueError(f"no label: {redraw}")
     kind = entry.get("shape_type") or "polygon"
-    if kind not in POINTS:
+    if not isinstance(kind, str) or kind not in POINTS:
         raise ValueError(f"shape_type {kind!r} is not one of {', '.join(POINTS)}: {redraw}")
     try:
         points = tuple((float(x), float(y)) for x, y in entry["points"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ValueError(f"points are not a list of [x, y]: {redraw}") from None
     if not all(abs(value) <= FARTHEST for point in points for value in point):  # NaN too
         raise ValueError(f"a point lies over {FARTHEST} pixels away: {redraw}")
@@ -201,7 +207,7 @@ def _mask(entry: dict[str, Any], points: tuple[tuple[float, float], ...]) -> NDA
     try:
         encoded = base64.b64decode(entry["mask"])
         mask = np.asarray(Image.open(io.BytesIO(encoded))).astype(bool)
-    except (KeyError, TypeError, ValueError, OSError):
+    except (KeyError, TypeError, ValueError, OSError, SyntaxError, Image.DecompressionBombError):
         raise ValueError("mask is not a PNG in base64: draw it again in labelme") from None
     (x0, y0), (x1, y1) = ((int(x), int(y)) for x, y in points)
     box = (y1 - y0 + 1, x1 - x0 + 1)  # both corners belong to it

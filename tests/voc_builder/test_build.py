@@ -237,7 +237,7 @@ def test_jpegs_that_are_upright_keep_their_bytes(tmp_path: Path) -> None:
     photos = {
         "grey": encoded(upright()[:, :, 0].copy(), "JPEG"),
         "progressive": encoded(upright(1), "JPEG", progressive=True),
-        "trailing": encoded(upright(2), "JPEG") + b"\0\0camera",
+        "trailing": encoded(upright(2), "JPEG") + b"camera" * 50,
         "upright": encoded(upright(3), "JPEG", exif=Image.Exif()),
     }
     size = {"imageHeight": 24, "imageWidth": 40}
@@ -308,6 +308,13 @@ def test_nothing_to_learn_is_refused(tmp_path: Path) -> None:
     write_annotated(tmp_path / "photos/a.json")
     with pytest.raises(UserError, match="nothing to learn in it"):
         built(tmp_path / "photos", tmp_path / "out")
+
+
+def test_brackets_that_found_nothing_are_no_key(tmp_path: Path) -> None:
+    folder = chips(tmp_path / "chips")
+    dataset = built(folder, tmp_path / "out", group_by=r"(clean00[0-4])?(bad00\d)?$")
+    groups = about(dataset)["groups"]
+    assert {len(ids) for where in groups.values() for ids in where.values()} == {10}
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no real photos beside the checkout")

@@ -269,6 +269,41 @@ def test_shapes_that_labelme_could_not_draw_are_all_named(
     assert (second.shape, second.label) == (2, "c")
 
 
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+KEYS = ["shapes", "imagePath", "imageData", "imageHeight", "imageWidth", "version", "flags"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    top=st.dictionaries(st.sampled_from(KEYS), json_values, max_size=3),
+    fields=st.dictionaries(
+        st.sampled_from(["label", "points", "shape_type", "mask", "group_id"]), json_values
+    ),
+)
+def test_any_json_is_an_annotation_or_a_named_error(
+    tmp_path_factory: pytest.TempPathFactory, top: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    path = write_annotated(folder / "any.json", [{**square("chip"), **fields}])
+    path.write_text(json.dumps({**json.loads(path.read_text()), **top}))
+    try:
+        read = read_annotation(path)
+    except AnnotationError as error:
+        assert all(problem.file == path for problem in error.problems)
+    else:
+        sized = dataclasses.replace(read, height=6, width=8)
+        draw_mask(sized, ["background", *{shape.label for shape in read.shapes}])
+
+
+def test_a_name_too_long_for_a_file_is_a_missing_photo(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="photo-missing"):
+        read_annotation(write_json(tmp_path / "a.json", imagePath="x" * 5000))
+
+
 def test_a_mask_that_does_not_fill_its_box_is_named(tmp_path: Path) -> None:
     shape = {"label": "chip", "points": [[0, 0], [5, 5]], "shape_type": "mask"}
     shape["mask"] = png_base64(np.ones((2, 2), bool))
