@@ -101,6 +101,22 @@ class Pace(keras.callbacks.Callback):
         logs["images_per_second"] = round(self.images / (self.trained - self.begun), 3)
 
 
+class AveragedWeights(keras.callbacks.SwapEMAWeights):
+    """Validates with the moving average of the weights, and leaves that average in `network`.
+
+    The weights of single steps swing with the few photos of each batch, and validation with them;
+    their average over the last epochs does not (Polyak and Juditsky 1992).
+    """
+
+    def __init__(self, network: keras.Model) -> None:
+        super().__init__()
+        self.network = network  # float32, its own weights
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        self.network.set_weights(self.model.get_weights())
+        super().on_test_end(logs)
+
+
 class BestModel(keras.callbacks.Callback):
     """Saves `network` whenever `val_miou` is the highest so far; stops training after `patience`
     epochs without a higher one (0: never).
@@ -108,7 +124,7 @@ class BestModel(keras.callbacks.Callback):
 
     def __init__(self, network: keras.Model, path: Path, patience: int) -> None:
         super().__init__()
-        self.network = network  # float32 and uncompiled, shares or copies the trained weights
+        self.network = network  # what validation has just measured
         self.path = path
         self.patience = patience
         self.best = -np.inf
@@ -118,8 +134,6 @@ class BestModel(keras.callbacks.Callback):
         assert logs is not None
         if logs["val_miou"] > self.best:
             self.best, self.best_epoch = logs["val_miou"], epoch
-            if self.network.dtype_policy != self.model.dtype_policy:
-                self.network.set_weights(self.model.get_weights())
             with replacing(self.path) as beside:
                 self.network.save(beside)
         elif self.patience and epoch - self.best_epoch >= self.patience:
@@ -178,9 +192,17 @@ class Overlays(keras.callbacks.Callback):
     """Draws the same few photos of a split as training goes on, truth above prediction."""
 
     def __init__(
-        self, split: Split, classes: Sequence[str], folder: Path, epochs: int, photos: int = 4
+        self,
+        network: keras.Model,
+        split: Split,
+        classes: Sequence[str],
+        folder: Path,
+        *,
+        epochs: int,
+        photos: int = 4,
     ) -> None:
         super().__init__()
+        self.network = network  # what validation has just measured
         self.classes = classes
         self.folder = folder
         self.every = -(-epochs // OVERLAYS_A_RUN)
@@ -195,7 +217,7 @@ class Overlays(keras.callbacks.Callback):
         colours = voc_colours(len(self.classes))
         strips = []
         for image, mask in zip(self.images, self.masks, strict=True):
-            probabilities = ops.convert_to_numpy(self.model(image[None], training=False))[0]
+            probabilities = ops.convert_to_numpy(self.network(image[None], training=False))[0]
             prediction = probabilities.argmax(-1).astype(np.uint8)
             drawn = [draw_overlay(image, m, self.classes, colours) for m in (mask, prediction)]
             strips.append(np.vstack(drawn))

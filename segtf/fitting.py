@@ -16,13 +16,14 @@ from segtf.data import Split, batches, steps_per_epoch, training_batches
 from segtf.devices import Devices, batch_that_fits, find_devices
 from segtf.engines import BEST
 from segtf.losses import SegmentationLoss
-from segtf.model import build_model, fit_batchnorm, load_encoder_weights
+from segtf.model import build_model, fit_batchnorm, load_encoder_weights, momentum_over
 from voc_builder.command import UserError
 from voc_builder.files import replacing
 from voc_builder.progress import note
 
 LOG, BACKUP, PROGRESS = "log.csv", "backup", "overlays/progress"
 WARM_UP = 0.05  # of all steps
+AVERAGED_EPOCHS = 1.4  # that the average of the weights remembers
 LAST_RATE = 0.01  # of the peak, at the end of the cosine
 
 
@@ -78,7 +79,8 @@ def fit(
     with devices.strategy.scope():
         counts = of_ours.ConfusionCounts(len(classes))
         trainer = _compiled(model, counts, config, devices, steps)
-    best = of_ours.BestModel(_in_float32(model, config, classes), folder / BEST, config.patience)
+    averaged = _double(config, len(classes))
+    best = of_ours.BestModel(averaged, folder / BEST, config.patience)
     backup = of_ours.Backup(folder / BACKUP, best)
     start = backup.restore(trainer, config.epochs) if config.resume else 0
     if start == config.epochs:
@@ -102,12 +104,15 @@ def fit(
             verbose=0,
             callbacks=[
                 keras.callbacks.TerminateOnNaN(),
+                of_ours.AveragedWeights(averaged),
                 of_ours.PerClassIoU(counts, classes),
                 of_ours.Pace(steps * batch),
                 keras.callbacks.CSVLogger(str(folder / LOG), append=start > 0),
                 best,
                 backup,
-                of_ours.Overlays(validation, classes, folder / PROGRESS, config.epochs),
+                of_ours.Overlays(
+                    averaged, validation, classes, folder / PROGRESS, epochs=config.epochs
+                ),
                 of_ours.Progress(best),
             ],
         )
@@ -136,7 +141,9 @@ def _compiled(
     )
     trainer = keras.Model(model.input, model.output)
     trainer.compile(
-        optimizer=keras.optimizers.Adam(rate),
+        optimizer=keras.optimizers.Adam(
+            rate, use_ema=True, ema_momentum=momentum_over(AVERAGED_EPOCHS * steps)
+        ),
         loss=SegmentationLoss(config.loss),
         metrics=[counts],
         jit_compile=devices.jit,
@@ -146,14 +153,14 @@ def _compiled(
     return trainer
 
 
-def _in_float32(model: keras.Model, config: TrainConfig, classes: tuple[str, ...]) -> keras.Model:
-    """`model` itself, or its double without mixed precision: what is kept answers in float32."""
+def _double(config: TrainConfig, classes: int) -> keras.Model:
+    """The same network with weights of its own, in float32 also where training is mixed: what is
+    kept and exported.
+    """
     policy = keras.config.dtype_policy()
-    if policy.name == "float32":
-        return model
     keras.config.set_dtype_policy("float32")
     try:
-        return build_model(config.arch, config.encoder, len(classes), config.size)
+        return build_model(config.arch, config.encoder, classes, config.size)
     finally:
         keras.config.set_dtype_policy(policy)
 

@@ -20,6 +20,7 @@ from segtf.architectures import Arch
 from voc_builder.command import UserError
 
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer
+BATCHNORM_EPOCHS = 0.7  # that its running averages remember
 
 
 def _segmentation_models() -> types.ModuleType:
@@ -195,16 +196,18 @@ def _donor(encoder: str, path: Path, size: int) -> list[keras.Layer]:
     ]
 
 
-def fit_batchnorm(model: keras.Model, steps: int) -> float:
+def fit_batchnorm(model: keras.Model, steps: int) -> None:
     """Lowers the momentum of every BatchNormalization so that its running averages keep pace with
-    an epoch of `steps` steps; returns the highest momentum left.
+    epochs of `steps` steps; one that is lower already stays.
 
     With 14 steps an epoch and a momentum of 0.99 the averages still hold half of the random start
-    after five epochs, and validation judges a network that never was. A memory of about 0.7 of
-    an epoch suits; a momentum that is lower already stays.
+    after five epochs, and validation judges a network that never was.
     """
-    momentum = 1 - 1 / max(0.7 * steps, 2)
     for layer in model.get_layer("network").layers:
         if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = min(layer.momentum, momentum)
-    return momentum
+            layer.momentum = min(layer.momentum, momentum_over(BATCHNORM_EPOCHS * steps))
+
+
+def momentum_over(steps: float) -> float:
+    """The momentum of a moving average that remembers about `steps` steps, two at least."""
+    return 1 - 1 / max(steps, 2)
