@@ -129,6 +129,7 @@ def drawn_shapes(draw: st.DrawFn) -> Shape:
     return Shape(label, corners, kind, np.array(bits, bool).reshape(height, width))
 
 
+@pytest.mark.slow
 @settings(max_examples=1500, deadline=None)
 @given(
     shapes=st.lists(drawn_shapes(), max_size=4),
@@ -277,7 +278,7 @@ json_values = st.recursive(
 KEYS = ["shapes", "imagePath", "imageData", "imageHeight", "imageWidth", "version", "flags"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     top=st.dictionaries(st.sampled_from(KEYS), json_values, max_size=3),
     fields=st.dictionaries(

@@ -64,7 +64,7 @@ def test_photos_that_stand_alone_come_within_one_of_every_share(
         assert abs(len(splits[split]) - share * len(kinds)) <= 3
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 15), st.frozensets(st.sampled_from("abc"))), min_size=60),
     st.integers(0, 3),
