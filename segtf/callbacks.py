@@ -132,6 +132,8 @@ class BestModel(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         assert logs is not None
+        if not np.isfinite(logs["loss"]):  # validation scores even a network of NaN
+            return
         if logs["val_miou"] > self.best:
             self.best, self.best_epoch = logs["val_miou"], epoch
             with replacing(self.path) as beside:
@@ -169,6 +171,9 @@ class Backup(keras.callbacks.Callback):
         return self.folder / "state.json"
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        assert logs is not None
+        if not np.isfinite(logs["loss"]):
+            return
         weights = self.folder / f"epoch-{epoch + 1:04d}.weights.h5"
         with replacing(weights) as beside:
             named = beside.with_name(f"{beside.name.removesuffix('.h5')}.weights.h5")

@@ -52,6 +52,12 @@ class TrainConfig:
     """File of class names, one a line, the background first; null: the folder's own."""
     split: str = "80/10/10"
     """Shares of train, val and test in percent, for a folder of annotations."""
+    group_by: str | None = None
+    """Regular expression: photos whose ids match with the same text stay in one split."""
+    unlabelled: Literal["report", "background"] = "report"
+    """Photos without JSON: name them and leave them out, or take them as empty."""
+    skip_bad: bool = False
+    """Leave out files with errors and list them, instead of stopping."""
     run: str | None = None
     """Name of the run folder; null: made of data, network and size."""
     artifacts: Path = Path("artifacts")

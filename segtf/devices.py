@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import cached_property
 
 import keras
 import psutil
@@ -28,7 +29,7 @@ class Devices:
     policy: str  # Keras's dtype policy
     jit: bool  # XLA
 
-    @property
+    @cached_property  # one object: networks belong to the strategy that they were made under
     def strategy(self) -> tf.distribute.Strategy:
         """All GPUs together; the plain strategy for one device."""
         if len(self.gpus) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def fit(
         return
     _cut_log(folder / LOG, rows=start)
     try:
-        trainer.fit(
+        history = trainer.fit(
             training_batches(
                 training,
                 batch=batch,
@@ -118,8 +119,11 @@ def fit(
         )
     except tf.errors.ResourceExhaustedError as error:
         raise UserError(_out_of_memory(batch, config.size)) from error
-    if not (folder / BEST).is_file():
-        raise UserError(f"{folder}: the loss became NaN in epoch 1: try a lower --learning-rate")
+    if not math.isfinite(history.history["loss"][-1]):
+        became = f"{folder}: the loss became NaN in epoch {history.epoch[-1] + 1}"
+        if not (folder / BEST).is_file():
+            raise UserError(f"{became}: try a lower --learning-rate")
+        note(f"warning: {became}; the best network before it is kept")
 
 
 def _compiled(

@@ -43,6 +43,9 @@ def train(config: TrainConfig) -> Path:
         classes=config.classes,
         split=config.split,
         seed=config.seed,
+        group_by=config.group_by,
+        unlabelled=config.unlabelled,
+        skip_bad=config.skip_bad,
     )
     _check_splits(dataset)
     import_tensorflow()

@@ -28,6 +28,7 @@ def build_cached(
     group_by: str | None = None,
     record_size: int | None = None,
     unlabelled: Literal["report", "background"] = "report",
+    skip_bad: bool = False,
 ) -> Dataset:
     """The data set of `folder`: itself if it is a VOC tree, else one built into `datasets` and
     used again while no file of the folder and no setting changes. Raises `UserError`.
@@ -40,7 +41,7 @@ def build_cached(
                 f"python -m voc_builder build SRC {folder} --records --overwrite"
             )
         return dataset
-    settings = [FORMAT, split, seed, group_by, record_size, unlabelled]
+    settings = [FORMAT, split, seed, group_by, record_size, unlabelled, skip_bad]
     out = datasets / f"{folder.resolve().name}-{_digest_folder(folder, classes, settings)[:10]}"
     if is_tree(out):
         return read_dataset(out)
@@ -54,6 +55,7 @@ def build_cached(
             group_by=group_by,
             record_size=record_size,
             unlabelled=unlabelled,
+            skip_bad=skip_bad,
             overwrite=True,
         )
     )

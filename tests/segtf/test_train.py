@@ -184,3 +184,42 @@ def test_help_answers_without_loading_a_framework(module: str) -> None:
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert shown.returncode == 0, shown.stderr
     assert "--config" in shown.stdout
+
+
+def test_out_of_memory_names_the_batch_to_try(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from voc_builder.tfrecord import import_tensorflow
+
+    tf = import_tensorflow()
+    import keras
+
+    def full(*_: object, **__: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(keras.Model, "fit", full)
+    usual = ["--data", str(photos), "--artifacts", str(tmp_path), "--size", "32"]
+    assert called(monkeypatch, *usual, "--arch", "unet_plain", "--batch", "8") == 2
+    (line,) = [li for li in capsys.readouterr().err.splitlines() if "error:" in li]
+    assert "out of memory with 8 photos of 32 x 32 a step: try --batch 4" in line
+
+
+def test_a_loss_that_becomes_nan_stops_the_run_and_no_such_network_is_kept(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from segtf.losses import SegmentationLoss
+
+    monkeypatch.setattr(
+        SegmentationLoss, "call", lambda self, truth, answer: answer[0, 0] * float("nan")
+    )
+    usual = ["--data", str(photos), "--artifacts", str(tmp_path), "--size", "32", "--run", "nan"]
+    assert called(monkeypatch, *usual, "--arch", "unet_plain", "--batch", "8") == 2
+    (line,) = [li for li in capsys.readouterr().err.splitlines() if "error:" in li]
+    assert "the loss became NaN in epoch 1: try a lower --learning-rate" in line
+    assert not (tmp_path / "runs/nan/best.keras").exists()
