@@ -202,7 +202,6 @@ class Overlays(keras.callbacks.Callback):
         split: Split,
         classes: Sequence[str],
         folder: Path,
-        *,
         epochs: int,
         photos: int = 4,
     ) -> None:

@@ -38,8 +38,9 @@ class TrainConfig:
     """Passes over the training photos."""
     batch: int | None = None
     """Photos a step, over all GPUs; null: what fits."""
-    learning_rate: float = 1e-3
-    """Peak of Adam's learning rate: warm-up over a twentieth of the steps, then cosine decay."""
+    learning_rate: float | None = None
+    """Peak of Adam's learning rate, warm-up before and cosine decay after it; null: 3e-4 with a
+    trained encoder, 1e-3 from random weights."""
     augment: Literal["none", "light", "medium"] = "medium"
     """Random changes to training photos."""
     patience: int = 20
@@ -77,7 +78,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < minimum:
                 raise UserError(f"--{name} {value}: must be at least {minimum}")
-        if not 0 < self.learning_rate < 1:
+        if self.learning_rate is not None and not 0 < self.learning_rate < 1:
             raise UserError(f"--learning-rate {self.learning_rate}: must lie between 0 and 1")
         if self.run is not None and (self.run in ("", ".", "..") or {"/", "\\"} & set(self.run)):
             raise UserError(f"--run {self.run!r}: must be a name, not a path")

@@ -17,22 +17,24 @@ from segtf.data import Split, batches, steps_per_epoch, training_batches
 from segtf.devices import Devices, batch_that_fits, find_devices
 from segtf.engines import BEST
 from segtf.losses import SegmentationLoss
-from segtf.model import build_model, fit_batchnorm, load_encoder_weights, momentum_over
+from segtf.model import build_model, fit_batchnorm, load_encoder_weights
 from voc_builder.command import UserError
 from voc_builder.files import replacing
 from voc_builder.progress import note
 
 LOG, BACKUP, PROGRESS = "log.csv", "backup", "overlays/progress"
 WARM_UP = 0.05  # of all steps
-AVERAGED_EPOCHS = 1.4  # that the average of the weights remembers
+RATE_TRAINED, RATE_RANDOM = 3e-4, 1e-3  # peaks for an encoder with and without trained weights
+# what moving averages remember: in a short run a tenth of it, or they would hold the random start
+AVERAGED_EPOCHS, BATCHNORM_EPOCHS, SHARE_OF_RUN = 2.0, 1.0, 0.1
 LAST_RATE = 0.01  # of the peak, at the end of the cosine
 
 
 def prepare(
     config: TrainConfig, classes: int, photos: int
 ) -> tuple[TrainConfig, Devices, keras.Model]:
-    """The configuration with its batch decided, the devices, and the network to train, with the
-    encoder's weights in place. `photos` is the size of the training split.
+    """The configuration with batch and learning rate decided, the devices, and the network to
+    train, with the encoder's weights in place. `photos` is the size of the training split.
     """
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     keras.utils.set_random_seed(config.seed)
@@ -40,25 +42,28 @@ def prepare(
     keras.config.set_dtype_policy(devices.policy)
     with devices.strategy.scope():
         model = build_model(config.arch, config.encoder, classes, config.size)
-    if config.arch != "unet_plain" and not config.resume:
-        _fill_encoder(model, config)
+    trained = not config.resume and _fill_encoder(model, config)
+    rate = config.learning_rate or (RATE_TRAINED if trained else RATE_RANDOM)
     batch = config.batch or batch_that_fits(devices, model, config.size, photos)
     if batch > photos:
         raise UserError(f"--batch {batch}: there are only {photos} photos to train on")
-    return replace(config, batch=batch), devices, model
+    return replace(config, batch=batch, learning_rate=rate), devices, model
 
 
-def _fill_encoder(model: keras.Model, config: TrainConfig) -> None:
+def _fill_encoder(model: keras.Model, config: TrainConfig) -> bool:
+    """Whether the encoder has trained weights now."""
     source = config.encoder_weights
-    if source == "none":
-        return
+    if source == "none" or config.arch == "unet_plain":
+        return False
     try:
         wanted = "imagenet" if source == "auto" else source
         note(load_encoder_weights(model, config.encoder, wanted, size=config.size))
+        return True
     except UserError as error:
         if source != "auto":
             raise
         note(f"warning: {error}; training starts from random weights")
+        return False
 
 
 def fit(
@@ -76,7 +81,7 @@ def fit(
     folder, batch = config.run_folder, config.batch
     assert batch is not None
     steps = steps_per_epoch(training, batch)
-    fit_batchnorm(model, steps)
+    fit_batchnorm(model, momentum_over(steps * min(BATCHNORM_EPOCHS, SHARE_OF_RUN * config.epochs)))
     with devices.strategy.scope():
         counts = of_ours.ConfusionCounts(len(classes))
         trainer = _compiled(model, counts, config, devices, steps)
@@ -88,15 +93,13 @@ def fit(
         note(f"training of {folder} is complete")
         return
     _cut_log(folder / LOG, rows=start)
+    epochs = range(start, config.epochs)
+    stream = training_batches(
+        training, batch=batch, augment=config.augment, seed=config.seed, epochs=epochs
+    )
     try:
         history = trainer.fit(
-            training_batches(
-                training,
-                batch=batch,
-                augment=config.augment,
-                seed=config.seed,
-                epochs=range(start, config.epochs),
-            ),
+            stream,
             validation_data=batches(validation, batch),
             steps_per_epoch=steps,
             initial_epoch=start,
@@ -111,19 +114,22 @@ def fit(
                 keras.callbacks.CSVLogger(str(folder / LOG), append=start > 0),
                 best,
                 backup,
-                of_ours.Overlays(
-                    averaged, validation, classes, folder / PROGRESS, epochs=config.epochs
-                ),
+                of_ours.Overlays(averaged, validation, classes, folder / PROGRESS, config.epochs),
                 of_ours.Progress(best),
             ],
         )
     except tf.errors.ResourceExhaustedError as error:
         raise UserError(_out_of_memory(batch, config.size)) from error
-    if not math.isfinite(history.history["loss"][-1]):
-        became = f"{folder}: the loss became NaN in epoch {history.epoch[-1] + 1}"
-        if not (folder / BEST).is_file():
-            raise UserError(f"{became}: try a lower --learning-rate")
-        note(f"warning: {became}; the best network before it is kept")
+    _check_end(history, folder)
+
+
+def _check_end(history: keras.callbacks.History, folder: Path) -> None:
+    if math.isfinite(history.history["loss"][-1]):
+        return
+    became = f"{folder}: the loss became NaN in epoch {history.epoch[-1] + 1}"
+    if not (folder / BEST).is_file():
+        raise UserError(f"{became}: try a lower --learning-rate")
+    note(f"warning: {became}; the best network before it is kept")
 
 
 def _compiled(
@@ -143,11 +149,10 @@ def _compiled(
         warmup_target=config.learning_rate,
         warmup_steps=warm_up,
     )
+    momentum = momentum_over(steps * min(AVERAGED_EPOCHS, SHARE_OF_RUN * config.epochs))
     trainer = keras.Model(model.input, model.output)
     trainer.compile(
-        optimizer=keras.optimizers.Adam(
-            rate, use_ema=True, ema_momentum=momentum_over(AVERAGED_EPOCHS * steps)
-        ),
+        optimizer=keras.optimizers.Adam(rate, use_ema=True, ema_momentum=momentum),
         loss=SegmentationLoss(config.loss),
         metrics=[counts],
         jit_compile=devices.jit,
@@ -167,6 +172,11 @@ def _double(config: TrainConfig, classes: int) -> keras.Model:
         return build_model(config.arch, config.encoder, classes, config.size)
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def momentum_over(steps: float) -> float:
+    """The momentum of a moving average that remembers about `steps` steps, four at least."""
+    return 1 - 1 / max(steps, 4)
 
 
 def _cut_log(log: Path, rows: int) -> None:

@@ -20,7 +20,6 @@ from segtf.architectures import Arch
 from voc_builder.command import UserError
 
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer
-BATCHNORM_EPOCHS = 0.7  # that its running averages remember
 
 
 def _segmentation_models() -> types.ModuleType:
@@ -196,18 +195,12 @@ def _donor(encoder: str, path: Path, size: int) -> list[keras.Layer]:
     ]
 
 
-def fit_batchnorm(model: keras.Model, steps: int) -> None:
-    """Lowers the momentum of every BatchNormalization so that its running averages keep pace with
-    epochs of `steps` steps; one that is lower already stays.
+def fit_batchnorm(model: keras.Model, momentum: float) -> None:
+    """Lowers the momentum of every BatchNormalization to `momentum`; one that is lower stays.
 
-    With 14 steps an epoch and a momentum of 0.99 the averages still hold half of the random start
-    after five epochs, and validation judges a network that never was.
+    With 14 steps an epoch and a momentum of 0.99 the running averages still hold half of the random
+    start after five epochs, and validation judges a network that never was.
     """
     for layer in model.get_layer("network").layers:
         if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = min(layer.momentum, momentum_over(BATCHNORM_EPOCHS * steps))
-
-
-def momentum_over(steps: float) -> float:
-    """The momentum of a moving average that remembers about `steps` steps, two at least."""
-    return 1 - 1 / max(steps, 2)
+            layer.momentum = min(layer.momentum, momentum)

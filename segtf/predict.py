@@ -149,7 +149,7 @@ def predict(config: PredictConfig) -> int:
 
 
 def main() -> int:
-    return run(predict, PredictConfig, "segtf-predict")
+    return run(predict, PredictConfig, "python -m segtf.predict")
 
 
 if __name__ == "__main__":

@@ -117,7 +117,8 @@ def _about_data(about: Json | None) -> str:
     splits = list(about["images"])
     classes = about["classes"]
     rows = [["photos", *(str(about["images"][split]) for split in splits)]]
-    names = [*classes, *(n for n in about["pixels"][splits[0]] if n not in classes)]
+    void = {n for split in splits for n, count in about["pixels"][split].items() if count}
+    names = [*classes, *sorted(void - set(classes))]
     totals = {split: max(1, sum(about["pixels"][split].values())) for split in splits}
     for index, name in enumerate(names):
         label = _class_name(index, name) if name in classes else escape(name)

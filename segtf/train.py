@@ -47,7 +47,7 @@ def train(config: TrainConfig) -> Path:
         unlabelled=config.unlabelled,
         skip_bad=config.skip_bad,
     )
-    _check_splits(dataset)
+    _check(dataset, config.size)
     import_tensorflow()
     config = _named(config)
     folder = config.run_folder
@@ -60,11 +60,16 @@ def train(config: TrainConfig) -> Path:
     return folder
 
 
-def _check_splits(dataset: Dataset) -> None:
+def _check(dataset: Dataset, size: int) -> None:
     empty = [name for name in ("train", "val") if not dataset.splits[name]]
     if empty:
         raise UserError(
             f"{dataset.path}: no photos in {' and '.join(empty)}: choose another --split"
+        )
+    if dataset.record_size and dataset.record_size < size:
+        raise UserError(
+            f"{dataset.path}: its records hold photos of {dataset.record_size} x "
+            f"{dataset.record_size}, --size {size} wants more: build it again without --record-size"
         )
 
 
@@ -157,7 +162,7 @@ def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
 
 def _about(dataset: Dataset) -> dict[str, Any]:
     return {
-        "path": str(dataset.path),
+        "path": str(dataset.path.resolve()),  # found from any working directory
         "sha256": dataset.sha256,
         "classes": list(dataset.classes),
         "images": {name: len(ids) for name, ids in dataset.splits.items()},

@@ -154,7 +154,7 @@ def test_wrong_use_gets_one_line_and_exit_code_2(
     assert call(monkeypatch, *argv) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err.startswith("segtf-predict: error: ")
+    assert printed.err.startswith("python -m segtf.predict: error: ")
     assert printed.err.count("\n") == 1
     assert part in printed.err
 

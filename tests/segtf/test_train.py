@@ -15,6 +15,7 @@ import pytest
 
 from segtf import train as command
 from segtf.config import read_config, read_data, write_config
+from voc_builder.build import BuildConfig, build
 from voc_builder.voc import Dataset
 
 pytestmark = pytest.mark.slow
@@ -69,6 +70,7 @@ def test_the_best_network_scores_on_val_what_the_log_says(run: Path) -> None:
 def test_data_and_settings_are_remembered(run: Path) -> None:
     config, data = read_config(run), read_data(run)
     assert (config.size, config.encoder, config.batch) == (64, "mobilenetv2", 4)
+    assert config.learning_rate == 1e-3, "from random weights"
     assert tuple(data["classes"]) == CLASSES
     assert data["images"] == {"train": 16, "val": 2, "test": 2}
 
@@ -158,6 +160,18 @@ def test_a_class_that_the_list_does_not_have_stops_before_training(
     said = capsys.readouterr().err
     assert "defect" in said
     assert "defects" in said
+
+
+def test_records_smaller_than_the_training_size_are_refused(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    build(BuildConfig(photos, tmp_path / "voc", record_size=32))
+    arguments = ("--data", tmp_path / "voc", "--artifacts", tmp_path, "--size", "64")
+    assert called(monkeypatch, *map(str, arguments)) == 2
+    assert "its records hold photos of 32 x 32, --size 64 wants more" in capsys.readouterr().err
 
 
 def test_a_broken_record_file_is_named(
