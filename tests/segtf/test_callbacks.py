@@ -15,7 +15,13 @@ tf = import_tensorflow()
 
 import keras  # noqa: E402  after TensorFlow
 
-from segtf.callbacks import Backup, BestModel, ConfusionCounts, PerClassIoU  # noqa: E402
+from segtf.callbacks import (  # noqa: E402
+    AveragedWeights,
+    Backup,
+    BestModel,
+    ConfusionCounts,
+    PerClassIoU,
+)
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.choice([0, 1, 2, 255], (4, 16, 16)).astype(np.uint8)
@@ -116,9 +122,39 @@ def test_only_a_better_score_replaces_the_best_network_and_patience_ends_trainin
     kept = []
     for epoch, score in enumerate([0.5, 0.7, 0.6, 0.65]):
         network.layers[0].set_weights([np.full((2, 1), float(epoch)), np.zeros(1)])
-        best.on_epoch_end(epoch, {"val_miou": score})
+        best.on_epoch_end(epoch, {"loss": 1.0, "val_miou": score})
         saved = keras.saving.load_model(tmp_path / "best.keras", compile=False)
         kept.append(saved.layers[0].get_weights()[0][0, 0])
         assert network.stop_training == (epoch == 3)
+    best.on_epoch_end(4, {"loss": float("nan"), "val_miou": 0.9})
     assert kept == [0, 1, 1, 1]
     assert (best.best, best.best_epoch) == (0.7, 1)
+
+
+def test_validation_sees_the_average_of_the_weights_and_training_goes_on_with_its_own() -> None:
+    def network() -> keras.Model:
+        return keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+
+    trainer, kept = network(), network()
+    raw: list[float] = []
+    trainer.compile(
+        keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), "mae", jit_compile=False
+    )
+    trainer.set_weights([np.zeros((1, 1))])
+    x, y = np.ones((3, 1), np.float32), np.full((3, 1), 9.0, np.float32)
+    trainer.fit(
+        x,
+        y,
+        batch_size=1,
+        verbose=0,
+        validation_data=(x, y),
+        callbacks=[
+            AveragedWeights(kept),
+            keras.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs: raw.append(trainer.get_weights()[0].item())
+            ),
+        ],
+    )
+    # each step adds 0.1: weights 0.1, 0.2, 0.3; their average 0.1, 0.15, 0.225
+    assert raw == [pytest.approx(0.3)]
+    assert kept.get_weights()[0].item() == pytest.approx(0.225)
