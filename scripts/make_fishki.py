@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from voc_builder.command import UserError, run
+from voc_builder.command import run
+from voc_builder.errors import UserError
 from voc_builder.files import replacing
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Literal, get_args
 
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 
 Arch = Literal["unet", "fpn", "linknet", "pspnet", "unet_plain"]
 ARCHS: tuple[Arch, ...] = get_args(Arch)

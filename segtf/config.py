@@ -12,7 +12,8 @@ import yaml
 
 from segtf.architectures import Arch, check_encoder, check_size
 from segtf.loss_expression import parse_loss
-from voc_builder.command import UserError, parse
+from voc_builder.command import parse
+from voc_builder.errors import UserError
 from voc_builder.files import replacing
 
 CONFIG, DATA = "config.yaml", "data.json"  # in a run folder

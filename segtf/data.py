@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from segtf.augment import Preset, augmenter
 from voc_builder.colours import VOID
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.images import decode_image, resize_image, resize_mask
 from voc_builder.progress import progress
 from voc_builder.voc import Dataset

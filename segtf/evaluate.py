@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from segtf import metrics
 from segtf.config import read_data, write_json
-from voc_builder.command import UserError, run
+from voc_builder.command import run
+from voc_builder.errors import UserError
 
 if TYPE_CHECKING:
     from segtf.data import Split

@@ -18,7 +18,8 @@ from segtf.config import TrainConfig, read_config, read_data, write_json
 from segtf.engines import BEST, INFO, ONNX, SAVED_MODEL, keras_predict, saved_model_predict
 from segtf.onnx_model import ModelInfo, OnnxModel, metadata_of, write_metadata
 from voc_builder.colours import voc_colours
-from voc_builder.command import UserError, run
+from voc_builder.command import run
+from voc_builder.errors import UserError
 from voc_builder.files import replacing
 
 OPSET = 18  # the highest that tf2onnx writes

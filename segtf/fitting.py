@@ -18,7 +18,7 @@ from segtf.devices import Devices, batch_that_fits, find_devices
 from segtf.engines import BEST
 from segtf.losses import SegmentationLoss
 from segtf.model import build_model, fit_batchnorm, load_encoder_weights
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.files import replacing
 from voc_builder.progress import note
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 
 REQUIRED = ("epoch", "loss", "val_loss", "miou", "val_miou", "learning_rate")
 Log = dict[str, NDArray[np.float64]]  # a column by its name, shape (epochs,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 
 LOSSES = ("ce", "dice")
 

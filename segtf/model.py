@@ -17,7 +17,7 @@ import numpy as np
 from keras import layers
 
 from segtf.architectures import Arch
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer
 

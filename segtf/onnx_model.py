@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.files import replacing
 from voc_builder.images import resize_image
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.images import SUFFIXES
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from segtf.onnx_model import ModelInfo, OnnxModel
 from segtf.photos import find_photos, photo_ids
-from voc_builder.command import UserError, run
+from voc_builder.command import run
+from voc_builder.errors import UserError
 from voc_builder.files import replacing
 from voc_builder.images import decode_image, encode_jpeg
 from voc_builder.overlay import draw_overlay, format_share

@@ -14,7 +14,7 @@ from segtf.log import Log, best_epoch, read_log
 from segtf.page import Section, bar, link, missing, pairs, picture, render_page, swatch, table
 from segtf.report_photos import photo_gallery, progress_gallery
 from voc_builder.colours import voc_colours
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.files import replacing
 from voc_builder.overlay import format_share
 

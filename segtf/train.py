@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segtf.config import DATA, TrainConfig, resumed, write_config, write_json
-from voc_builder.command import UserError, run
+from voc_builder.command import run
+from voc_builder.errors import UserError
 from voc_builder.progress import note
 
 if TYPE_CHECKING:

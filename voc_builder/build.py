@@ -12,7 +12,6 @@ from typing import Any, Literal, TypeVar
 
 from voc_builder.checks import check_set, check_unlabelled
 from voc_builder.classes import folder_classes
-from voc_builder.command import UserError
 from voc_builder.convert import (
     Converted,
     convert_sample,
@@ -22,6 +21,7 @@ from voc_builder.convert import (
     draw_picture,
     kind_of,
 )
+from voc_builder.errors import UserError
 from voc_builder.files import replacing
 from voc_builder.problems import Problem, errors
 from voc_builder.progress import in_threads, note, progress

@@ -11,7 +11,7 @@ from typing import Literal
 
 from voc_builder.build import BuildConfig, build
 from voc_builder.classes import FILES
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.images import SUFFIXES
 from voc_builder.progress import in_threads
 from voc_builder.sources import find_labelme, visible_files

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.geometry import find_crossing, is_flat
 from voc_builder.images import Header, decode_image, read_header
 from voc_builder.labelme import IGNORE, LINE_WIDTH, POINT_RADIUS, Annotation, Shape

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from voc_builder.colours import VOID
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.labelme import IGNORE
 from voc_builder.progress import note
 

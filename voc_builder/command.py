@@ -14,11 +14,9 @@ from typing import Any, NoReturn, TypeVar
 import docstring_parser
 from jsonargparse import ActionYesNo, ArgumentParser
 
+from voc_builder.errors import UserError
+
 Config = TypeVar("Config")
-
-
-class UserError(Exception):
-    """A mistake that the user can mend: the text names the file, the rule, the value, the cure."""
 
 
 class _Parser(ArgumentParser):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")  # in any case
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from voc_builder.colours import VOID
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.problems import AnnotationError, Problem
 
 IGNORE = "__ignore__"  # labelme's label for void

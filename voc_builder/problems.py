@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 
 Severity = Literal["error", "warning"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from voc_builder.checks import check_set, check_unlabelled, examine
 from voc_builder.classes import folder_classes
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.files import replacing
 from voc_builder.problems import Problem, errors
 from voc_builder.progress import in_threads, progress

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voc_builder.checks import check_annotation
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.images import SUFFIXES
 from voc_builder.labelme import Annotation, draw_mask, read_annotation, read_photo
 from voc_builder.problems import AnnotationError, Problem

@@ -8,7 +8,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 
 SPLITS = ("train", "val", "test")
 Kind = frozenset[str]  # the classes in a photo's mask, the background left out

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.split import SPLITS
 
 FORMAT = 1  # of dataset.json; a tree of another number is built again

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from segtf.config import TrainConfig, read_config, resumed, write_config
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 
 
 @pytest.mark.parametrize(

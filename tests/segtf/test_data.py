@@ -12,7 +12,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.images import decode_image, resize_image, resize_mask
 from voc_builder.tfrecord import import_tensorflow
 from voc_builder.voc import Dataset

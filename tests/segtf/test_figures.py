@@ -10,7 +10,7 @@ import pytest
 
 from segtf.figures import draw_confusion, draw_curves, format_count
 from segtf.log import best_epoch, logged_classes, read_log
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 
 NAN = math.nan
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.tfrecord import import_tensorflow
 
 tf = import_tensorflow()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from segtf.architectures import ARCHS, ENCODERS, Arch
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.tfrecord import import_tensorflow
 
 pytestmark = pytest.mark.slow

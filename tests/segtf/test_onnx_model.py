@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from segtf.onnx_model import OnnxModel, metadata_of, most_probable, read_info, write_metadata
 from tests.segtf.tiny_onnx import INFO, write_channels_model
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 
 
 def test_metadata_are_json_under_our_prefix_and_come_back_the_same() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from segtf.photos import find_photos, photo_ids
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 
 
 def fill(folder: Path, *names: str) -> None:

@@ -17,7 +17,7 @@ from segtf.figures import draw_confusion, draw_curves
 from segtf.report import write_report
 from tests.segtf.test_figures import write_log
 from voc_builder.colours import voc_colours
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.overlay import draw_overlay
 
 CLASSES = ["__background__", "fishka", "defect <b>"]

@@ -29,7 +29,7 @@ from tests.voc_builder.folders import (
 )
 from voc_builder import convert
 from voc_builder.build import BuildConfig, build
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.voc import Dataset, read_dataset
 
 

@@ -11,7 +11,7 @@ from tests.voc_builder.folders import chips, photo_bytes, square, write_annotate
 from voc_builder import cache
 from voc_builder.build import BuildConfig, build
 from voc_builder.cache import build_cached
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.voc import Dataset
 
 

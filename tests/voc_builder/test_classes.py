@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from voc_builder.classes import classes_of_labels, folder_classes, read_classes
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 
 
 def written(path: Path, text: str) -> Path:

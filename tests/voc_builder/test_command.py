@@ -8,7 +8,8 @@ from typing import Literal
 
 import pytest
 
-from voc_builder.command import UserError, parse, run, type_name
+from voc_builder.command import parse, run, type_name
+from voc_builder.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.images import decode_image, resize_image, resize_mask
 
 RED, BLUE, GREEN = (200, 0, 0), (0, 0, 200), (0, 200, 0)

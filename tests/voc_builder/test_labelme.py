@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.voc_builder.folders import SHARED, photo_bytes, square, write_annotated, write_json
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.images import decode_image
 from voc_builder.labelme import Annotation, Shape, draw_mask, read_annotation, read_photo
 from voc_builder.problems import AnnotationError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.voc_builder.folders import photo_bytes, square, write_annotated, write_json
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.sources import find_labelme, labelme_samples, unique_ids
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.split import SPLITS, Kind, draw_split, join_groups, parse_split, too_few
 
 EMPTY, CLEAN, BAD = frozenset[str](), frozenset({"chip"}), frozenset({"chip", "defect"})

@@ -10,7 +10,7 @@ import pytest
 
 from tests.voc_builder.folders import chips
 from voc_builder.build import BuildConfig, build
-from voc_builder.command import UserError
+from voc_builder.errors import UserError
 from voc_builder.voc import read_dataset
 
 
