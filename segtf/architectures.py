@@ -10,7 +10,7 @@ from voc_builder.errors import UserError
 Arch = Literal["unet", "fpn", "linknet", "pspnet", "unet_plain"]
 ARCHS: tuple[Arch, ...] = get_args(Arch)
 
-# those of segmentation-models that build, train, save, reload to the same output and export:
+# those of segmentation-models that build, train, save and reload to the same output:
 # `python -m scripts.check_encoders` tries them all
 ENCODERS = (
     *(f"efficientnetb{i}" for i in range(8)),

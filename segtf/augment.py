@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Callable
 from typing import Literal, get_args
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for news at import
 
 import albumentations as A
 import cv2

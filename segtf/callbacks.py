@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import keras
 import numpy as np
 from keras import ops
@@ -18,10 +17,11 @@ from segtf import metrics
 from segtf.data import Split
 from voc_builder.colours import VOID, voc_colours
 from voc_builder.files import replacing
+from voc_builder.images import encode_jpeg
 from voc_builder.overlay import draw_overlay
 from voc_builder.progress import note
 
-BEST = "best.keras"
+STATE = "state.json"
 OVERLAYS_A_RUN = 12  # pictures of training's progress
 
 
@@ -39,7 +39,8 @@ class ConfusionCounts(keras.metrics.Metric):
         prediction = ops.cast(ops.reshape(ops.argmax(y_pred, axis=-1), (-1,)), "int32")
         unknown = self.classes**2  # one bin more, for void
         pair = ops.where(truth == VOID, unknown, truth * self.classes + prediction)
-        seen = ops.bincount(pair, minlength=unknown + 1)[:unknown]
+        # not bincount: XLA cannot compile it
+        seen = ops.segment_sum(ops.ones_like(pair), pair, num_segments=unknown + 1)[:unknown]
         self.counts.assign_add(ops.reshape(ops.cast(seen, "int64"), self.counts.shape))
 
     def result(self) -> Any:
@@ -143,6 +144,11 @@ class BestModel(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+def has_backup(folder: Path) -> bool:
+    """Whether a whole epoch was ever backed up there."""
+    return (folder / STATE).is_file()
+
+
 class Backup(keras.callbacks.Callback):
     """Keeps what is needed to go on after the last whole epoch: weights, optimiser, best score.
 
@@ -159,7 +165,7 @@ class Backup(keras.callbacks.Callback):
         """Sets `model` and the best score to their last state; returns the epoch to begin with,
         `epochs` if training had stopped early.
         """
-        if not self.state_file.is_file():
+        if not has_backup(self.folder):
             return 0
         state = json.loads(self.state_file.read_text(encoding="utf-8"))
         model.load_weights(self.folder / state["weights"])
@@ -168,7 +174,7 @@ class Backup(keras.callbacks.Callback):
 
     @property
     def state_file(self) -> Path:
-        return self.folder / "state.json"
+        return self.folder / STATE
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         assert logs is not None
@@ -225,9 +231,8 @@ class Overlays(keras.callbacks.Callback):
             prediction = probabilities.argmax(-1).astype(np.uint8)
             drawn = [draw_overlay(image, m, self.classes, colours) for m in (mask, prediction)]
             strips.append(np.vstack(drawn))
-        encoded = cv2.imencode(".jpg", np.hstack(strips)[..., ::-1])[1]
         with replacing(self.folder / f"epoch-{epoch + 1:04d}.jpg") as beside:
-            beside.write_bytes(encoded.tobytes())
+            beside.write_bytes(encode_jpeg(np.hstack(strips)))
 
 
 class Progress(keras.callbacks.Callback):

@@ -15,8 +15,13 @@ from segtf.loss_expression import parse_loss
 from voc_builder.command import parse
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
+from voc_builder.voc import Dataset, read_dataset
 
-CONFIG, DATA = "config.yaml", "data.json"  # in a run folder
+# what lies in a run folder
+CONFIG, DATA, ENVIRONMENT, EXPORT = "config.yaml", "data.json", "environment.json", "export.json"
+LOG, BEST, BACKUP, SAVED_MODEL = "log.csv", "best.keras", "backup", "saved_model"
+OVERLAYS, PROGRESS = "overlays", "overlays/progress"
+LARGEST_SEED = 2**32 - 1  # that NumPy takes
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,8 @@ class TrainConfig:
         if self.arch != "unet_plain":
             check_encoder(self.encoder, self.arch)
         parse_loss(self.loss)
+        if self.seed > LARGEST_SEED:
+            raise UserError(f"--seed {self.seed}: must be at most {LARGEST_SEED}")
         least = {"epochs": 1, "batch": 1, "patience": 0, "seed": 0}
         for name, minimum in least.items():
             value = getattr(self, name)
@@ -127,12 +134,12 @@ def resumed(config: TrainConfig) -> TrainConfig:
         f"--{field.name.replace('_', '-')} {getattr(config, field.name)} "
         f"(the run has {getattr(saved, field.name)})"
         for field in dataclasses.fields(config)
-        if field.name not in ("resume", "overwrite")
+        if field.name not in ("artifacts", "resume", "overwrite")
         and getattr(config, field.name) not in (field.default, getattr(saved, field.name))
     ]
     if asked:
         raise UserError(f"--resume keeps a run's settings; leave out {', '.join(asked)}")
-    return dataclasses.replace(saved, resume=True)
+    return dataclasses.replace(saved, artifacts=config.artifacts, resume=True)
 
 
 def write_json(values: dict[str, Any], path: Path) -> None:
@@ -149,5 +156,23 @@ def read_data(run: Path) -> dict[str, Any]:
     path = run / DATA
     if not path.is_file():
         raise UserError(f"{run}: not a run folder (no {DATA}): name one of artifacts/runs")
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values["path"], values["sha256"], values["classes"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({error!r}): train the run again") from None
     return values
+
+
+def read_run_dataset(run: Path) -> Dataset:
+    """The data set that a run was trained on. Raises `UserError` if it is gone or another by now:
+    with other splits, photos of training would be scored as unseen.
+    """
+    data = read_data(run)
+    dataset = read_dataset(Path(data["path"]))
+    if dataset.sha256 != data["sha256"]:
+        raise UserError(
+            f"{dataset.path}: not the data set that {run} was trained on any more (SHA-256 "
+            f"{dataset.sha256[:10]}, then {data['sha256'][:10]}): train again"
+        )
+    return dataset

@@ -120,9 +120,8 @@ def _sample(
     strange = sorted(set(np.unique(mask).tolist()) - {*range(classes), VOID})
     if strange:
         raise UserError(f"{where}: class ids {strange} in the mask, but {classes} classes")
-    name = photo_id.decode().removesuffix(".jpg")  # a bare id where voc_builder wrote it
     squeezed = resize_mask(mask.astype(np.uint8, copy=False), size, size)
-    return name, resize_image(image, size, size), squeezed
+    return photo_id.decode(), resize_image(image, size, size), squeezed
 
 
 def training_batches(

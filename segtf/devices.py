@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import psutil
 import tensorflow as tf
 
 from segtf.losses import SegmentationLoss
+from voc_builder.errors import UserError
 from voc_builder.progress import note
 
 BYTES_A_PIXEL_ON_CPU = 5600  # measured: U-Net EfficientNet-B0 takes 5.6 GB a photo of 1024 x 1024
@@ -46,11 +48,12 @@ def find_devices(precision: str) -> Devices:
         tf.config.experimental.set_memory_growth(gpu, True)  # so that what is free can be measured
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     capability = min((d.get("compute_capability", (0, 0)) for d in details), default=(0, 0))
-    # XLA makes a step three times as slow on a CPU (17.9 s against 5.8 s), so it stays off there
+    # XLA makes a step three times as slow on a CPU (17.9 s against 5.8 s), and it cannot compile
+    # batch normalisation over several replicas
     return Devices(
         gpus=tuple(device.name for device in tf.config.list_logical_devices("GPU")),
         policy=policy_for(precision, capability),
-        jit=bool(gpus),
+        jit=len(gpus) == 1,
     )
 
 
@@ -69,9 +72,12 @@ def batch_that_fits(devices: Devices, model: keras.Model, size: int, photos: int
     """
     if devices.gpus:
         weights = model.count_params() * BYTES_A_WEIGHT
-        a_photo = _measured_bytes_a_photo(model, size)
-        fitting = _largest(int(_free_gpu_bytes() * SHARE_OF_GPU - weights), a_photo)
-        each = min(fitting, LARGEST_ON_GPU)
+        free = _free_gpu_bytes()
+        try:
+            a_photo = _measured_bytes_a_photo(model, size)
+        except tf.errors.ResourceExhaustedError:  # not even two photos fit
+            a_photo = free
+        each = min(_largest(int(free * SHARE_OF_GPU) - weights, a_photo), LARGEST_ON_GPU)
         return max(min(each * len(devices.gpus), photos // STEPS_AN_EPOCH), len(devices.gpus), 1)
     fitting = _largest(psutil.virtual_memory().available // 2, BYTES_A_PIXEL_ON_CPU * size**2)
     modest = LARGEST_ON_CPU * 256 // size
@@ -101,7 +107,14 @@ def _measured_bytes_a_photo(model: keras.Model, size: int) -> int:
 
 
 def _free_gpu_bytes() -> int:
-    """Free memory of the fullest GPU, by the driver's own tool."""
+    """Free memory of the fullest visible GPU, by the driver's own tool. Raises `UserError`."""
     query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-    answer = subprocess.run(query, capture_output=True, text=True, check=True).stdout
-    return min(int(line) for line in answer.split()) * 2**20
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    query += [f"--id={visible}"] if visible else []
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+        return min(int(line) for line in answer.split()) * 2**20
+    except (OSError, subprocess.CalledProcessError, ValueError) as error:
+        raise UserError(
+            f"nvidia-smi does not tell how much GPU memory is free ({error}): name a --batch"
+        ) from error

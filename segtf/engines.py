@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segtf.config import CONFIG, read_config, read_data
+from segtf.config import BEST, CONFIG, read_config, read_data
 from segtf.onnx_model import ModelInfo, OnnxModel, read_info
 from voc_builder.errors import UserError
 
-BEST, SAVED_MODEL, ONNX = "best.keras", "saved_model", "model.onnx"  # in a run folder
 INFO = Path("assets.extra", "segtf.json")  # in a SavedModel: what an ONNX file has as metadata
 
 

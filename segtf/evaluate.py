@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtf import metrics
-from segtf.config import read_data, write_json
+from segtf.config import read_run_dataset, write_json
 from voc_builder.command import run
 from voc_builder.errors import UserError
 
 if TYPE_CHECKING:
     from segtf.data import Split
+    from segtf.engines import Engine
+    from voc_builder.voc import Dataset
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, S, S, 3) -> (N, S, S, C)
 
@@ -34,7 +36,7 @@ class EvaluateConfig:
     data: Path | None = None
     """VOC tree with TFRecords; null: the one that the run was trained on."""
     out: Path | None = None
-    """Folder for metrics_SPLIT.json and confusion_SPLIT.png; null: that of the run."""
+    """Folder for metrics_SPLIT.json and confusion_SPLIT.png; null: the run's, if there is one."""
     batch: int = 4
     """Photos at once."""
 
@@ -108,12 +110,15 @@ def score_table(values: dict[str, Any]) -> str:
 def write_evaluation(
     values: dict[str, Any], split: str, out: Path, *, model: str, size: int, data: dict[str, str]
 ) -> None:
-    """Writes `metrics_SPLIT.json` and `confusion_SPLIT.png` into the folder `out`."""
+    """Writes `metrics_SPLIT.json` and `confusion_SPLIT.png` into the folder `out`; for a SavedModel
+    or an ONNX file `metrics_SPLIT_saved_model.json`, `metrics_SPLIT_onnx.json` and so on.
+    """
     from segtf.figures import draw_confusion
 
     record = {"split": split, "size": size, "model": model, "data": data, **values}
-    write_json(record, out / f"metrics_{split}.json")
-    draw_confusion(np.array(values["confusion"]), values["classes"], out / f"confusion_{split}.png")
+    name = split if model == "keras" else f"{split}_{model}"  # a run keeps those of its training
+    write_json(record, out / f"metrics_{name}.json")
+    draw_confusion(np.array(values["confusion"]), values["classes"], out / f"confusion_{name}.png")
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
@@ -125,13 +130,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     import_tensorflow()
     from segtf.data import load_splits
     from segtf.engines import open_engine
-    from voc_builder.voc import read_dataset
 
     engine = open_engine(config.model)
-    run_folder = engine.run
-    if config.data is None and run_folder is None:
-        raise UserError(f"{config.model}: lies in no run folder: name its data set with --data")
-    dataset = read_dataset(config.data or Path(read_data(run_folder)["path"]))  # type: ignore[arg-type]
+    dataset = _dataset_for(config, engine)
     if dataset.classes != engine.classes:
         raise UserError(
             f"{config.model} knows the classes {', '.join(engine.classes)}; {dataset.path} has "
@@ -143,7 +144,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         (split,) = load_splits(dataset, (config.split,), engine.size, Path(disk))
         found = evaluate_split(engine.predict, split, len(dataset.classes), config.batch)
     values = scores(found, dataset.classes)
-    out = config.out or (run_folder if config.model == run_folder else None)
+    out = config.out or engine.run
     if out is not None:
         write_evaluation(
             values,
@@ -154,6 +155,16 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             data={"path": str(dataset.path), "sha256": dataset.sha256},
         )
     return values
+
+
+def _dataset_for(config: EvaluateConfig, engine: Engine) -> Dataset:
+    from voc_builder.voc import read_dataset
+
+    if config.data is not None:
+        return read_dataset(config.data)
+    if engine.run is None:
+        raise UserError(f"{config.model}: lies in no run folder: name its data set with --data")
+    return read_run_dataset(engine.run)
 
 
 def _by_class(classes: Sequence[str], values: metrics.Scores) -> dict[str, float | None]:

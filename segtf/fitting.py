@@ -12,17 +12,15 @@ import keras
 import tensorflow as tf
 
 from segtf import callbacks as of_ours
-from segtf.config import TrainConfig
+from segtf.config import BACKUP, BEST, LOG, PROGRESS, TrainConfig
 from segtf.data import Split, batches, steps_per_epoch, training_batches
 from segtf.devices import Devices, batch_that_fits, find_devices
-from segtf.engines import BEST
 from segtf.losses import SegmentationLoss
 from segtf.model import build_model, fit_batchnorm, load_encoder_weights
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
 from voc_builder.progress import note
 
-LOG, BACKUP, PROGRESS = "log.csv", "backup", "overlays/progress"
 WARM_UP = 0.05  # of all steps
 RATE_TRAINED, RATE_RANDOM = 3e-4, 1e-3  # peaks for an encoder with and without trained weights
 # what moving averages remember: in a short run a tenth of it, or they would hold the random start
@@ -42,7 +40,8 @@ def prepare(
     keras.config.set_dtype_policy(devices.policy)
     with devices.strategy.scope():
         model = build_model(config.arch, config.encoder, classes, config.size)
-    trained = not config.resume and _fill_encoder(model, config)
+    goes_on = config.resume and of_ours.has_backup(config.run_folder / BACKUP)
+    trained = not goes_on and _fill_encoder(model, config)
     rate = config.learning_rate or (RATE_TRAINED if trained else RATE_RANDOM)
     batch = config.batch or batch_that_fits(devices, model, config.size, photos)
     if batch > photos:

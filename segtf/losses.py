@@ -47,12 +47,14 @@ class SegmentationLoss(keras.losses.Loss):
     """The weighted sum that `expression` names, one number a batch."""
 
     def __init__(self, expression: str = "ce + dice", name: str = "loss") -> None:
-        super().__init__(name=name, reduction="none")
+        super().__init__(name=name, reduction="sum_over_batch_size")
         self.expression = expression
         self.terms = parse_loss(expression)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return sum(weight * TERMS[name](y_true, y_pred) for weight, name in self.terms)
+        value = sum(weight * TERMS[name](y_true, y_pred) for weight, name in self.terms)
+        # one value of rank 1: Keras shares a mean among replicas, but not a bare number
+        return ops.reshape(value, (1,))
 
     def get_config(self) -> dict[str, Any]:
         return {"expression": self.expression, "name": self.name}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shlex
@@ -14,10 +15,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtf.config import DATA, TrainConfig, resumed, write_config, write_json
+from segtf.config import (
+    BEST,
+    DATA,
+    ENVIRONMENT,
+    LOG,
+    TrainConfig,
+    read_run_dataset,
+    resumed,
+    write_config,
+    write_json,
+)
+from voc_builder.cache import build_cached
 from voc_builder.command import run
 from voc_builder.errors import UserError
 from voc_builder.progress import note
+from voc_builder.tfrecord import import_tensorflow
 
 if TYPE_CHECKING:
     from segtf.data import Split
@@ -33,12 +46,24 @@ def train(config: TrainConfig) -> Path:
     """Trains, evaluates on val and test, exports and draws; returns the run folder. Raises
     `UserError` for what the user can mend, KeyboardInterrupt on Ctrl-C.
     """
-    from voc_builder.cache import build_cached
-    from voc_builder.tfrecord import import_tensorflow
-
     started = time.time()
     config = resumed(config) if config.resume else config
-    dataset = build_cached(
+    dataset = _dataset(config)
+    _check(dataset, config.size)
+    import_tensorflow()
+    config = _named(config)
+    config.artifacts.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=config.artifacts, prefix=".cache-") as disk:
+        splits = _trained(config, dataset, Path(disk), started)
+        _finish(config.run_folder, dataset, splits)
+    return config.run_folder
+
+
+def _dataset(config: TrainConfig) -> Dataset:
+    """The data set to train on; for a resumed run the very one that it began with."""
+    if config.resume:
+        return read_run_dataset(config.run_folder)
+    return build_cached(
         config.data,
         config.artifacts / "datasets",
         classes=config.classes,
@@ -48,17 +73,6 @@ def train(config: TrainConfig) -> Path:
         unlabelled=config.unlabelled,
         skip_bad=config.skip_bad,
     )
-    _check(dataset, config.size)
-    import_tensorflow()
-    config = _named(config)
-    folder = config.run_folder
-    config.artifacts.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=config.artifacts, prefix=".cache-") as disk:
-        splits = _trained(config, dataset, Path(disk))
-        environment = {**_environment(), "seconds": round(time.time() - started, 1)}
-        write_json(environment, folder / "environment.json")
-        _finish(folder, dataset, splits)
-    return folder
 
 
 def _check(dataset: Dataset, size: int) -> None:
@@ -91,7 +105,7 @@ def _named(config: TrainConfig) -> TrainConfig:
     return config
 
 
-def _trained(config: TrainConfig, dataset: Dataset, disk: Path) -> dict[str, Split]:
+def _trained(config: TrainConfig, dataset: Dataset, disk: Path, started: float) -> dict[str, Split]:
     """Fits the network into the run folder; returns the splits that it did not train on."""
     from segtf.data import load_splits
     from segtf.fitting import fit, prepare
@@ -103,8 +117,11 @@ def _trained(config: TrainConfig, dataset: Dataset, disk: Path) -> dict[str, Spl
     # only now, when nothing is left to be refused, does an older run of this name go
     if config.overwrite and folder.exists():
         shutil.rmtree(folder)
-    write_config(config, folder)
-    write_json(_about(dataset), folder / DATA)
+    if not config.resume:
+        write_json(_about(dataset), folder / DATA)
+        write_config(config, folder)
+    environment = _environment(folder, started)
+    write_json(environment, folder / ENVIRONMENT)
     note(
         f"{folder}: {', '.join(f'{len(s)} {name}' for name, s in splits.items())} photos, "
         f"{config.arch}, batch {config.batch}, {' '.join(devices.gpus) or 'CPU'}, {devices.policy}"
@@ -114,18 +131,21 @@ def _trained(config: TrainConfig, dataset: Dataset, disk: Path) -> dict[str, Spl
     except KeyboardInterrupt:
         note(f"stopped; go on with: python -m segtf.train --run {folder.name} --resume")
         raise
+    finally:
+        seconds = environment["seconds"] + time.time() - started
+        write_json({**environment, "seconds": round(seconds, 1)}, folder / ENVIRONMENT)
     return splits
 
 
 def _finish(folder: Path, dataset: Dataset, splits: dict[str, Split]) -> None:
     """Scores, export, pictures and report of the best network of a run."""
-    from segtf.engines import BEST, keras_predict
+    from segtf.engines import keras_predict
     from segtf.evaluate import evaluate_split, score_table, scores, write_evaluation
-    from segtf.export import PHOTOS, export_run
+    from segtf.export import PHOTOS, export_run, require_parity
     from segtf.figures import draw_curves
     from segtf.report import write_report
 
-    draw_curves(folder / "log.csv", folder / "curves.png")
+    draw_curves(folder / LOG, folder / "curves.png")
     predict = keras_predict(folder / BEST)
     for name, split in splits.items():
         values = scores(evaluate_split(predict, split, len(dataset.classes), 1), dataset.classes)
@@ -139,9 +159,10 @@ def _finish(folder: Path, dataset: Dataset, splits: dict[str, Split]) -> None:
         )
         print(f"\n{name}: {len(split)} photos, best network\n{score_table(values)}")
     last = splits.get("test", splits["val"])
-    export_run(folder, last.images[:PHOTOS])
+    report = export_run(folder, last.images[:PHOTOS])
     _draw_overlays(folder, dataset, last)
     print(f"\n{write_report(folder)}")
+    require_parity(report, folder)
 
 
 def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
@@ -171,12 +192,18 @@ def _about(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _environment() -> dict[str, Any]:
+def _environment(folder: Path, started: float) -> dict[str, Any]:
+    """What runs where; a resumed run keeps its first command and adds up its seconds."""
     import tensorflow as tf
 
+    command = shlex.join(["python", "-m", "segtf.train", *sys.argv[1:]])
+    before: dict[str, Any] = {"command": command, "resumed": [], "seconds": 0.0}
+    before["started"] = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(started))
+    if (folder / ENVIRONMENT).is_file():
+        before = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
+        before["resumed"] = [*before["resumed"], command]
     return {
-        "command": shlex.join(["python", "-m", "segtf.train", *sys.argv[1:]]),
-        "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        **before,
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
         "platform": platform.platform(),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,7 @@ from segtf.callbacks import (  # noqa: E402
     ConfusionCounts,
     PerClassIoU,
 )
+from segtf.losses import SegmentationLoss  # noqa: E402
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.choice([0, 1, 2, 255], (4, 16, 16)).astype(np.uint8)
@@ -46,12 +50,54 @@ def test_the_metric_does_not_lose_single_pixels_among_many() -> None:
     assert metric.numpy()[0, 0] == 2**40 + 1
 
 
-def test_the_metric_adds_up_over_replicas() -> None:
-    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-    with strategy.scope():
+def test_loss_and_metric_compile_under_xla_as_on_a_gpu() -> None:
+    image = keras.Input((16, 16, 3))
+    network = keras.Model(image, keras.layers.Activation("softmax")(image))
+    metric = ConfusionCounts(3)
+    network.compile("sgd", SegmentationLoss("ce + dice"), metrics=[metric], jit_compile=True)
+    network.fit(PROBABILITIES, TRUTH, batch_size=4, verbose=0)
+    expected = metrics.confusion(TRUTH, PROBABILITIES.argmax(-1).astype(np.uint8), 3)
+    np.testing.assert_array_equal(metric.numpy(), expected)
+
+
+REPLICAS = """
+import json, sys
+import numpy as np
+from voc_builder.tfrecord import import_tensorflow
+tf = import_tensorflow()
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+import keras
+from segtf.callbacks import ConfusionCounts
+from segtf.devices import Devices
+from segtf.losses import SegmentationLoss
+found = []
+for gpus in ((), ("CPU:0", "CPU:1")):
+    keras.utils.set_random_seed(1)
+    devices = Devices(gpus=gpus, policy="float32", jit=False)
+    with devices.strategy.scope():
+        image = keras.Input((16, 16, 3))
+        answer = keras.layers.Conv2D(3, 1, activation="softmax")(image)
+        network = keras.Model(image, answer)
         metric = ConfusionCounts(3)
-    strategy.run(metric.update_state, args=(tf.constant(TRUTH), tf.constant(PROBABILITIES)))
-    assert metric.numpy().sum() == (TRUTH != 255).sum()
+        network.compile(keras.optimizers.SGD(0.5), SegmentationLoss("ce"), metrics=[metric],
+                        jit_compile=False)
+    rng = np.random.default_rng(0)
+    x, y = rng.random((4, 16, 16, 3), np.float32), rng.integers(0, 3, (4, 16, 16), np.uint8)
+    history = network.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0).history
+    found.append([history["loss"], network.get_weights()[0].ravel().tolist(),
+                  metric.numpy().tolist()])
+print(json.dumps(found))
+"""
+
+
+def test_two_replicas_train_and_count_as_one_device() -> None:
+    shown = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    (loss, weights, counts), (loss_of_two, weights_of_two, counts_of_two) = json.loads(shown.stdout)
+    np.testing.assert_allclose(loss_of_two, loss, rtol=1e-5)
+    np.testing.assert_allclose(weights_of_two, weights, rtol=1e-4)
+    assert np.sum(counts_of_two) == np.sum(counts) == 4 * 16 * 16
 
 
 def fitted(folder: Path, epochs: int, start: int = 0) -> tuple[keras.callbacks.History, BestModel]:

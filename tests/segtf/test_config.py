@@ -6,8 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from segtf.config import TrainConfig, read_config, resumed, write_config
+from segtf.config import (
+    TrainConfig,
+    read_config,
+    read_data,
+    read_run_dataset,
+    resumed,
+    write_config,
+    write_json,
+)
 from voc_builder.errors import UserError
+from voc_builder.voc import Dataset
 
 
 @pytest.mark.parametrize(
@@ -25,6 +34,7 @@ from voc_builder.errors import UserError
         ({"resume": True}, "--run NAME --resume"),
         ({"resume": True, "run": "a", "overwrite": True}, "exclude each other"),
         ({"run": "a/b"}, "--run 'a/b'"),
+        ({"seed": 2**32}, "--seed 4294967296: must be at most 4294967295"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_cure(wrong: dict[str, object], says: str) -> None:
@@ -54,3 +64,29 @@ def test_resume_takes_the_settings_of_the_run_and_refuses_others(tmp_path: Path)
 def test_resume_of_a_run_that_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"not a run folder"):
         resumed(TrainConfig(run="a", artifacts=tmp_path, resume=True))
+
+
+def test_a_run_that_was_moved_is_resumed_where_it_lies(tmp_path: Path) -> None:
+    saved = TrainConfig(run="a", artifacts=tmp_path / "before")
+    write_config(saved, saved.run_folder)
+    (tmp_path / "before").rename(tmp_path / "after")
+    again = resumed(TrainConfig(run="a", artifacts=tmp_path / "after", resume=True))
+    assert again.run_folder == tmp_path / "after/runs/a"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"path": "x"}'])
+def test_damaged_data_of_a_run_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "data.json").write_text(text)
+    with pytest.raises(UserError, match=r"data\.json: damaged"):
+        read_data(tmp_path)
+
+
+def test_a_data_set_that_changed_is_not_taken_for_that_of_the_run(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    data = {"path": str(dataset.path), "sha256": dataset.sha256, "classes": []}
+    write_json(data, tmp_path / "data.json")
+    assert read_run_dataset(tmp_path) == dataset
+    write_json({**data, "sha256": "0123456789abcdef"}, tmp_path / "data.json")
+    with pytest.raises(UserError, match=r"not the data set that .* was trained on any more"):
+        read_run_dataset(tmp_path)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from segtf.config import TrainConfig, read_data
-from segtf.export import model_info, parity
+from segtf.export import model_info, parity, require_parity
 from segtf.onnx_model import OnnxModel
+from voc_builder.errors import UserError
 
 PHOTOS = np.zeros((2, 10, 10, 3), np.uint8)
 
@@ -49,9 +50,10 @@ def test_one_pixel_of_another_class_among_two_hundred_fails() -> None:
     assert not report["passed"]
 
 
-def test_a_nan_is_no_agreement() -> None:
+def test_a_nan_is_no_agreement_and_no_agreement_is_an_error() -> None:
     report = parity({"a": steady, "b": lambda images: steady(images) * np.nan}, PHOTOS)
-    assert not report["passed"]
+    with pytest.raises(UserError, match=r"differ by more than 0\.0001 or in more than 0\.01% of"):
+        require_parity(report, Path("run"))
 
 
 def test_the_network_of_a_run_is_described_in_full() -> None:

@@ -102,8 +102,32 @@ def test_a_run_that_was_stopped_goes_on_with_its_log_its_score_and_its_optimiser
     rates = [float(row["learning_rate"]) for row in after]
     assert rates[0] > rates[1] > rates[2] > 0
     state = json.loads((folder / "backup/state.json").read_text())
+    environment = json.loads((folder / "environment.json").read_text())
+    assert "--config" in environment["command"]
+    assert ["--resume" in command for command in environment["resumed"]] == [True]
+    assert environment["seconds"] > 0
     assert state["best"] == pytest.approx(max(float(row["val_miou"]) for row in after))
     assert (folder / "report.html").is_file()
+
+
+def test_a_run_stopped_in_its_first_epoch_begins_again_with_the_encoder_it_was_given(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    from voc_builder.tfrecord import import_tensorflow
+
+    import_tensorflow()
+    import keras
+
+    data, weights = str(read_data(run)["path"]), str(run / "best.keras")
+    first = ["--data", data, "--encoder", "mobilenetv2", "--encoder-weights", weights]
+    usual = ["--run", "first", "--artifacts", str(tmp_path)]
+    monkeypatch.setattr(keras.Model, "fit", stop)
+    for arguments in ([*first, "--size", "64"], ["--resume"]):
+        assert called(monkeypatch, *usual, *arguments) == 130
+        assert "layers matched" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
