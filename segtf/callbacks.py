@@ -1,4 +1,4 @@
-"""What happens between epochs: scores of each class, best network, backup, overlays, progress."""
+"""What happens between epochs: averaged weights, best network, backup, overlays, progress."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from segtf import metrics
 from segtf.data import Split
-from voc_builder.colours import VOID, voc_colours
+from voc_builder.colours import voc_colours
 from voc_builder.files import replacing
 from voc_builder.images import encode_jpeg
 from voc_builder.overlay import draw_overlay
@@ -23,63 +22,6 @@ from voc_builder.progress import note
 
 STATE = "state.json"
 OVERLAYS_A_RUN = 12  # pictures of training's progress
-
-
-class ConfusionCounts(keras.metrics.Metric):
-    """The confusion matrix of what was seen since the last reset; its result is the mean IoU."""
-
-    def __init__(self, classes: int, name: str = "miou") -> None:
-        super().__init__(name=name)
-        self.classes = classes
-        # int64: a float32 stops counting single pixels at 16.7 million
-        self.counts = self.add_variable((classes, classes), "zeros", dtype="int64", name="counts")
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        truth = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-        prediction = ops.cast(ops.reshape(ops.argmax(y_pred, axis=-1), (-1,)), "int32")
-        unknown = self.classes**2  # one bin more, for void
-        pair = ops.where(truth == VOID, unknown, truth * self.classes + prediction)
-        # not bincount: XLA cannot compile it
-        seen = ops.segment_sum(ops.ones_like(pair), pair, num_segments=unknown + 1)[:unknown]
-        self.counts.assign_add(ops.reshape(ops.cast(seen, "int64"), self.counts.shape))
-
-    def result(self) -> Any:
-        counts = ops.cast(self.counts, "float32")
-        tp = ops.diagonal(counts)
-        union = ops.sum(counts, axis=0) + ops.sum(counts, axis=1) - tp
-        present = ops.cast(union > 0, "float32")
-        return ops.sum(tp / ops.maximum(union, 1.0)) / ops.maximum(ops.sum(present), 1.0)
-
-    def numpy(self) -> metrics.Counts:
-        """The counts so far, int64, shape (C, C), rows the truth."""
-        return np.asarray(ops.convert_to_numpy(self.counts), np.int64)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"classes": self.classes, "name": self.name}
-
-
-class PerClassIoU(keras.callbacks.Callback):
-    """Adds `iou_CLASS`, `val_iou_CLASS` and `val_dice` to every epoch's logs, from one confusion
-    matrix each for training and validation.
-    """
-
-    def __init__(self, counts: ConfusionCounts, classes: Sequence[str]) -> None:
-        super().__init__()
-        self.counts = counts
-        self.classes = classes
-        self.training: metrics.Counts | None = None
-
-    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.training = self.counts.numpy()  # validation resets them
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        assert logs is not None and self.training is not None
-        validation = self.counts.numpy()
-        for prefix, counts in (("", self.training), ("val_", validation)):
-            logs[f"{prefix}miou"] = metrics.miou(counts)
-            scores = zip(self.classes, metrics.iou(counts), strict=True)
-            logs.update({f"{prefix}iou_{name}": float(score) for name, score in scores})
-        logs["val_dice"] = metrics.mean(metrics.dice(validation))
 
 
 class Pace(keras.callbacks.Callback):
@@ -248,10 +190,8 @@ class Progress(keras.callbacks.Callback):
         self.bar = tqdm(
             total=self.params["steps"], disable=not sys.stderr.isatty(), unit="step", leave=False
         )
-        self.begun, self.first = time.perf_counter(), -1
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.first = epoch if self.first < 0 else self.first
         self.bar.reset()
         self.bar.set_description(f"epoch {epoch + 1}/{self.params['epochs']}")
 
@@ -262,8 +202,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         assert logs is not None
-        done = epoch + 1 - self.first
-        left = (time.perf_counter() - self.begun) / done * (self.params["epochs"] - epoch - 1)
+        left = logs["seconds"] * (self.params["epochs"] - epoch - 1)
         note(
             f"epoch {epoch + 1}/{self.params['epochs']}: loss {logs['loss']:.4f}, "
             f"val_loss {logs['val_loss']:.4f}, val_miou {logs['val_miou']:.4f} "

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from segtf import callbacks as of_ours
 from segtf.config import BACKUP, BEST, LOG, PROGRESS, TrainConfig
+from segtf.confusion import ConfusionCounts, PerClassIoU
 from segtf.data import Split, batches, steps_per_epoch, training_batches
 from segtf.devices import Devices, batch_that_fits, find_devices
 from segtf.losses import SegmentationLoss
@@ -82,7 +83,7 @@ def fit(
     steps = steps_per_epoch(training, batch)
     fit_batchnorm(model, momentum_over(steps * min(BATCHNORM_EPOCHS, SHARE_OF_RUN * config.epochs)))
     with devices.strategy.scope():
-        counts = of_ours.ConfusionCounts(len(classes))
+        counts = ConfusionCounts(len(classes))
         trainer = _compiled(model, counts, config, devices, steps)
     averaged = _double(config, len(classes))
     best = of_ours.BestModel(averaged, folder / BEST, config.patience)
@@ -108,7 +109,7 @@ def fit(
             callbacks=[
                 keras.callbacks.TerminateOnNaN(),
                 of_ours.AveragedWeights(averaged),
-                of_ours.PerClassIoU(counts, classes),
+                PerClassIoU(counts, classes),
                 of_ours.Pace(steps * batch),
                 keras.callbacks.CSVLogger(str(folder / LOG), append=start > 0),
                 best,
@@ -133,7 +134,7 @@ def _check_end(history: keras.callbacks.History, folder: Path) -> None:
 
 def _compiled(
     model: keras.Model,
-    counts: of_ours.ConfusionCounts,
+    counts: ConfusionCounts,
     config: TrainConfig,
     devices: Devices,
     steps: int,

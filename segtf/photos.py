@@ -11,6 +11,7 @@ from pathlib import Path
 
 from voc_builder.errors import UserError
 from voc_builder.images import SUFFIXES
+from voc_builder.sources import visible_files
 
 
 def find_photos(images: Sequence[Path], *, leave_out: Path | None = None) -> list[Path]:
@@ -38,17 +39,13 @@ def _photos_of(image: Path, leave_out: Path | None) -> Iterator[Path]:
         yield image
         return
     if image.is_dir():
-        paths = [path for path in image.rglob("*") if not _is_hidden(path.relative_to(image))]
+        paths = list(visible_files(image))
     else:  # glob passes hidden files over by itself, Path.glob does not
         paths = [Path(name) for name in glob.glob(str(image), recursive=True)]  # noqa: PTH207
     for path in sorted(paths):
         left_out = leave_out is not None and leave_out.absolute() in path.absolute().parents
         if path.suffix.lower() in SUFFIXES and path.is_file() and not left_out:
             yield path
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 def photo_ids(photos: Sequence[Path]) -> list[str]:

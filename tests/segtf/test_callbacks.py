@@ -22,9 +22,8 @@ from segtf.callbacks import (  # noqa: E402
     AveragedWeights,
     Backup,
     BestModel,
-    ConfusionCounts,
-    PerClassIoU,
 )
+from segtf.confusion import ConfusionCounts, PerClassIoU  # noqa: E402
 from segtf.losses import SegmentationLoss  # noqa: E402
 
 RNG = np.random.default_rng(0)
@@ -68,7 +67,7 @@ tf = import_tensorflow()
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
 import keras
-from segtf.callbacks import ConfusionCounts
+from segtf.confusion import ConfusionCounts
 from segtf.devices import Devices
 from segtf.losses import SegmentationLoss
 found = []
