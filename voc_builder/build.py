@@ -21,12 +21,19 @@ from voc_builder.convert import (
     draw_picture,
     kind_of,
 )
-from voc_builder.errors import UserError
+from voc_builder.errors import UserError, refuse_below_one
 from voc_builder.files import replacing
 from voc_builder.problems import Problem, errors
 from voc_builder.progress import in_threads, note, progress
-from voc_builder.sources import find_labelme, labelme_samples
-from voc_builder.split import draw_split, join_groups, parse_split, too_few
+from voc_builder.sources import Found, find_labelme, labelme_samples
+from voc_builder.split import (
+    draw_split,
+    join_groups,
+    match_keys,
+    parse_split,
+    splits_of_groups,
+    too_few,
+)
 from voc_builder.voc import (
     MASKS,
     PHOTOS,
@@ -80,33 +87,34 @@ class BuildConfig:
 def build(config: BuildConfig) -> Dataset:
     """The data set of `config`, written beside its place and renamed. Raises `UserError`."""
     _refuse_wrong_use(config)
+    found = find_labelme(config.folder)
     try:
         with replacing(config.out.absolute()) as tree:
             for name in (PHOTOS, MASKS):
                 (tree / name).mkdir(parents=True)
-            write_about(tree, _fill(tree, config))
+            write_about(tree, _fill(tree, found, config))
     except OSError as error:
-        raise UserError(f"{config.out}: cannot be written: {error}") from None
+        reason = error.strerror or error
+        raise UserError(
+            f"{config.out}: cannot be written ({reason}): check its rights and the free space, "
+            f"or choose another OUT"
+        ) from None
     return read_dataset(config.out)
 
 
-def _fill(tree: Path, config: BuildConfig) -> dict[str, Any]:
+def _fill(tree: Path, found: Found, config: BuildConfig) -> dict[str, Any]:
     """Write everything of the tree but dataset.json, and return what that is to say."""
-    found = find_labelme(config.folder)
-    samples = labelme_samples(found, config.folder, empty=config.unlabelled == "background")
     classes, source = folder_classes(config.folder, config.classes, found.labels)
-    results = _each(convert_sample, (tree, classes), samples, config, "photos")
-    done = [one for one in results if one.counts]
-    problems = [*found.problems, *(problem for one in results for problem in one.problems)]
-    if config.unlabelled == "report":
-        problems += check_unlabelled(found.unlabelled)
-    digests = {one.sample.path: one.source for one in done}
-    problems += check_set(digests, found.labels, classes, source)
+    done, problems = _convert(tree, found, classes, source, config)
     _stop_or_note(problems, config)
     if not done or len(classes) == 1:
         raise UserError(f"{config.folder}: nothing to learn in it: no shape in any sound file")
     kinds = {one.id: kind_of(one, classes) for one in done}
-    groups = _groups(done, config.group_by)
+    groups = join_groups(
+        {one.id: one.sample.group for one in done if one.sample.group is not None},
+        {one.id: one.source for one in done},
+        match_keys([one.id for one in done], config.group_by),
+    )
     splits = draw_split(kinds, groups, parse_split(config.split), config.seed)
     for name, lacking in too_few(splits, kinds).items():
         note(f"warning: class {name!r} has too few photos: none in {' and '.join(lacking)}")
@@ -115,11 +123,12 @@ def _fill(tree: Path, config: BuildConfig) -> dict[str, Any]:
     if config.visualize:
         (tree / PICTURES).mkdir()
         _each(draw_picture, (tree, classes), [one.id for one in done], config, "overlays")
-    placed = _splits_of_groups(groups, splits)
+    placed = splits_of_groups(groups, splits)
+    counts = {one.id: one.counts for one in done}
     return {
         "classes": list(classes),
-        "images": count_images(done, splits, classes),
-        "pixels": count_pixels(done, splits, classes),
+        "images": count_images(counts, splits, classes),
+        "pixels": count_pixels(counts, splits, classes),
         "annotations": {one.id: one.sample.sha256 for one in done},
         "groups": placed,
         "groups_in_two_splits": [name for name, where in placed.items() if len(where) > 1],
@@ -132,6 +141,20 @@ def _fill(tree: Path, config: BuildConfig) -> dict[str, Any]:
         "warnings": _texts([p for p in problems if p.severity == "warning"], config.folder),
         "sha256": digest_set(done, splits, classes),
     }
+
+
+def _convert(
+    tree: Path, found: Found, classes: Sequence[str], source: Path, config: BuildConfig
+) -> tuple[list[Converted], list[Problem]]:
+    """What was written of the photos and masks, and all that is wrong in the folder."""
+    samples = labelme_samples(found, config.folder, empty=config.unlabelled == "background")
+    results = _each(convert_sample, (tree, classes), samples, config, "photos")
+    done = [one for one in results if one.counts]
+    problems = [*found.problems, *(problem for one in results for problem in one.problems)]
+    if config.unlabelled == "report":
+        problems += check_unlabelled(found.unlabelled)
+    digests = {one.sample.path: one.source for one in done}
+    return done, problems + check_set(digests, found.labels, classes, source)
 
 
 def _each(
@@ -160,34 +183,6 @@ def _stop_or_note(problems: Sequence[Problem], config: BuildConfig) -> None:
     if len(problems) > len(wrong):
         look = f"python -m voc_builder check {config.folder}"
         note(f"{len(problems) - len(wrong)} warnings, which {look} lists")
-
-
-def _groups(done: Sequence[Converted], group_by: str | None) -> dict[str, str]:
-    """The group of every photo that is not alone: the same source group, bytes, or match."""
-    named = {one.id: one.sample.group for one in done if one.sample.group is not None}
-    same = {one.id: one.source for one in done}
-    matches = {}
-    if group_by is not None:
-        found = {one.id: re.search(group_by, one.id) for one in done}
-        matches = {photo: _key(match) for photo, match in found.items() if match}
-    return join_groups(named, same, matches)
-
-
-def _key(match: re.Match[str]) -> str:
-    """What a regular expression found: its first bracket that took part, else all of it."""
-    return next((part for part in match.groups() if part is not None), match[0])
-
-
-def _splits_of_groups(
-    groups: Mapping[str, str], splits: Mapping[str, Sequence[str]]
-) -> dict[str, dict[str, list[str]]]:
-    """The photos of every group by the splits that they are in: one each, as anyone can see."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for split, ids in splits.items():
-        for photo in ids:
-            if photo in groups:
-                found.setdefault(groups[photo], {}).setdefault(split, []).append(photo)
-    return found
 
 
 def _texts(problems: Sequence[Problem], folder: Path) -> dict[str, list[str]]:
@@ -222,14 +217,7 @@ def _write_records(
 
 def _refuse_wrong_use(config: BuildConfig) -> None:
     parse_split(config.split)
-    numbers = {
-        "workers": config.workers,
-        "shards": config.shards,
-        "record-size": config.record_size,
-    }
-    for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise UserError(f"--{name} takes a number from 1 on. Received: {number}")
+    refuse_below_one(workers=config.workers, shards=config.shards, record_size=config.record_size)
     try:
         re.compile(config.group_by or "")
     except re.error as error:

@@ -13,7 +13,7 @@ from voc_builder.build import BuildConfig, build
 from voc_builder.classes import FILES
 from voc_builder.errors import UserError
 from voc_builder.images import SUFFIXES
-from voc_builder.progress import in_threads
+from voc_builder.progress import in_threads, progress
 from voc_builder.sources import find_labelme, visible_files
 from voc_builder.voc import FORMAT, Dataset, is_tree, read_dataset
 
@@ -34,13 +34,7 @@ def build_cached(
     used again while no file of the folder and no setting changes. Raises `UserError`.
     """
     if is_tree(folder):
-        dataset = read_dataset(folder)
-        if not any(dataset.records.values()):
-            raise UserError(
-                f"{folder}: built without TFRecords: build it again with "
-                f"python -m voc_builder build SRC {folder} --records --overwrite"
-            )
-        return dataset
+        return _read_tree(folder)
     settings = [FORMAT, split, seed, group_by, record_size, unlabelled, skip_bad]
     out = datasets / f"{folder.resolve().name}-{_digest_folder(folder, classes, settings)[:10]}"
     if is_tree(out):
@@ -61,6 +55,16 @@ def build_cached(
     )
 
 
+def _read_tree(folder: Path) -> Dataset:
+    dataset = read_dataset(folder)
+    if not any(dataset.records.values()):
+        raise UserError(
+            f"{folder}: built without TFRecords: build it again with "
+            f"python -m voc_builder build SRC {folder} --records --overwrite"
+        )
+    return dataset
+
+
 def _digest_folder(folder: Path, classes: Path | None, settings: Sequence[object]) -> str:
     """SHA-256 of all that decides the data set: names and contents of its files, and settings."""
     found = find_labelme(folder)
@@ -74,7 +78,8 @@ def _digest_folder(folder: Path, classes: Path | None, settings: Sequence[object
 
     digest = hashlib.sha256(json.dumps(settings).encode())
     try:
-        contents = list(in_threads(digest_file, files, os.cpu_count() or 1))
+        digests = in_threads(digest_file, files, os.cpu_count() or 1)
+        contents = list(progress(digests, len(files), "files compared", patience=3))
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from None
     for path, content in zip(files, contents, strict=True):

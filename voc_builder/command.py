@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import sys
 import types
@@ -14,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 import docstring_parser
 from jsonargparse import ActionYesNo, ArgumentParser
 
-from voc_builder.errors import UserError
+from voc_builder.errors import UserError, explain_os_error
 
 Config = TypeVar("Config")
 
@@ -90,13 +91,19 @@ def run(
     prog: str,
     argv: list[str] | None = None,
 ) -> int:
-    """Exit code of `command` called with the parsed `config`; 2 after a `UserError`, 130 after
-    Ctrl-C.
+    """Exit code of `command` called with the parsed `config`; 2 after a `UserError` and after what
+    the system refused, 130 after Ctrl-C.
     """
     try:
         return command(parse(config, prog, argv)) or 0
     except UserError as error:
         print(f"{prog}: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `| head` has seen enough; what is left in the buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as a shell counts what SIGPIPE ends
+    except OSError as error:
+        print(f"{prog}: error: {explain_os_error(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)

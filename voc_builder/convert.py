@@ -79,10 +79,11 @@ def kind_of(converted: Converted, classes: Sequence[str]) -> Kind:
 
 
 def count_pixels(
-    done: Sequence[Converted], splits: Splits, classes: Sequence[str]
+    counts: Mapping[str, Sequence[int]], splits: Splits, classes: Sequence[str]
 ) -> CountsBySplit:
-    """Pixels by split and class; those of void stand under labelme's name for it."""
-    counts = {one.id: one.counts for one in done}
+    """Pixels by split and class, from the counts of every photo by class id; those of void stand
+    under labelme's name for it.
+    """
     named = [*enumerate(classes), (VOID, IGNORE)]
     return {
         split: {name: sum(counts[photo][i] for photo in ids) for i, name in named}
@@ -91,10 +92,10 @@ def count_pixels(
 
 
 def count_images(
-    done: Sequence[Converted], splits: Splits, classes: Sequence[str]
+    counts: Mapping[str, Sequence[int]], splits: Splits, classes: Sequence[str]
 ) -> CountsBySplit:
-    """Photos by split and class, in the same way."""
-    seen = [Converted(one.sample, (), counts=tuple(int(n > 0) for n in one.counts)) for one in done]
+    """Photos by split and class that show it, in the same way."""
+    seen = {photo: [int(number > 0) for number in of] for photo, of in counts.items()}
     return count_pixels(seen, splits, classes)
 
 

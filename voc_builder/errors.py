@@ -1,5 +1,22 @@
 """What is raised for a mistake of the user's."""
 
+from __future__ import annotations
+
 
 class UserError(Exception):
     """A mistake that the user can mend: the text names the file, the rule, the value, the cure."""
+
+
+def refuse_below_one(**numbers: int | None) -> None:
+    """Raise `UserError` naming the flag of the first of `numbers` that is below 1."""
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} takes a number from 1 on. Received: {number}")
+
+
+def explain_os_error(error: OSError) -> str:
+    """What the system refused and what to do about it, in one line."""
+    reason = error.strerror or str(error) or type(error).__name__
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{reason}: check that the place exists, its rights and the free space"

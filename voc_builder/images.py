@@ -16,6 +16,7 @@ from voc_builder.errors import UserError
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")  # in any case
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 JPEG_QUALITY = 98
+JPEG_SIDE = 65_500  # pixels; no longer one is written
 EXIF_ORIENTATION = 0x0112
 
 
@@ -87,9 +88,17 @@ def read_header(encoded: bytes, name: str) -> Header:
     return Header(decoded.shape[0], decoded.shape[1], decoded)
 
 
-def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
-    """RGB as JPEG, quality 98, colour at full resolution: what it loses is below camera noise."""
-    settings = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+def encode_jpeg(image: NDArray[np.uint8], *, quality: int = JPEG_QUALITY) -> bytes:
+    """RGB as JPEG with colour at full resolution; at quality 98 what it loses is below camera
+    noise. Raises `UserError` for a side over `JPEG_SIDE`.
+    """
+    height, width = image.shape[:2]
+    if max(height, width) > JPEG_SIDE:
+        raise UserError(
+            f"a picture of {width} x {height} pixels cannot become a JPEG, which ends at "
+            f"{JPEG_SIDE}: cut the photo into tiles"
+        )
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
     settings += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)[1]
     return encoded.tobytes()

@@ -14,12 +14,16 @@ Result = TypeVar("Result")
 EVERY = 10.0  # seconds between two lines on a pipe
 
 
-def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    """The `items` as they come, with the time left on stderr; `what` is counted, e.g. "photos"."""
+def progress(
+    items: Iterable[Item], total: int, what: str, *, patience: float = 0.0
+) -> Iterator[Item]:
+    """The `items` as they come, with the time left on stderr; `what` is counted, e.g. "photos".
+    Nothing is said of work that ends within `patience` seconds.
+    """
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, total=total, desc=what, unit="", leave=False)
+        yield from tqdm(items, total=total, desc=what, unit="", leave=False, delay=patience)
         return
     start = said = time.monotonic()
     for done, item in enumerate(items, start=1):
@@ -29,7 +33,9 @@ def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
             left = (now - start) / done * (total - done)
             note(f"{what}: {done} of {total}, {left:.0f} s left")
             said = now
-    note(f"{what}: {total} in {time.monotonic() - start:.1f} s")
+    seconds = time.monotonic() - start
+    if seconds >= patience:
+        note(f"{what}: {total} in {seconds:.1f} s")
 
 
 def note(text: str) -> None:

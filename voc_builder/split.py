@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -76,6 +77,32 @@ def join_groups(*keys: Mapping[str, str]) -> dict[str, str]:
             first[max(one, other)] = min(one, other)
     members = Counter(root(photo) for photo in list(first))
     return {photo: root(photo) for photo in sorted(first) if members[root(photo)] > 1}
+
+
+def match_keys(ids: Sequence[str], pattern: str | None) -> dict[str, str]:
+    """What a regular expression finds in the ids that it matches: its first bracket that took part,
+    else all of the match.
+    """
+    if pattern is None:
+        return {}
+    matches = ((photo, re.search(pattern, photo)) for photo in ids)
+    return {
+        photo: next((part for part in match.groups() if part is not None), match[0])
+        for photo, match in matches
+        if match
+    }
+
+
+def splits_of_groups(
+    groups: Mapping[str, str], splits: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, list[str]]]:
+    """The photos of every group by the splits that they are in: one each, as anyone can see."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for split, ids in splits.items():
+        for photo in ids:
+            if photo in groups:
+                found.setdefault(groups[photo], {}).setdefault(split, []).append(photo)
+    return found
 
 
 def too_few(splits: Mapping[str, Sequence[str]], kinds: Mapping[str, Kind]) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -44,12 +45,19 @@ def shard_names(split: str, photos: int, shards: int) -> list[str]:
 
 
 def write_shard(tree: Path, record_size: int | None, shard: tuple[str, Sequence[str]]) -> None:
-    """The shard of that name with those photos of the VOC tree, in order."""
+    """Write the shard of that name with those photos of the VOC tree, in order. Raises `OSError`
+    when it cannot be written.
+    """
     name, ids = shard
+    path = str(tree / RECORDS / name)
     tf = import_tensorflow()
-    with tf.io.TFRecordWriter(str(tree / RECORDS / name)) as writer:
-        for serialised in (encode_example(tree, photo_id, record_size) for photo_id in ids):
-            writer.write(serialised)
+    try:
+        with tf.io.TFRecordWriter(path) as writer:
+            for photo_id in ids:
+                writer.write(encode_example(tree, photo_id, record_size))
+    except tf.errors.OpError as error:
+        # its message is "PATH; REASON" and what it is does not tell a full disk from others
+        raise OSError(errno.EIO, str(error.message).rpartition("; ")[2], path) from None
 
 
 def encode_example(tree: Path, photo_id: str, record_size: int | None) -> bytes:

@@ -131,3 +131,11 @@ def test_the_shipped_set_is_what_the_command_draws() -> None:
 def test_the_shipped_set_is_light() -> None:
     assert len(list(SHIPPED.glob("*.jpg"))) == 40
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 8_000_000
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no folder that takes no files")
+def test_a_place_that_cannot_be_written_gets_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["/proc/none/out"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "/proc/none: No such file or directory: check" in error

@@ -38,3 +38,14 @@ def test_plot_log_refuses_what_is_no_log_in_one_line(
     assert says in error
     assert "log.csv" in error
     assert not (tmp_path / "curves.png").exists()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no folder that takes no files")
+def test_a_place_that_cannot_be_written_gets_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_log(tmp_path / "log.csv", ["background", "chip"], [0.2])
+    assert main([str(tmp_path), "--out", "/proc/none/curves.png"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "/proc/none: No such file or directory: check" in error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.voc_builder.folders import chips, photo_bytes, square, write_annotated, write_json
-from voc_builder import cache
+from voc_builder import cache, progress
 from voc_builder.build import BuildConfig, build
 from voc_builder.cache import build_cached
 from voc_builder.errors import UserError
@@ -71,6 +72,21 @@ def test_another_setting_is_another_data_set(tmp_path: Path, builds: list[Path])
     build_cached(folder, tmp_path / "datasets", seed=1)
     build_cached(folder, tmp_path / "datasets", record_size=64)
     assert len(set(builds)) == 3
+
+
+def test_comparing_many_files_is_told(
+    tmp_path: Path,
+    builds: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = chips(tmp_path / "chips")
+    build_cached(folder, tmp_path / "datasets")
+    assert "files compared" not in capsys.readouterr().err
+    clock = itertools.count(step=0.2)  # a look at the clock for every one of the 41 files
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    build_cached(folder, tmp_path / "datasets")
+    assert "files compared: 41 in 8.4 s" in capsys.readouterr().err
 
 
 def test_a_tree_without_records_is_refused_with_the_cure(tmp_path: Path) -> None:

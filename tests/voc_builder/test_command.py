@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -174,6 +176,40 @@ def test_run_turns_a_user_error_into_one_line_and_exit_code_2(
 
     assert run(fail, Config, "prog", MINIMAL) == 2
     assert capsys.readouterr().err == "prog: error: a.jpg: broken\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "/proc/x"), "/proc/x: No such file or "),
+        (OSError(28, "No space left on device"), "No space left on device: check that the place "),
+        (OSError("odd"), "odd: check that the place exists, its rights and the free space"),
+    ],
+)
+def test_run_turns_what_the_system_refuses_into_one_line_and_exit_code_2(
+    error: OSError, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(config: Config) -> int:
+        raise error
+
+    assert run(fail, Config, "prog", MINIMAL) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"prog: error: {said}")
+    assert err.count("\n") == 1
+
+
+def test_a_reader_that_leaves_early_gets_no_message() -> None:
+    code = (
+        "import sys; from tests.voc_builder.test_command import *\n"
+        "sys.exit(run(lambda config: print('x' * 10**7), Config, 'prog', MINIMAL))"
+    )
+    both = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert both.stdout is not None and both.stderr is not None
+    both.stdout.close()
+    assert both.stderr.read() == ""
+    assert both.wait() == 141
 
 
 def test_run_ends_with_130_after_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:

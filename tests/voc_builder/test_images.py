@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from voc_builder.errors import UserError
-from voc_builder.images import decode_image, resize_image, resize_mask
+from voc_builder.images import decode_image, encode_jpeg, resize_image, resize_mask
 
 RED, BLUE, GREEN = (200, 0, 0), (0, 0, 200), (0, 200, 0)
 # two rows and three columns: upright, it cannot be taken for a turned one
@@ -132,3 +132,11 @@ def test_resize_mask_brings_no_new_id() -> None:
     larger = [[0, 0, 7, 7], [0, 0, 7, 7], [255, 255, 7, 7], [255, 255, 7, 7]]
     np.testing.assert_array_equal(resize_mask(mask, 4, 4), larger)
     np.testing.assert_array_equal(resize_mask(np.array(larger, np.uint8), 2, 2), mask)
+
+
+def test_encode_jpeg_is_finer_with_quality_and_names_a_side_that_is_too_long() -> None:
+    photo = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    assert len(encode_jpeg(photo, quality=80)) < len(encode_jpeg(photo)) / 2
+    assert decode_image(encode_jpeg(np.zeros((1, 65_500, 3), np.uint8)), "a").shape[1] == 65_500
+    with pytest.raises(UserError, match="65501 x 1 pixels cannot become a JPEG"):
+        encode_jpeg(np.zeros((1, 65_501, 3), np.uint8))
