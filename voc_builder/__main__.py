@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     """Exit code of the subcommand that the first argument names."""
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if name == "check":
-        from voc_builder.report import CheckConfig, check_command
+        from voc_builder.check import CheckConfig, check_command
 
         return run(check_command, CheckConfig, f"{PROG} check", rest)
     if name == "build":

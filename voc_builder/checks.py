@@ -18,10 +18,12 @@ from pathlib import Path
 
 from voc_builder.errors import UserError
 from voc_builder.geometry import find_crossing, is_flat
-from voc_builder.images import Header, decode_image, read_header
+from voc_builder.images import JPEG_SIDE, Header, decode_image, read_header
 from voc_builder.labelme import IGNORE, LINE_WIDTH, POINT_RADIUS, Annotation, Shape
 from voc_builder.problems import AnnotationError, Problem, Severity
 from voc_builder.sample import Sample
+
+Wrong = tuple[Severity, str, str, str]  # severity, rule, value and cure of a `Problem`
 
 
 @dataclass(frozen=True)
@@ -42,38 +44,49 @@ def examine(sample: Sample, classes: Sequence[str], *, decode: bool) -> Examined
     """The photo of a sample and all that is wrong with it and its annotation; `decode` looks at
     every pixel, else a JPEG's header and end are enough.
     """
+    wrong: Sequence[Problem]
     try:
         photo = sample.read_photo()
         header = read_header(photo, str(sample.path))
         if decode and header.decoded is None:
             decode_image(photo, str(sample.path))
     except AnnotationError as error:
-        return Examined(error.problems)
+        wrong = error.problems
     except (OSError, UserError) as error:
         value = "the photo cannot be decoded, or is cut short"
         if isinstance(error, OSError):
             value = f"the photo cannot be read ({error.strerror})"
         cure = "save it again as JPEG or PNG"
-        return Examined((Problem(sample.path, "error", "photo-unreadable", value, cure),))
-    problems = sample.problems(classes, header.height, header.width)
-    return Examined(tuple(problems), photo, header)
+        wrong = [Problem(sample.path, "error", "photo-unreadable", value, cure)]
+    else:
+        wrong = _too_large(sample.path, header)
+        found = sample.problems(classes, (header.height, header.width))
+        return Examined((*wrong, *found), photo, header)
+    return Examined((*wrong, *sample.problems(classes, None)))
 
 
 def check_annotation(
-    annotation: Annotation, classes: Sequence[str], height: int, width: int
+    annotation: Annotation, classes: Sequence[str], size: tuple[int, int] | None
 ) -> list[Problem]:
-    """What is wrong with the annotation of a photo of that upright size."""
-    problems = []
+    """What is wrong with the annotation of a photo of that upright (height, width); None asks
+    nothing that depends on it.
+    """
+    problems = list(annotation.problems)
     said = (annotation.height, annotation.width)
-    if None not in said and said != (height, width):
-        value = f"imageHeight and imageWidth are {said}, the photo is {(height, width)}"
+    if size is not None and None not in said and said != size:
+        value = f"imageHeight and imageWidth are {said}, the photo is {size}"
         cure = "annotate this very photo, or put back the one that was annotated"
-        if said == (width, height):
+        if said == size[::-1]:
             cure += " (turned by its EXIF after it was annotated?)"
         problems.append(Problem(annotation.path, "error", "size", value, cure))
+    for undrawn in annotation.problems:
+        found = _wrong_label(undrawn.label, classes)
+        problems += [
+            Problem(annotation.path, *what, undrawn.shape, undrawn.label) for what in found
+        ]
     seen: dict[tuple[object, ...], int] = {}
-    for index, shape in enumerate(annotation.shapes):
-        found = [*_wrong(shape, classes, height, width)]
+    for index, shape in annotation.numbered_shapes():
+        found = [*_wrong_label(shape.label, classes), *_wrong(shape, size)]
         pixels = None if shape.mask is None else shape.mask.tobytes()
         first = seen.setdefault((shape.label, shape.shape_type, shape.points, pixels), index)
         if first != index:
@@ -110,14 +123,25 @@ def check_unlabelled(photos: Sequence[Path]) -> list[Problem]:
     return [Problem(path, "warning", "unlabelled", "a photo without JSON", cure) for path in photos]
 
 
-def _wrong(
-    shape: Shape, classes: Sequence[str], height: int, width: int
-) -> Iterator[tuple[Severity, str, str, str]]:
-    """Severity, rule, value and cure of everything wrong with one shape."""
-    if shape.label not in (*classes, IGNORE):
-        near = difflib.get_close_matches(shape.label, classes, n=1)
-        cure = f"rename it {near[0]!r}" if near else "rename it"
-        yield "error", "label", "unknown label", f"{cure}, or add it to the class names"
+def _too_large(path: Path, header: Header) -> list[Problem]:
+    """An error for a photo that must become a JPEG but cannot."""
+    if header.decoded is None or max(header.height, header.width) <= JPEG_SIDE:
+        return []
+    value = f"the photo is {(header.height, header.width)}, a JPEG ends at {JPEG_SIDE} pixels"
+    return [Problem(path, "error", "photo-large", value, "cut it into tiles and annotate these")]
+
+
+def _wrong_label(label: str | None, classes: Sequence[str]) -> list[Wrong]:
+    """Whether a shape has a label that is no class; None is no label, which is said elsewhere."""
+    if label is None or label in (*classes, IGNORE):
+        return []
+    near = difflib.get_close_matches(label, classes, n=1)
+    cure = f"rename it {near[0]!r}" if near else "rename it"
+    return [("error", "label", "unknown label", f"{cure}, or add it to the class names")]
+
+
+def _wrong(shape: Shape, size: tuple[int, int] | None) -> Iterator[Wrong]:
+    """Everything wrong with where one shape lies."""
     if _has_no_area(shape):
         yield "error", "no-area", f"a {shape.shape_type} without area", "draw it again or delete it"
     elif shape.shape_type in ("polygon", "oriented_rectangle"):
@@ -125,6 +149,9 @@ def _wrong(
         if crossing:
             value = "the edges from points {} and {} meet".format(*crossing)
             yield "warning", "self-intersection", value, "move a point"
+    if size is None:
+        return
+    height, width = size
     left, top, right, bottom = _box(shape)
     if right <= -1 or bottom <= -1 or left >= width or top >= height:
         yield "warning", "outside", "wholly outside the photo", "delete it"

@@ -6,8 +6,10 @@ import base64
 import binascii
 import hashlib
 import io
+import itertools
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -49,14 +51,22 @@ class Shape:
 
 @dataclass(frozen=True)
 class Annotation:
-    """One labelme file. `photo` is None where the file itself holds the photo's bytes."""
+    """One labelme file: the shapes that can be drawn, and what is wrong with the others."""
 
     path: Path
     shapes: tuple[Shape, ...]
     height: int | None = None  # as the file says; old files do not
     width: int | None = None
-    photo: Path | None = None
+    photo: Path | None = None  # the file that imagePath names, where there is one
+    embedded: bool = False  # the JSON holds a photo, which wins over `photo`
     sha256: str = ""
+    problems: tuple[Problem, ...] = ()
+
+    def numbered_shapes(self) -> list[tuple[int, Shape]]:
+        """The shapes with their places in the file, where those that cannot be drawn count too."""
+        undrawn = {problem.shape for problem in self.problems}
+        places = (place for place in itertools.count() if place not in undrawn)
+        return list(zip(places, self.shapes, strict=False))
 
 
 def draw_mask(annotation: Annotation, classes: Sequence[str]) -> NDArray[np.uint8]:
@@ -64,8 +74,11 @@ def draw_mask(annotation: Annotation, classes: Sequence[str]) -> NDArray[np.uint
 
     Pixel for pixel what `labelme.utils.shapes_to_label` of labelme 6.3.1 paints. That draws every
     shape into a mask of its own and copies it; Pillow sets the same pixels whatever the value, so
-    one mask takes them all. Raises `UserError` for unknown labels and an unknown size.
+    one mask takes them all. Raises `UserError` for shapes that cannot be drawn, unknown labels and
+    an unknown size.
     """
+    if annotation.problems:
+        raise AnnotationError(annotation.problems)
     unknown = sorted({shape.label for shape in annotation.shapes} - {*classes, IGNORE})
     if unknown:
         raise UserError(
@@ -102,9 +115,7 @@ def _paint(image: Image.Image, shape: Shape, class_id: int) -> None:
 
 
 def read_annotation(path: Path) -> Annotation:
-    """The labelme file at `path`. Raises `AnnotationError` with every reason why it cannot be
-    drawn.
-    """
+    """The labelme file at `path`. Raises `AnnotationError` if it is none."""
     encoded = _read(path)
     content = _parse(path, encoded)
     problems: list[Problem] = []
@@ -115,25 +126,40 @@ def read_annotation(path: Path) -> Annotation:
         except ValueError as error:
             label = entry.get("label") if isinstance(entry, dict) else None
             value, _, cure = str(error).partition(": ")
-            problems.append(Problem(path, "error", "shape", value, cure, index, str(label)))
-    embedded = bool(content.get("imageData"))
-    photo = None if embedded else _find_photo(path, content.get("imagePath"))
-    if not embedded and photo is None:
-        named = f"imagePath {content.get('imagePath')!r} does not exist"
-        cure = "put the photo there or beside the JSON, or correct imagePath"
-        problems.append(Problem(path, "error", "photo-missing", named, cure))
-    if problems:
-        raise AnnotationError(problems)
-    height, width = _whole(content.get("imageHeight")), _whole(content.get("imageWidth"))
-    digest = hashlib.sha256(encoded).hexdigest()
-    return Annotation(path, tuple(shapes), height, width, photo, digest)
+            known = label if isinstance(label, str) else None
+            problems.append(Problem(path, "error", "shape", value, cure, index, known))
+    return Annotation(
+        path,
+        tuple(shapes),
+        _whole(content.get("imageHeight")),
+        _whole(content.get("imageWidth")),
+        _find_photo(path, content.get("imagePath")),
+        embedded=bool(content.get("imageData")),
+        sha256=hashlib.sha256(encoded).hexdigest(),
+        problems=tuple(problems),
+    )
+
+
+def guess_photo(path: Path) -> Path | None:
+    """The photo that a file names which is no labelme file as a whole, cut short for instance."""
+    try:
+        found = re.search(rb'"imagePath"\s*:\s*("(?:[^"\\]|\\.)*")', path.read_bytes())
+        return _find_photo(path, json.loads(found[1])) if found else None
+    except (OSError, ValueError):
+        return None
 
 
 def read_photo(annotation: Annotation) -> bytes:
-    """The encoded photo: the one inside the JSON if there is one, as in labelme."""
-    if annotation.photo is not None:
+    """The encoded photo: the one inside the JSON if there is one, as in labelme. Raises
+    `AnnotationError` if there is none, `OSError` if it cannot be read.
+    """
+    if annotation.photo is not None and not annotation.embedded:
         return annotation.photo.read_bytes()
     content = _parse(annotation.path, _read(annotation.path))
+    if not annotation.embedded:
+        named = f"imagePath {content.get('imagePath')!r} does not exist"
+        cure = "put the photo there or beside the JSON, or correct imagePath"
+        raise AnnotationError([Problem(annotation.path, "error", "photo-missing", named, cure)])
     try:
         return base64.b64decode(content["imageData"])
     except (binascii.Error, TypeError, ValueError):

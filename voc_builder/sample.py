@@ -37,5 +37,7 @@ class Sample(Protocol):
     def draw_mask(self, classes: Sequence[str], height: int, width: int) -> NDArray[np.uint8]:
         """Class ids for a photo of that upright size, shape (height, width)."""
 
-    def problems(self, classes: Sequence[str], height: int, width: int) -> list[Problem]:
-        """What is wrong with the annotation of a photo of that upright size."""
+    def problems(self, classes: Sequence[str], size: tuple[int, int] | None) -> list[Problem]:
+        """What is wrong with the annotation of a photo of that upright (height, width); None for a
+        photo that could not be read.
+        """

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from voc_builder.checks import check_annotation
 from voc_builder.errors import UserError
 from voc_builder.images import SUFFIXES
-from voc_builder.labelme import Annotation, draw_mask, read_annotation, read_photo
+from voc_builder.labelme import Annotation, draw_mask, guess_photo, read_annotation, read_photo
 from voc_builder.problems import AnnotationError, Problem
 
 
@@ -43,50 +44,57 @@ class LabelmeSample:
         sized = dataclasses.replace(self.annotation, height=height, width=width)
         return draw_mask(sized, classes)
 
-    def problems(self, classes: Sequence[str], height: int, width: int) -> list[Problem]:
-        return check_annotation(self.annotation, classes, height, width)
+    def problems(self, classes: Sequence[str], size: tuple[int, int] | None) -> list[Problem]:
+        return check_annotation(self.annotation, classes, size)
 
 
 @dataclass(frozen=True)
 class Found:
-    """A folder's annotations: those that can be drawn, and what is wrong with the others."""
+    """A folder's annotations, and what is wrong with JSON files that are none."""
 
     annotations: tuple[Annotation, ...]
-    unlabelled: tuple[Path, ...]  # photos that no annotation names
+    unlabelled: tuple[Path, ...]  # photos that no JSON file has the name of or names
     problems: tuple[Problem, ...]
 
     @property
     def labels(self) -> set[str]:
-        """Every label that any shape carries."""
-        return {shape.label for annotation in self.annotations for shape in annotation.shapes}
+        """Every label that any shape carries, also one that cannot be drawn."""
+        drawn = {shape.label for one in self.annotations for shape in one.shapes}
+        return drawn | {p.label for one in self.annotations for p in one.problems if p.label}
 
 
 def find_labelme(folder: Path) -> Found:
     """Every labelme file and every photo under the folder, hidden ones left out, in order of their
-    paths. A JSON that is not labelme's is an error if it has the name of a photo, else a warning.
-    Raises `UserError` when there is none at all.
+    paths. A JSON that is not labelme's is an error if it seems to belong to a photo, else a
+    warning. Raises `UserError` when there is none at all.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder: name the folder of photos and JSON files")
     files = sorted(visible_files(folder))
     photos = [path for path in files if path.suffix.lower() in SUFFIXES]
-    stems = {path.with_suffix("") for path in photos}
     annotations: list[Annotation] = []
-    problems: list[Problem] = []
+    bad: list[Problem] = []
     for path in files:
         if path.suffix.lower() != ".json":
             continue
         try:
             annotations.append(read_annotation(path))
         except AnnotationError as error:
-            problems += [_stray(problem, stems) for problem in error.problems]
-    named = {annotation.photo.resolve() for annotation in annotations if annotation.photo}
-    described = {path.with_suffix("") for path in files if path.suffix.lower() == ".json"}
-    unlabelled = [
-        path
-        for path in photos
-        if path.with_suffix("") not in described and path.resolve() not in named
+            bad += error.problems
+    named = {os.path.realpath(one.photo) for one in annotations if one.photo}
+    beside = {_bare(one.path) for one in annotations}
+    left = [
+        path for path in photos if _bare(path) not in beside and os.path.realpath(path) not in named
     ]
+    claims = _claims([problem.file for problem in bad], left)
+    problems = [
+        dataclasses.replace(problem, severity="warning")
+        if problem.rule == "not-labelme" and not claims[problem.file]
+        else problem
+        for problem in bad
+    ]
+    claimed = set().union(*claims.values())
+    unlabelled = [path for path in left if path not in claimed]
     if not annotations and not problems and not unlabelled:
         raise UserError(f"{folder}: neither labelme JSON nor photos in it: name another folder")
     return Found(tuple(annotations), tuple(unlabelled), tuple(problems))
@@ -104,15 +112,17 @@ def labelme_samples(found: Found, folder: Path, *, empty: bool) -> list[LabelmeS
 
 def unique_ids(paths: Sequence[Path]) -> list[str]:
     """An id for each path: its stem, or for a stem that several have, its folders and stem joined
-    by `_`. Names that a disk may take for one (case, composed accents) count as the same.
+    by `_`. The stem of `a.jpg.json` is `a`. Names that a disk may take for one (case, composed
+    accents) count as the same.
     """
-    stems = Counter(_folded(path.stem) for path in paths)
+    bare = [_bare(path) for path in paths]
+    stems = Counter(_folded(path.name) for path in bare)
     ids: list[str] = []
     taken: set[str] = set()
-    for path in paths:
-        name = path.stem
+    for path in bare:
+        name = path.name
         if stems[_folded(name)] > 1:
-            name = "_".join(path.with_suffix("").parts)
+            name = "_".join(path.parts)
         unique, number = name, 1
         while _folded(unique) in taken or (unique != name and _folded(unique) in stems):
             number += 1
@@ -126,20 +136,43 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _stray(problem: Problem, stems: set[Path]) -> Problem:
-    stray = problem.rule == "not-labelme" and problem.file.with_suffix("") not in stems
-    return dataclasses.replace(problem, severity="warning") if stray else problem
+def _bare(path: Path) -> Path:
+    """The path without its suffix, and without that of a photo in front of it."""
+    path = path.with_suffix("")
+    while path.suffix.lower() in SUFFIXES:
+        path = path.with_suffix("")
+    return path
+
+
+def _claims(files: Sequence[Path], photos: Sequence[Path]) -> dict[Path, set[Path]]:
+    """The photos that JSON files without a readable annotation may be meant for: those of the same
+    name, in any folder, and the one that the file names.
+    """
+    known: dict[str, set[Path]] = defaultdict(set)  # by name and by place
+    for photo in photos:
+        known[_folded(_bare(photo).name)].add(photo)
+        known[os.path.realpath(photo)].add(photo)
+    claims = {}
+    for file in files:
+        guess = guess_photo(file)
+        named = known[os.path.realpath(guess)] if guess else set()
+        claims[file] = known[_folded(_bare(file).name)] | named
+    return claims
 
 
 def visible_files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Every file under the folder but hidden ones; links are followed, not in circles."""
+    """Every file under the folder but hidden ones; links are followed, not in circles. Raises
+    `UserError` for a folder that cannot be read.
+    """
     real = folder.resolve()
     if real in above:
         return
-    for path in folder.iterdir():
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
+    try:
+        paths = [(path, path.is_dir()) for path in folder.iterdir() if path.name[0] != "."]
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror}): check its rights") from None
+    for path, is_folder in paths:
+        if is_folder:
             yield from visible_files(path, (*above, real))
         else:
             yield path

@@ -27,7 +27,8 @@ from tests.voc_builder.folders import (
     write_annotated,
     write_json,
 )
-from voc_builder import convert
+from voc_builder import build as build_module
+from voc_builder import convert, tfrecord
 from voc_builder.build import BuildConfig, build
 from voc_builder.errors import UserError
 from voc_builder.voc import Dataset, read_dataset
@@ -161,6 +162,63 @@ def test_photos_without_json_are_reported_or_taken_as_empty(tmp_path: Path) -> N
     assert list(about(left_out)["warnings"]) == ["more.JPG"]
     taken = built(folder, tmp_path / "b", unlabelled="background")
     assert not read_mask(taken, "more").any()
+
+
+def test_photos_of_bad_annotations_are_never_taken_as_empty(tmp_path: Path) -> None:
+    folder = chips(tmp_path / "chips")
+    (folder / "img").mkdir()
+    for number in range(3):
+        (folder / f"img/{number}.jpg").write_bytes(photo_bytes(number))
+    flawed = square("chip", points=[[0, 0], [1, 1]])
+    write_json(folder / "a0.json", [flawed], imagePath="img/0.jpg")
+    (folder / "1.json").write_text("{")
+    dataset = built(folder, tmp_path / "out", skip_bad=True, unlabelled="background")
+    ids = {photo for split in dataset.splits.values() for photo in split}
+    assert ids & {"a0", "0", "1", "2"} == {"2"}
+    assert list(about(dataset)["left_out"]) == ["1.json", "a0.json"]
+
+
+def test_a_photo_that_no_jpeg_can_hold_is_named(tmp_path: Path) -> None:
+    folder = chips(tmp_path / "chips")
+    Image.new("L", (65_501, 1)).save(folder / "long.png")
+    write_json(folder / "long.json", imagePath="long.png", imageHeight=1, imageWidth=65_501)
+    with pytest.raises(UserError, match=r"long\.json: .* a JPEG ends at 65500 .*\[photo-large\]"):
+        built(folder, tmp_path / "out")
+    dataset = built(folder, tmp_path / "out", skip_bad=True)
+    assert list(about(dataset)["left_out"]) == ["long.json"]
+
+
+def test_an_unreadable_source_is_not_blamed_on_the_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = chips(tmp_path / "chips")
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(UserError, match=r"chips: cannot be read \(Permission denied\)"):
+        built(folder, tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_disk_that_is_full_is_told_from_tensorflow_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tfrecord, "RECORDS", "full")
+
+    def link(tree: Path, *_: Any) -> dict[str, Any]:
+        (tree / "full").mkdir()
+        (tree / "full/train").symlink_to("/dev/full")
+        monkeypatch.setattr(tfrecord, "encode_example", lambda *_: bytes(1_000_000))
+        tfrecord.write_shard(tree, None, ("train", ["a"]))
+        return {}
+
+    monkeypatch.setattr(build_module, "_fill", link)
+    message = r"out: cannot be written \(No space left on device\): check .* the free space"
+    with pytest.raises(UserError, match=message):
+        built(chips(tmp_path / "chips"), tmp_path / "out")
 
 
 def test_a_class_without_enough_photos_is_named(

@@ -9,6 +9,7 @@ import pytest
 
 from voc_builder.checks import check_annotation, check_set, check_unlabelled
 from voc_builder.labelme import Annotation, Shape
+from voc_builder.problems import Problem
 
 CLASSES = ["__background__", "chip", "defect"]
 CHIP = Shape("chip", ((0, 0), (4, 0), (4, 4), (0, 4)))
@@ -16,7 +17,7 @@ CHIP = Shape("chip", ((0, 0), (4, 0), (4, 4), (0, 4)))
 
 def found(*shapes: Shape, height: int | None = 10, width: int | None = 20) -> list[str]:
     annotation = Annotation(Path("a.json"), shapes, height, width)
-    return [str(problem) for problem in check_annotation(annotation, CLASSES, 10, 20)]
+    return [str(problem) for problem in check_annotation(annotation, CLASSES, (10, 20))]
 
 
 def test_a_sound_annotation_has_no_problem() -> None:
@@ -91,6 +92,32 @@ def test_a_shape_drawn_twice_is_a_warning() -> None:
     other = Shape("defect", CHIP.points)
     assert found(CHIP, other, CHIP) == [
         "warning: shape 2 ('chip'): the same as shape 0: delete one [duplicate]"
+    ]
+
+
+def test_without_a_photo_all_is_checked_but_what_needs_its_size() -> None:
+    flat, outside = (
+        Shape("chpi", ((0, 0), (2, 2), (4, 4))),
+        Shape("chip", ((90, 0), (99, 9)), "line"),
+    )
+    annotation = Annotation(Path("a.json"), (flat, outside), height=1, width=1)
+    problems = check_annotation(annotation, CLASSES, None)
+    assert [problem.rule for problem in problems] == ["label", "no-area"]
+
+
+def test_shapes_that_cannot_be_drawn_keep_their_places_and_their_labels_are_checked() -> None:
+    undrawn = [
+        Problem(Path("a.json"), "error", "shape", "a polygon of 2 points", "redraw", place, label)
+        for place, label in ((0, "chpi"), (2, None))
+    ]
+    shapes = (CHIP, Shape("xyz", ((5, 5), (9, 9)), "rectangle"))
+    annotation = Annotation(Path("a.json"), shapes, 10, 20, problems=tuple(undrawn))
+    problems = check_annotation(annotation, CLASSES, (10, 20))
+    assert [(problem.shape, problem.rule, problem.label) for problem in problems] == [
+        (0, "shape", "chpi"),
+        (2, "shape", None),
+        (0, "label", "chpi"),
+        (3, "label", "xyz"),
     ]
 
 

@@ -23,7 +23,14 @@ from PIL import Image
 from tests.voc_builder.folders import SHARED, photo_bytes, square, write_annotated, write_json
 from voc_builder.errors import UserError
 from voc_builder.images import decode_image
-from voc_builder.labelme import Annotation, Shape, draw_mask, read_annotation, read_photo
+from voc_builder.labelme import (
+    Annotation,
+    Shape,
+    draw_mask,
+    guess_photo,
+    read_annotation,
+    read_photo,
+)
 from voc_builder.problems import AnnotationError
 
 Oracle = Callable[..., tuple[NDArray[np.int32], NDArray[np.int32]]]
@@ -196,7 +203,7 @@ def test_a_photo_inside_the_json_wins_over_the_one_it_names(tmp_path: Path) -> N
     inside = photo_bytes(seed=77)
     path = write_annotated(tmp_path / "a.json", imageData=base64.b64encode(inside).decode())
     read = read_annotation(path)
-    assert read.photo is None
+    assert (read.photo, read.embedded) == (tmp_path / "a.jpg", True)
     assert read_photo(read) == inside
 
 
@@ -233,8 +240,6 @@ def test_an_absolute_path_that_exists_is_taken(tmp_path: Path) -> None:
         ("\xff", "json-unreadable"),
         ('{"images": []}', "not-labelme"),
         ("[1]", "not-labelme"),
-        ('{"shapes": [], "imagePath": "none.jpg"}', "photo-missing"),
-        ('{"shapes": []}', "photo-missing"),
     ],
 )
 def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, content: str, rule: str) -> None:
@@ -243,6 +248,34 @@ def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, content: str, rule:
     with pytest.raises(AnnotationError) as caught:
         read_annotation(path)
     assert [(one.file, one.rule) for one in caught.value.problems] == [(path, rule)]
+
+
+@pytest.mark.parametrize("content", ['{"shapes": [], "imagePath": "b.jpg"}', '{"shapes": []}'])
+def test_a_missing_photo_leaves_the_shapes_readable(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    with pytest.raises(AnnotationError) as caught:
+        read_photo(read_annotation(path))
+    assert [(one.file, one.rule) for one in caught.value.problems] == [(path, "photo-missing")]
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ('{"imagePath": "дети.jpg", "shapes": [', "дети.jpg"),
+        ('{"shapes": null, "imagePath" : "..\\\\x\\\\b.jpg"}', "b.jpg"),
+        ('{"imagePath": "none.jpg", "shapes": [', None),
+        ('{"imagePath": "b.j', None),
+        ('{"imagePath": "\\u12"', None),
+    ],
+)
+def test_a_broken_file_still_tells_its_photo(
+    tmp_path: Path, content: str, named: str | None
+) -> None:
+    for name in ("дети.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(photo_bytes())
+    (tmp_path / "a.json").write_text(content, encoding="utf-8")
+    assert guess_photo(tmp_path / "a.json") == (tmp_path / named if named else None)
 
 
 @pytest.mark.parametrize(
@@ -259,15 +292,17 @@ def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, content: str, rule:
         ({"shape_type": "mask", "points": [[0, 0], [1, 1]], "mask": "?"}, "mask is not a PNG"),
     ],
 )
-def test_shapes_that_labelme_could_not_draw_are_all_named(
+def test_shapes_that_labelme_could_not_draw_are_all_named_and_the_others_read(
     tmp_path: Path, fields: dict[str, Any], value: str
 ) -> None:
-    shapes = [square("a"), {**square("b"), **fields}, square("c", points=[])]
-    with pytest.raises(AnnotationError) as caught:
-        read_annotation(write_annotated(tmp_path / "a.json", shapes))
-    first, second = caught.value.problems
+    shapes = [square("a"), {**square("b"), **fields}, square("c", points=[]), square("d")]
+    read = read_annotation(write_annotated(tmp_path / "a.json", shapes))
+    first, second = read.problems
     assert (first.shape, first.rule, first.value[: len(value)]) == (1, "shape", value)
     assert (second.shape, second.label) == (2, "c")
+    assert [(place, shape.label) for place, shape in read.numbered_shapes()] == [(0, "a"), (3, "d")]
+    with pytest.raises(AnnotationError):
+        draw_mask(read, ["background", "a", "d"])
 
 
 json_values = st.recursive(
@@ -295,18 +330,21 @@ def test_any_json_is_an_annotation_or_a_named_error(
         read = read_annotation(path)
     except AnnotationError as error:
         assert all(problem.file == path for problem in error.problems)
-    else:
+        return
+    assert len(read.shapes) + len(read.problems) == len(json.loads(path.read_text())["shapes"])
+    if not read.problems:
         sized = dataclasses.replace(read, height=6, width=8)
         draw_mask(sized, ["background", *{shape.label for shape in read.shapes}])
 
 
 def test_a_name_too_long_for_a_file_is_a_missing_photo(tmp_path: Path) -> None:
+    read = read_annotation(write_json(tmp_path / "a.json", imagePath="x" * 5000))
     with pytest.raises(AnnotationError, match="photo-missing"):
-        read_annotation(write_json(tmp_path / "a.json", imagePath="x" * 5000))
+        read_photo(read)
 
 
 def test_a_mask_that_does_not_fill_its_box_is_named(tmp_path: Path) -> None:
     shape = {"label": "chip", "points": [[0, 0], [5, 5]], "shape_type": "mask"}
     shape["mask"] = png_base64(np.ones((2, 2), bool))
-    with pytest.raises(AnnotationError, match=r"mask of shape \(2, 2\) in a box of \(6, 6\)"):
-        read_annotation(write_annotated(tmp_path / "a.json", [shape]))
+    (problem,) = read_annotation(write_annotated(tmp_path / "a.json", [shape])).problems
+    assert problem.value == "mask of shape (2, 2) in a box of (6, 6)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,52 @@ def test_a_photo_that_another_file_describes_is_not_unlabelled(tmp_path: Path) -
     (tmp_path / "photo.jpg").write_bytes(photo_bytes())
     write_json(tmp_path / "shapes.json", [square("chip")], imagePath="photo.jpg")
     assert find_labelme(tmp_path).unlabelled == ()
+
+
+def test_photos_of_annotations_that_cannot_be_used_are_not_unlabelled(tmp_path: Path) -> None:
+    for name in ("flawed", "inside", "broken", "told", "free"):
+        (tmp_path / f"img/{name}.jpg").parent.mkdir(exist_ok=True)
+        (tmp_path / f"img/{name}.jpg").write_bytes(photo_bytes())
+    (tmp_path / "ann").mkdir()
+    flawed = square("chip", points=[[0, 0], [1, 1]])
+    write_json(tmp_path / "ann/1.json", [flawed], imagePath="../img/flawed.jpg")
+    data = base64.b64encode(photo_bytes(1)).decode()
+    write_json(tmp_path / "ann/2.json", imagePath="../img/inside.jpg", imageData=data)
+    (tmp_path / "ann/broken.json").write_text("{")
+    (tmp_path / "ann/4.json").write_text('{"shapes": 0, "imagePath": "..\\\\img\\\\told.jpg"}')
+    found = find_labelme(tmp_path)
+    assert [path.name for path in found.unlabelled] == ["free.jpg"]
+    assert [one.path.name for one in found.annotations] == ["1.json", "2.json"]
+    assert [(one.file.name, one.severity) for one in found.problems] == [
+        ("4.json", "error"),
+        ("broken.json", "error"),
+    ]
+
+
+def test_an_id_never_ends_like_a_photo(tmp_path: Path) -> None:
+    paths = [Path("a.jpg.json"), Path("b.PNG.jpg.json"), Path("c.tiff.json"), Path("x/c.json")]
+    assert unique_ids(paths) == ["a", "b", "c", "x_c"]
+    write_annotated(tmp_path / "a.jpg.json", imagePath="a.jpg")
+    (tmp_path / "a.jpg.jpg").rename(tmp_path / "a.jpg")
+    found = find_labelme(tmp_path)
+    assert found.unlabelled == ()
+    assert [sample.id for sample in labelme_samples(found, tmp_path, empty=True)] == ["a"]
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_annotated(tmp_path / "closed/a.json")
+    listed = Path.iterdir
+
+    def refuse(path: Path) -> Iterator[Path]:
+        if path.name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(UserError, match=r"closed: cannot be read \(Permission denied\): check its"):
+        find_labelme(tmp_path)
 
 
 def test_other_json_is_a_warning_unless_it_has_the_name_of_a_photo(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from voc_builder.checks import check_set, check_unlabelled, examine
 from voc_builder.classes import folder_classes
-from voc_builder.errors import UserError
+from voc_builder.errors import UserError, refuse_below_one
 from voc_builder.files import replacing
 from voc_builder.problems import Problem, errors
 from voc_builder.progress import in_threads, progress
@@ -38,6 +38,7 @@ class CheckConfig:
 
 def check(config: CheckConfig) -> tuple[list[Problem], int]:
     """The problems of the folder, sorted by file, and the number of annotations looked at."""
+    refuse_below_one(workers=config.workers)
     found = find_labelme(config.folder)
     classes, source = folder_classes(config.folder, config.classes, found.labels)
     samples = labelme_samples(found, config.folder, empty=True)

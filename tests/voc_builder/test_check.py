@@ -51,6 +51,24 @@ def test_all_that_is_wrong_is_listed_by_file(
     assert (report["problems"][0]["rule"], report["problems"][0]["shape"]) == ("label", 1)
 
 
+def test_one_bad_shape_hides_nothing_else(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    two = square("scratch", points=[[0, 0], [1, 1]])
+    flat = square("chip", points=[[0, 0], [1, 1], [2, 2]])
+    write_json(folder / "bad000.json", [two, square("chpi"), flat])
+    write_json(folder / "bad001.json", [square("chpi")], imagePath="none.jpg")
+    (folder / "obj.names").write_text("background\nchip\ndefect\nscratch\n")
+    assert main(["check", "chips"]) == 1
+    out = capsys.readouterr().out
+    rules = [line.rpartition("[")[2] for line in out.splitlines()[:-1] if line.startswith("  ")]
+    assert rules == ["shape]", "label]", "no-area]", "photo-missing]", "label]"]
+    assert out.endswith("20 annotations: 5 errors and 0 warnings in 2 files\n")
+
+
+def test_no_worker_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "chips", "--workers", "0"]) == 2
+    assert "--workers takes a number from 1 on. Received: 0" in capsys.readouterr().err
+
+
 FILES = ["bad000.json", "bad001.json", "bad003.json", "clean000.json", "new.jpg"]
 
 
