@@ -26,6 +26,13 @@ def test_a_folder_is_searched_with_its_subfolders_for_photos_alone(tmp_path: Pat
     assert found(tmp_path, ".") == ["a.tiff", "b.JPG", "z/деталь.PnG"]
 
 
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    fill(tmp_path, "photos/a.jpg", "elsewhere/b.jpg")
+    (tmp_path / "photos/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos/circle").symlink_to(tmp_path / "photos")
+    assert found(tmp_path, "photos") == ["photos/a.jpg", "photos/link/b.jpg"]
+
+
 def test_results_inside_the_folder_are_passed_over(tmp_path: Path) -> None:
     fill(tmp_path, "a.jpg", "out/overlays/a.jpg")
     assert found(tmp_path, ".", leave_out="other") == ["a.jpg", "out/overlays/a.jpg"]
