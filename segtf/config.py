@@ -20,7 +20,7 @@ from voc_builder.voc import Dataset, read_dataset
 # what lies in a run folder
 CONFIG, DATA, ENVIRONMENT, EXPORT = "config.yaml", "data.json", "environment.json", "export.json"
 LOG, BEST, BACKUP, SAVED_MODEL = "log.csv", "best.keras", "backup", "saved_model"
-OVERLAYS, PROGRESS = "overlays", "overlays/progress"
+OVERLAYS, PROGRESS = "overlays", "progress"  # the second lies in the first
 LARGEST_SEED = 2**32 - 1  # that NumPy takes
 
 

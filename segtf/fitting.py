@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from segtf import callbacks as of_ours
-from segtf.config import BACKUP, BEST, LOG, PROGRESS, TrainConfig
+from segtf.config import BACKUP, BEST, LOG, OVERLAYS, PROGRESS, TrainConfig
 from segtf.confusion import ConfusionCounts, PerClassIoU
 from segtf.data import Split, batches, steps_per_epoch, training_batches
 from segtf.devices import Devices, batch_that_fits, find_devices
@@ -114,7 +114,9 @@ def fit(
                 keras.callbacks.CSVLogger(str(folder / LOG), append=start > 0),
                 best,
                 backup,
-                of_ours.Overlays(averaged, validation, classes, folder / PROGRESS, config.epochs),
+                of_ours.Overlays(
+                    averaged, validation, classes, folder / OVERLAYS / PROGRESS, config.epochs
+                ),
                 of_ours.Progress(best),
             ],
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from segtf.config import DATA
 from voc_builder.errors import UserError
 
 REQUIRED = ("epoch", "loss", "val_loss", "miou", "val_miou", "learning_rate")
@@ -39,7 +40,7 @@ def logged_classes(path: Path, log: Log) -> list[str]:
     sorts its columns by name. A log without data.json keeps its own order.
     """
     logged = [name.removeprefix("val_iou_") for name in log if name.startswith("val_iou_")]
-    about = path.with_name("data.json")
+    about = path.with_name(DATA)
     if not about.is_file():
         return logged
     order = json.loads(about.read_text(encoding="utf-8"))["classes"]

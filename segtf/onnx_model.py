@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.onnx"  # its name in a run folder
 PREFIX = "segtf."  # of our keys among the metadata of an ONNX file
 INPUT, OUTPUT = "image", "probabilities"
-DTYPES: dict[str, type[np.uint8 | np.float32]]  # that the graph may take, by its name for them
-DTYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
+# what the graph may take, by its name for it
+DTYPES: dict[str, type[np.uint8 | np.float32]] = {
+    "tensor(uint8)": np.uint8,
+    "tensor(float)": np.float32,
+}
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # the best first
 
 

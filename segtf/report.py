@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from segtf.config import CONFIG, DATA, ENVIRONMENT, EXPORT, LOG
 from segtf.log import Log, best_epoch, read_log
 from segtf.page import Section, bar, link, missing, pairs, picture, render_page, swatch, table
 from segtf.report_photos import photo_gallery, progress_gallery
@@ -25,13 +26,13 @@ def write_report(run: Path) -> Path:
     """Writes `report.html` into a run folder from whatever lies there, and says on the page what
     does not; returns its path. Raises `UserError` for what is no run folder and for a damaged file.
     """
-    if not (run / "config.yaml").is_file():
-        raise UserError(f"{run}: not a run folder (no config.yaml): name one of artifacts/runs")
-    config = _read_config(run / "config.yaml")
-    about, environment = _read_json(run / "data.json"), _read_json(run / "environment.json")
+    if not (run / CONFIG).is_file():
+        raise UserError(f"{run}: not a run folder (no {CONFIG}): name one of artifacts/runs")
+    config = _read_config(run / CONFIG)
+    about, environment = _read_json(run / DATA), _read_json(run / ENVIRONMENT)
     val, test = _read_json(run / "metrics_val.json"), _read_json(run / "metrics_test.json")
-    export = _read_json(run / "export.json")
-    log = read_log(run / "log.csv") if (run / "log.csv").is_file() else None
+    export = _read_json(run / EXPORT)
+    log = read_log(run / LOG) if (run / LOG).is_file() else None
     classes = (test or val or about or {}).get("classes", [])
     sections = [
         Section("result", "Result", _result(val, test, export, classes)),

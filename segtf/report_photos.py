@@ -7,22 +7,20 @@ from html import escape
 from pathlib import Path, PurePath
 from typing import Any
 
-import cv2
-
+from segtf.config import OVERLAYS, PROGRESS
 from segtf.page import missing, picture
 from voc_builder.files import replacing
-from voc_builder.images import decode_image, resize_image
+from voc_builder.images import decode_image, encode_jpeg, resize_image
 
 THUMBNAIL = 480  # pixels, the longer side
 STRIP = 1200  # pixels, the width of a progress picture on the page
 THUMBNAILS = "thumbnails"  # folder in the run
-PROGRESS = "progress"  # folder in that of the overlays
 Json = dict[str, Any]
 
 
 def photo_gallery(run: Path, metrics: Json | None) -> str:
     """Thumbnails of the overlays, the worst first where each photo has a score."""
-    folder = run / "overlays"
+    folder = run / OVERLAYS
     paths = sorted(
         path
         for path in folder.rglob("*.jpg")
@@ -72,7 +70,7 @@ def _score(value: float | None) -> str:
 
 def progress_gallery(run: Path) -> str:
     """The same few photos after some of the epochs, in order."""
-    folder = run / "overlays" / PROGRESS
+    folder = run / OVERLAYS / PROGRESS
     paths = sorted(path for path in folder.glob("*.jpg") if not path.name.startswith("."))
     if not paths:
         return missing("There are no pictures of the progress: no epoch has ended.")
@@ -93,6 +91,4 @@ def _write_thumbnail(photo: Path, out: Path, longest: int) -> None:
     scale = min(1.0, longest / max(height, width))
     small = resize_image(image, max(1, round(height * scale)), max(1, round(width * scale)))
     with replacing(out) as beside:
-        settings = [cv2.IMWRITE_JPEG_QUALITY, 85]  # a few kilobytes a photo
-        encoded = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), settings)[1]
-        beside.write_bytes(encoded.tobytes())
+        beside.write_bytes(encode_jpeg(small, quality=85))  # a few kilobytes a photo

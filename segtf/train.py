@@ -20,6 +20,7 @@ from segtf.config import (
     DATA,
     ENVIRONMENT,
     LOG,
+    OVERLAYS,
     TrainConfig,
     read_run_dataset,
     resumed,
@@ -179,7 +180,7 @@ def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
     for photo_id in progress(split.ids, len(split), f"{split.name} overlays"):
         truth = np.array(Image.open(dataset.mask(photo_id)))  # a palette PNG: its ids
         _, overlay = draw_photo(model, read_photo(dataset.photo(photo_id)), truth=truth)
-        write_file(folder / "overlays" / f"{photo_id}.jpg", encode_jpeg(overlay))
+        write_file(folder / OVERLAYS / f"{photo_id}.jpg", encode_jpeg(overlay))
 
 
 def _about(dataset: Dataset) -> dict[str, Any]:
