@@ -49,8 +49,8 @@ class TrainConfig:
     trained encoder, 1e-3 from random weights."""
     augment: Literal["none", "light", "medium"] = "medium"
     """Random changes to training photos."""
-    patience: int = 20
-    """Epochs without a better val_miou after which training stops; 0: never."""
+    patience: int | None = None
+    """Epochs without a better val_miou after which training stops; 0: never; null: half of all."""
     precision: Literal["auto", "float32", "mixed"] = "auto"
     """auto: mixed on a GPU that has it, float32 elsewhere."""
     seed: int = 42
@@ -94,6 +94,13 @@ class TrainConfig:
             raise UserError("--resume: name the run to go on with: --run NAME --resume")
         if self.resume and self.overwrite:
             raise UserError("--resume and --overwrite exclude each other")
+
+    @property
+    def patient_epochs(self) -> int:
+        """`patience` with its default: the rate falls over the whole run, and the last steps, the
+        smallest, are often the best.
+        """
+        return self.epochs // 2 if self.patience is None else self.patience
 
     @property
     def run_folder(self) -> Path:

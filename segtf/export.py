@@ -33,6 +33,7 @@ from voc_builder.errors import UserError
 from voc_builder.files import replacing
 
 OPSET = 18  # the highest that tf2onnx writes
+FREE = ("batch", "height", "width")  # names of the sizes that a graph leaves open
 LARGEST_DIFFERENCE = 1e-4  # of a probability
 EQUAL_ARGMAX = 0.9999  # share of pixels with the same class
 PHOTOS = 16  # real photos that the parity is measured on
@@ -155,6 +156,7 @@ def _write_saved_model(network: Path, out: Path, info: ModelInfo) -> None:
 
 def _write_onnx(saved_model: Path, out: Path, info: ModelInfo) -> None:
     os.environ.setdefault("TF2ONNX_LOG_LEVEL", "ERROR")
+    import onnx
     import tensorflow as tf
     import tf2onnx
 
@@ -163,10 +165,13 @@ def _write_onnx(saved_model: Path, out: Path, info: ModelInfo) -> None:
     serve = loaded.signatures["serving_default"]
     (image,) = serve.structured_input_signature[1].values()
     network = tf.function(lambda image: serve(image=image))
+    model, _ = tf2onnx.convert.from_function(network, input_signature=[image], opset=OPSET)
+    for value in (*model.graph.input, *model.graph.output):
+        for dim, name in zip(value.type.tensor_type.shape.dim, FREE, strict=False):
+            if dim.dim_param:
+                dim.dim_param = name  # instead of numbers that mean nothing
     with replacing(out) as beside:
-        tf2onnx.convert.from_function(
-            network, input_signature=[image], opset=OPSET, output_path=str(beside)
-        )
+        onnx.save(model, beside)
         write_metadata(beside, info)
 
 

@@ -86,7 +86,7 @@ def fit(
         counts = ConfusionCounts(len(classes))
         trainer = _compiled(model, counts, config, devices, steps)
     averaged = _double(config, len(classes))
-    best = of_ours.BestModel(averaged, folder / BEST, config.patience)
+    best = of_ours.BestModel(averaged, folder / BEST, config.patient_epochs)
     backup = of_ours.Backup(folder / BACKUP, best)
     start = backup.restore(trainer, config.epochs) if config.resume else 0
     if start == config.epochs:

@@ -77,6 +77,19 @@ def test_the_export_of_a_run_passes_on_real_photos_and_takes_any_size(run: Path)
 
 
 @pytest.mark.slow
+def test_the_onnx_file_names_its_input_its_output_and_the_sizes_left_open(run: Path) -> None:
+    import onnx
+
+    graph = onnx.load(run / "model.onnx").graph
+    shapes = {
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output)
+    }
+    free = ["batch", "height", "width", 3]
+    assert shapes == {"image": free, "probabilities": free}
+
+
+@pytest.mark.slow
 def test_the_saved_model_stands_alone(run: Path) -> None:
     from voc_builder.tfrecord import import_tensorflow
 
