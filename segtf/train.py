@@ -130,7 +130,10 @@ def _trained(config: TrainConfig, dataset: Dataset, disk: Path, started: float) 
     try:
         fit(config, devices, model, splits.pop("train"), splits["val"], dataset.classes)
     except KeyboardInterrupt:
-        note(f"stopped; go on with: python -m segtf.train --run {folder.name} --resume")
+        elsewhere = (
+            "" if config.artifacts == Path("artifacts") else f" --artifacts {config.artifacts}"
+        )
+        note(f"stopped; go on with: python -m segtf.train --run {folder.name}{elsewhere} --resume")
         raise
     finally:
         seconds = environment["seconds"] + time.time() - started

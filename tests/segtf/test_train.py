@@ -90,7 +90,7 @@ def test_a_run_that_was_stopped_goes_on_with_its_log_its_score_and_its_optimiser
 
         patch.setattr(Overlays, "on_epoch_end", lambda self, epoch, logs: epoch == 1 and stop())
         assert called(patch, "--config", str(tmp_path / "config.yaml")) == 130
-    assert "--run stopped --resume" in capsys.readouterr().err
+    assert f"--run stopped --artifacts {tmp_path} --resume" in capsys.readouterr().err
     before = rows(folder)
     assert [row["epoch"] for row in before] == ["0", "1"]
     assert (folder / "best.keras").is_file()
