@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from voc_builder.checks import examine
 from voc_builder.colours import VOID, voc_colours
 from voc_builder.images import decode_image, encode_jpeg
 from voc_builder.labelme import IGNORE
-from voc_builder.png import encode_mask
+from voc_builder.png import decode_mask, encode_mask
 from voc_builder.problems import Problem, errors
 from voc_builder.sample import Sample
 from voc_builder.split import Kind
@@ -67,8 +66,7 @@ def draw_picture(tree: Path, classes: Sequence[str], photo_id: str) -> None:
 
     path = tree / PHOTOS / f"{photo_id}.jpg"
     image = decode_image(path.read_bytes(), str(path))
-    with Image.open(tree / MASKS / f"{photo_id}.png") as palette:
-        mask = np.array(palette)
+    mask = decode_mask((tree / MASKS / f"{photo_id}.png").read_bytes())
     picture = encode_jpeg(draw_overlay(image, mask, classes, voc_colours()))
     (tree / PICTURES / f"{photo_id}.jpg").write_bytes(picture)
 

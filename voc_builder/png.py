@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,6 +51,21 @@ def grey_mask(palette_png: bytes) -> bytes:
             parts.append(_chunk(kind, content))
         place += 12 + length
     return b"".join(parts)
+
+
+def decode_mask(png: bytes) -> NDArray[np.uint8]:
+    """The class ids of a palette or grey PNG of 8 bits, shape (height, width), of any size: Pillow
+    takes large ones for attacks. Raises `ValueError` if it is none.
+    """
+    if not png.startswith(SIGNATURE):
+        raise ValueError("no PNG")
+    try:
+        ids = cv2.imdecode(np.frombuffer(grey_mask(png), np.uint8), cv2.IMREAD_GRAYSCALE)
+    except (struct.error, cv2.error) as error:
+        raise ValueError(f"not readable as a PNG ({error})") from None
+    if ids is None:
+        raise ValueError("not readable as a PNG")
+    return np.asarray(ids, np.uint8)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

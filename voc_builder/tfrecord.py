@@ -9,11 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from voc_builder.images import decode_image, encode_jpeg, read_header, resize_image, resize_mask
-from voc_builder.png import encode_mask, grey_mask
+from voc_builder.png import decode_mask, encode_mask, grey_mask
 from voc_builder.voc import MASKS, PHOTOS, RECORDS
 
 
@@ -74,8 +71,7 @@ def encode_example(tree: Path, photo_id: str, record_size: int | None) -> bytes:
     else:
         height = width = record_size
         photo = encode_jpeg(resize_image(decode_image(photo, str(path)), height, width))
-        ids = cv2.imdecode(np.frombuffer(grey_mask(mask), np.uint8), cv2.IMREAD_GRAYSCALE)
-        mask = encode_mask(resize_mask(np.asarray(ids, np.uint8), height, width))
+        mask = encode_mask(resize_mask(decode_mask(mask), height, width))
     features: dict[str, bytes | int] = {
         "image/encoded": photo,
         "image/format": b"jpeg",

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from voc_builder.colours import voc_colours
-from voc_builder.png import encode_mask, grey_mask
+from voc_builder.png import decode_mask, encode_mask, grey_mask
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (300, 200)])
@@ -36,3 +36,18 @@ def test_runs_are_small() -> None:
     mask = np.zeros((1000, 1000), np.uint8)
     mask[200:800, 300:700] = 1
     assert len(encode_mask(mask)) < 5000  # 768 of them the palette
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (300, 200), (1, 70_000), (10_000, 9_000)])
+def test_decode_mask_reads_the_ids_of_both_kinds_at_any_size(shape: tuple[int, int]) -> None:
+    mask = np.zeros(shape, np.uint8)  # Pillow warns of the largest
+    mask[-1, -1] = 255
+    palette = encode_mask(mask)
+    np.testing.assert_array_equal(decode_mask(palette), mask)
+    np.testing.assert_array_equal(decode_mask(grey_mask(palette)), mask)
+
+
+@pytest.mark.parametrize("png", [b"", b"hello", encode_mask(np.ones((9, 9), np.uint8))[:-40]])
+def test_decode_mask_refuses_what_is_no_mask(png: bytes) -> None:
+    with pytest.raises(ValueError, match=r"no PNG|not readable as a PNG"):
+        decode_mask(png)
