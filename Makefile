@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+.DELETE_ON_ERROR:
 .PHONY: demo test lint bench clean
 
 demo: .venv/.run
@@ -24,8 +25,8 @@ bench: .venv/.run
 	$(BIN)/python -m scripts.bench_build
 
 .venv/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "segtf needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": run make PYTHON=python3.11")'
-	$(PYTHON) -m venv .venv
+	"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "segtf needs Python 3.11 to 3.13 (TensorFlow), this is " + sys.version.split()[0] + ": run make PYTHON=python3.13")'
+	"$(PYTHON)" -m venv .venv || { rm -rf .venv; echo "no venv: on Debian and Ubuntu apt install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 .venv/.run: .venv/bin/python setup.cfg constraints.txt

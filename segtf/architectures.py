@@ -10,8 +10,9 @@ from voc_builder.errors import UserError
 Arch = Literal["unet", "fpn", "linknet", "pspnet", "unet_plain"]
 ARCHS: tuple[Arch, ...] = get_args(Arch)
 
-# those of segmentation-models that build, train, save and reload to the same output:
-# `python -m scripts.check_encoders` tries them all
+# those of segmentation-models that build, train, save and reload to the same output
+# (`python -m scripts.check_encoders` tries them all) and whose layers have names, by which trained
+# weights find them: inceptionv3's have none
 ENCODERS = (
     *(f"efficientnetb{i}" for i in range(8)),
     *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
@@ -19,7 +20,6 @@ ENCODERS = (
     "mobilenetv2",
     "vgg16",
     "vgg19",
-    "inceptionv3",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -134,19 +135,22 @@ def read_config(run: Path) -> TrainConfig:
     return parse(TrainConfig, str(path), ["--config", str(path)])
 
 
-def resumed(config: TrainConfig) -> TrainConfig:
-    """The settings that the run began with. Raises `UserError` if `config` asks for others."""
+def resumed(config: TrainConfig, given: Collection[str] = ()) -> TrainConfig:
+    """The settings that the run began with. Raises `UserError` if one of the fields that were
+    `given` has another value in `config`.
+    """
     saved = read_config(config.run_folder)
     asked = [
         f"--{field.name.replace('_', '-')} {getattr(config, field.name)} "
         f"(the run has {getattr(saved, field.name)})"
         for field in dataclasses.fields(config)
-        if field.name not in ("artifacts", "resume", "overwrite")
-        and getattr(config, field.name) not in (field.default, getattr(saved, field.name))
+        if field.name in given
+        and field.name not in ("run", "artifacts", "resume", "overwrite")
+        and getattr(config, field.name) != getattr(saved, field.name)
     ]
     if asked:
         raise UserError(f"--resume keeps a run's settings; leave out {', '.join(asked)}")
-    return dataclasses.replace(saved, artifacts=config.artifacts, resume=True)
+    return dataclasses.replace(saved, run=config.run, artifacts=config.artifacts, resume=True)
 
 
 def write_json(values: dict[str, Any], path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -57,8 +58,8 @@ def load_splits(dataset: Dataset, names: tuple[str, ...], size: int, disk: Path)
 
 def _load_split(dataset: Dataset, name: str, size: int, disk: Path | None) -> Split:
     count = len(dataset.splits[name])
-    images = _array((count, size, size, 3), disk and disk / f"{name}_images.npy")
-    masks = _array((count, size, size), disk and disk / f"{name}_masks.npy")
+    images = _array((count, size, size, 3), disk and disk / f"{name}_images")
+    masks = _array((count, size, size), disk and disk / f"{name}_masks")
     ids = []
     samples = _samples(dataset, name, size)
     for i, (photo_id, image, mask) in enumerate(progress(samples, count, f"{name} photos decoded")):
@@ -75,7 +76,11 @@ def _array(shape: tuple[int, ...], path: Path | None) -> NDArray[np.uint8]:
     if path is None:
         return np.empty(shape, np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    size = int(np.prod(shape))
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate") and size:
+            os.posix_fallocate(file.fileno(), 0, size)  # a full disk says so now, not by a crash
+    return np.memmap(path, np.uint8, "r+", shape=shape) if size else np.empty(shape, np.uint8)
 
 
 def _samples(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtf import metrics
-from segtf.config import read_run_dataset, write_json
+from segtf.config import read_data, read_run_dataset, write_json
 from voc_builder.command import run
 from voc_builder.errors import UserError
 
@@ -36,7 +36,7 @@ class EvaluateConfig:
     data: Path | None = None
     """VOC tree with TFRecords; null: the one that the run was trained on."""
     out: Path | None = None
-    """Folder for metrics_SPLIT.json and confusion_SPLIT.png; null: the run's, if there is one."""
+    """Folder for metrics_SPLIT.json and confusion_SPLIT.png; null: the run's, for its own data."""
     batch: int = 4
     """Photos at once."""
 
@@ -127,7 +127,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
     if config.batch < 1:
         raise UserError(f"--batch {config.batch}: must be at least 1")
-    import_tensorflow()
+    tf = import_tensorflow()
     from segtf.data import load_splits
     from segtf.engines import open_engine
 
@@ -140,11 +140,17 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         )
     if not dataset.splits.get(config.split):
         raise UserError(f"--split {config.split}: {dataset.path} has no photos in it")
-    with tempfile.TemporaryDirectory() as disk:
+    with tempfile.TemporaryDirectory(dir=dataset.path.parent, prefix=".cache-") as disk:
         (split,) = load_splits(dataset, (config.split,), engine.size, Path(disk))
-        found = evaluate_split(engine.predict, split, len(dataset.classes), config.batch)
+        try:
+            found = evaluate_split(engine.predict, split, len(dataset.classes), config.batch)
+        except tf.errors.ResourceExhaustedError as error:
+            raise UserError(
+                f"--batch {config.batch}: out of memory: try {max(config.batch // 2, 1)}"
+            ) from error
     values = scores(found, dataset.classes)
-    out = config.out or engine.run
+    own = engine.run is not None and dataset.sha256 == read_data(engine.run)["sha256"]
+    out = config.out or (engine.run if own else None)
     if out is not None:
         write_evaluation(
             values,

@@ -148,7 +148,10 @@ def _write_saved_model(network: Path, out: Path, info: ModelInfo) -> None:
         input_signature=[image],
     )
     with replacing(out) as beside:
-        archive.write_out(str(beside), verbose=False)
+        try:
+            archive.write_out(str(beside), verbose=False)
+        except tf.errors.OpError as error:
+            raise UserError(f"{out}: cannot be written ({error.message})") from error
         (beside / INFO).parent.mkdir(exist_ok=True)
         text = json.dumps(metadata_of(info), ensure_ascii=False, indent=2)
         (beside / INFO).write_text(text, encoding="utf-8")
@@ -186,7 +189,7 @@ def _command(config: ExportConfig) -> None:
     from segtf.data import load_splits
 
     name = "test" if dataset.splits.get("test") else "val"
-    with tempfile.TemporaryDirectory() as disk:
+    with tempfile.TemporaryDirectory(dir=dataset.path.parent, prefix=".cache-") as disk:
         (split,) = load_splits(dataset, (name,), settings.size, Path(disk))
         report = export_run(config.run, split.images[:PHOTOS])
     require_parity(report, config.run)

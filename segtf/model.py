@@ -126,7 +126,10 @@ def load_encoder_weights(model: keras.Model, encoder: str, source: str, *, size:
     """
     target = {layer.name: layer for layer in model.get_layer("network").layers}
     donor = _imagenet(encoder) if source == "imagenet" else _donor(encoder, Path(source), size)
-    weighted = [layer for layer in donor if layer.weights and layer.name in target]
+    # a whole network has a decoder too, whose layers are called the same with every encoder
+    of_encoder = {layer.name for layer in _backbone(encoder, None).layers}
+    wanted = of_encoder & set(target)
+    weighted = [layer for layer in donor if layer.weights and layer.name in wanted]
     matched = [
         layer
         for layer in weighted

@@ -14,12 +14,12 @@ from voc_builder.images import SUFFIXES
 from voc_builder.sources import visible_files
 
 
-def find_photos(images: Sequence[Path], *, leave_out: Path | None = None) -> list[Path]:
+def find_photos(images: Sequence[Path], *, leave_out: Sequence[Path] = ()) -> list[Path]:
     """The photos that `images` name, in their order, none twice.
 
     Each is a file (taken whatever its suffix), a folder (searched with all its subfolders for
     files of `SUFFIXES`) or a glob pattern (likewise; `**` goes through subfolders). Hidden files
-    and what lies in the folder `leave_out` are passed over in folders and patterns. Raises
+    and what lies in the folders `leave_out` are passed over in folders and patterns. Raises
     `UserError` naming every one of `images` that brings no photo.
     """
     found = {image: list(_photos_of(image, leave_out)) for image in images}
@@ -33,7 +33,7 @@ def find_photos(images: Sequence[Path], *, leave_out: Path | None = None) -> lis
     return list(unique.values())
 
 
-def _photos_of(image: Path, leave_out: Path | None) -> Iterator[Path]:
+def _photos_of(image: Path, leave_out: Sequence[Path]) -> Iterator[Path]:
     """The photos of one argument, those of a folder or a pattern sorted."""
     if image.is_file():
         yield image
@@ -43,7 +43,7 @@ def _photos_of(image: Path, leave_out: Path | None) -> Iterator[Path]:
     else:  # glob passes hidden files over by itself, Path.glob does not
         paths = [Path(name) for name in glob.glob(str(image), recursive=True)]  # noqa: PTH207
     for path in sorted(paths):
-        left_out = leave_out is not None and leave_out.absolute() in path.absolute().parents
+        left_out = any(folder.absolute() in path.absolute().parents for folder in leave_out)
         if path.suffix.lower() in SUFFIXES and path.is_file() and not left_out:
             yield path
 

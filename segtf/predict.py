@@ -90,20 +90,30 @@ def predict_photos(
     for path, photo_id in progress(named, total=len(photos), what="photos"):
         try:
             photo = read_photo(path)
+            mask, encoded = _encoded(model, photo, save)
         except UserError as error:
-            note(str(error))
+            note(str(error) if str(path) in str(error) else f"{path}: {error}")
             left_out.append(path)
             continue
-        if "overlay" in save:
-            mask, overlay = draw_photo(model, photo)
-            write_file(out / OUTPUTS["overlay"].format(photo_id), encode_jpeg(overlay))
-        else:
-            mask = model.predict_mask(photo)
-        if "mask" in save:
-            write_file(out / OUTPUTS["mask"].format(photo_id), encode_mask(mask))
+        for name, content in encoded.items():
+            write_file(out / OUTPUTS[name].format(photo_id), content)
         pixels += np.bincount(mask.ravel(), minlength=len(pixels))
     done = len(photos) - len(left_out)
     return Prediction(done, tuple(left_out), pixels, time.perf_counter() - started)
+
+
+def _encoded(
+    model: OnnxModel, photo: NDArray[np.uint8], save: Sequence[str]
+) -> tuple[NDArray[np.uint8], dict[str, bytes]]:
+    """Class ids of a photo, and the files that `save` names."""
+    if "overlay" in save:
+        mask, overlay = draw_photo(model, photo)
+        encoded = {"overlay": encode_jpeg(overlay)}
+    else:
+        mask, encoded = model.predict_mask(photo), {}
+    if "mask" in save:
+        encoded["mask"] = encode_mask(mask)
+    return mask, encoded
 
 
 def read_photo(path: Path) -> NDArray[np.uint8]:
@@ -138,7 +148,8 @@ def predict(config: PredictConfig) -> int:
     save = outputs_of(config.save)
     if config.threads < 0:
         raise UserError(f"--threads takes 0 or more. Received: {config.threads}")
-    photos = find_photos(config.images, leave_out=config.out)
+    written = [(config.out / pattern).parent for pattern in OUTPUTS.values()]
+    photos = find_photos(config.images, leave_out=written)
     model = OnnxModel(config.model, threads=config.threads)
     result = predict_photos(model, photos, config.out, save=save)
     folders = ", ".join(str((config.out / OUTPUTS[name]).parent) for name in save)

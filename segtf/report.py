@@ -261,5 +261,5 @@ def _use(run: Path, config: Json, classes: list[str]) -> str:
 
 def _environment(environment: Json | None) -> str:
     if environment is None:
-        return missing("There is no environment.json: training has not come to its end.")
+        return missing("There is no environment.json: training has not begun.")
     return pairs({k: v for k, v in environment.items() if k != "command"})

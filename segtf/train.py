@@ -28,7 +28,7 @@ from segtf.config import (
     write_json,
 )
 from voc_builder.cache import build_cached
-from voc_builder.command import run
+from voc_builder.command import given, run
 from voc_builder.errors import UserError
 from voc_builder.progress import note
 from voc_builder.tfrecord import import_tensorflow
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from segtf.data import Split
     from voc_builder.voc import Dataset
 
+PROG = "python -m segtf.train"
 PACKAGES = (
     *("segtf", "tensorflow", "keras", "segmentation-models", "albumentations", "numpy"),
     *("opencv-python-headless", "tf2onnx", "onnx", "onnxruntime"),
@@ -44,8 +45,9 @@ PACKAGES = (
 
 
 def train(config: TrainConfig) -> Path:
-    """Trains, evaluates on val and test, exports and draws; returns the run folder. Raises
-    `UserError` for what the user can mend, KeyboardInterrupt on Ctrl-C.
+    """Trains, evaluates on val and test, exports and draws; returns the run folder. With
+    `config.resume` the settings are those that the run began with. Raises `UserError` for what the
+    user can mend, KeyboardInterrupt on Ctrl-C.
     """
     started = time.time()
     config = resumed(config) if config.resume else config
@@ -217,12 +219,14 @@ def _environment(folder: Path, started: float) -> dict[str, Any]:
 
 
 def _command(config: TrainConfig) -> None:
+    if config.resume:
+        resumed(config, given(TrainConfig, PROG))  # refuses flags that the run does not have
     train(config)
 
 
 def main() -> int:
     """The command line."""
-    return run(_command, TrainConfig, "python -m segtf.train")
+    return run(_command, TrainConfig, PROG)
 
 
 if __name__ == "__main__":

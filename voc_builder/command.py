@@ -85,6 +85,11 @@ def parse(config: type[Config], prog: str, argv: list[str] | None = None) -> Con
     return config(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
 
 
+def given(config: type[Any], prog: str, argv: list[str] | None = None) -> set[str]:
+    """The fields of `config` that `argv` (default: the process's own) or its files name."""
+    return set(vars(build_parser(config, prog).parse_args(argv, defaults=False)))
+
+
 def run(
     command: Callable[[Config], int | None],
     config: type[Config],

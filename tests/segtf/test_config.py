@@ -57,8 +57,10 @@ def test_resume_takes_the_settings_of_the_run_and_refuses_others(tmp_path: Path)
     write_config(saved, saved.run_folder)
     again = resumed(TrainConfig(run="a", artifacts=tmp_path, resume=True))
     assert (again.size, again.epochs, again.resume) == (96, 7, True)
-    with pytest.raises(UserError, match=r"leave out --epochs 9 \(the run has 7\)"):
-        resumed(TrainConfig(run="a", artifacts=tmp_path, resume=True, epochs=9))
+    for epochs in (9, 60):  # 60 is the default: asked for all the same
+        asked = TrainConfig(run="a", artifacts=tmp_path, resume=True, epochs=epochs)
+        with pytest.raises(UserError, match=rf"leave out --epochs {epochs} \(the run has 7\)"):
+            resumed(asked, {"run", "epochs"})
 
 
 def test_resume_of_a_run_that_is_not_there_says_so(tmp_path: Path) -> None:

@@ -60,6 +60,21 @@ def test_run_saved_model_and_onnx_score_the_same(run: Path, split: str) -> None:
 
 
 @pytest.mark.slow
+def test_scores_on_other_data_do_not_take_the_place_of_the_run_s_own(
+    run: Path, dataset, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    other = tmp_path / "other"
+    shutil.copytree(dataset.path, other)
+    about = json.loads((other / "dataset.json").read_text())
+    (other / "dataset.json").write_text(json.dumps({**about, "sha256": "other"}))
+    before = (run / "metrics_test.json").read_bytes()
+    evaluate(EvaluateConfig(run, data=other, out=tmp_path / "scores"))
+    evaluate(EvaluateConfig(run, data=other))
+    assert (run / "metrics_test.json").read_bytes() == before
+    assert (tmp_path / "scores/metrics_test.json").is_file()
+
+
+@pytest.mark.slow
 def test_an_onnx_file_away_from_its_run_is_scored_on_named_data(
     run: Path, dataset, tmp_path: Path
 ) -> None:  # type: ignore[no-untyped-def]

@@ -17,7 +17,7 @@ def fill(folder: Path, *names: str) -> None:
 
 
 def found(folder: Path, *images: str, leave_out: str = "out") -> list[str]:
-    photos = find_photos([folder / name for name in images], leave_out=folder / leave_out)
+    photos = find_photos([folder / name for name in images], leave_out=[folder / leave_out])
     return [photo.relative_to(folder).as_posix() for photo in photos]
 
 

@@ -25,6 +25,27 @@ def model(tmp_path: Path) -> Path:
     return write_channels_model(tmp_path / "model.onnx")
 
 
+def test_results_may_go_beside_the_photos_and_are_not_predicted_again(
+    model: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    write_photo(photos / "a.png")
+    for _ in range(2):
+        assert predict(PredictConfig(model, (photos,), out=photos)) == 0
+    written = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.*"))
+    assert written == ["a.png", "masks/a.png", "overlays/a.jpg"]
+
+
+def test_a_photo_too_long_for_an_overlay_is_named_and_the_others_are_done(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_photo(tmp_path / "photos/long.png", height=2, width=65_600)
+    write_photo(tmp_path / "photos/a.png")
+    assert predict(PredictConfig(model, (tmp_path / "photos",), out=tmp_path / "out")) == 1
+    assert "long.png" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out/overlays").iterdir()] == ["a.jpg"]
+
+
 def stripes(height: int, width: int) -> NDArray[np.uint8]:
     """A photo with its left half of class 1 and its right half of class 2."""
     photo = np.zeros((height, width, 3), np.uint8)
