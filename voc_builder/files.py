@@ -33,11 +33,14 @@ def _swap(beside: Path, path: Path) -> None:
     what stood there comes back if that fails.
     """
     aside = beside.with_name(beside.name + ".old")
-    path.rename(aside)
     try:
+        path.rename(aside)
         beside.rename(path)
-    except BaseException:
-        aside.rename(path)
+    except BaseException:  # Ctrl-C may come after either
+        if os.path.lexists(aside):
+            if os.path.lexists(path):
+                path.rename(beside)
+            aside.rename(path)
         raise
     _remove(aside)
 

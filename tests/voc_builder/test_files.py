@@ -87,6 +87,29 @@ def test_a_failure_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> Non
     assert names(tmp_path) == ["tree"]
 
 
+@pytest.mark.parametrize("moves", [1, 2])
+def test_ctrl_c_after_a_move_brings_the_old_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: int
+) -> None:
+    path = tmp_path / "tree"
+    path.mkdir()
+    (path / "old").write_text("old")
+    rename, done = Path.rename, []
+
+    def interrupted(source: Path, target: Path) -> Path:
+        done.append(rename(source, target))
+        if len(done) == moves:
+            raise KeyboardInterrupt
+        return done[-1]
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), replacing(path) as beside:
+        beside.mkdir()
+        (beside / "new").write_text("new")
+    assert names(path) == ["old"]
+    assert names(tmp_path) == ["tree"]
+
+
 def test_a_block_that_writes_nothing_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
