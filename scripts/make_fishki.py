@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from scripts.draw_disc import Defect, Disc
 
 CLASSES = ("__background__", "fishka", "defect")
+OWN_FILE = re.compile(r"\d{8}\.(jpg|json)|obj\.names")
 SMALLEST = 64  # pixels; below that a sliver has no pixel of its own
 
 Kind = Literal["empty", "clean", "small", "partial", "large"]
@@ -44,7 +46,7 @@ class FishkiConfig:
     quality: int = 90
     """JPEG quality, 1 to 100"""
     overwrite: bool = False
-    """Replace the folder if it exists"""
+    """Replace the folder if it exists and holds nothing but such files"""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class Plan:
 
 
 def make_fishki(config: FishkiConfig) -> None:
-    """Write the photos and annotations; raises `UserError` for a folder that exists."""
+    """Write the photos and annotations; raises `UserError` for a folder that exists, or that holds
+    other files than are written here.
+    """
     import cv2
 
     if config.count < 1 or config.size < SMALLEST or not 1 <= config.quality <= 100:
@@ -66,8 +70,10 @@ def make_fishki(config: FishkiConfig) -> None:
             f"--count must be at least 1, --size at least {SMALLEST}, --quality 1 to 100. "
             f"Received: {config.count}, {config.size}, {config.quality}"
         )
-    if config.out.exists() and not config.overwrite:
-        raise UserError(f"{config.out} exists: choose another folder or add --overwrite")
+    if config.out.exists():
+        if not config.overwrite:
+            raise UserError(f"{config.out} exists: choose another folder or add --overwrite")
+        _refuse_foreign_files(config.out)
     with replacing(config.out) as folder:
         folder.mkdir()
         (folder / "obj.names").write_text("".join(f"{name}\n" for name in CLASSES))
@@ -80,6 +86,19 @@ def make_fishki(config: FishkiConfig) -> None:
             (folder / name).write_bytes(encoded.tobytes())
             annotation = json.dumps(labelme_json(name, plan, config.size), indent=2)
             (folder / name).with_suffix(".json").write_text(annotation)
+
+
+def _refuse_foreign_files(out: Path) -> None:
+    """Raise `UserError` for a folder that someone keeps files of his own in."""
+    if not out.is_dir():
+        raise UserError(f"{out} is no folder, so it is not overwritten: choose another place")
+    foreign = sorted(path.name for path in out.iterdir() if not OWN_FILE.fullmatch(path.name))
+    if foreign:
+        raise UserError(
+            f"{out} holds files that this command does not write, so it is not overwritten: "
+            f"choose another folder or move them. Received: {foreign[:3]}"
+            f"{f' and {len(foreign) - 3} more' if len(foreign) > 3 else ''}"
+        )
 
 
 def kinds(count: int, seed: int) -> Iterator[Kind]:

@@ -95,7 +95,7 @@ def test_a_large_defect_is_rougher_than_a_clean_disc_seen_from_near() -> None:
 def test_an_existing_folder_is_refused_and_kept_unless_overwrite_is_given(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kept = tmp_path / "mine.jpg"
+    kept = tmp_path / "00000010.jpg"
     kept.write_bytes(b"a photo")
     assert fishki(tmp_path) == 2
     assert "exists: choose another folder or add --overwrite" in capsys.readouterr().err
@@ -103,6 +103,24 @@ def test_an_existing_folder_is_refused_and_kept_unless_overwrite_is_given(
     assert fishki(tmp_path, "--overwrite") == 0
     assert not kept.exists()
     assert len(list(tmp_path.glob("*.jpg"))) == 10
+
+
+@pytest.mark.parametrize("name", ["mine.jpg", "00000000.png", "000000000.jpg", ".hidden", "sub"])
+def test_a_folder_with_files_of_the_user_s_own_is_never_overwritten(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "00000000.jpg").write_bytes(b"a photo")
+    (tmp_path / name).write_bytes(b"mine")
+    assert fishki(tmp_path, "--overwrite") == 2
+    error = capsys.readouterr().err
+    assert f"not overwritten: choose another folder or move them. Received: ['{name}']" in error
+    assert (tmp_path / name).read_bytes() == b"mine"
+
+
+def test_a_file_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"mine")
+    assert fishki(tmp_path / "mine", "--overwrite") == 2
+    assert (tmp_path / "mine").read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize("wrong", [("--count", "0"), ("--size", "10"), ("--quality", "101")])
@@ -116,7 +134,21 @@ def test_a_number_out_of_range_is_refused_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def skip_unless_shipped(folder: Path) -> None:
+    """Skip where the shipped photos gave place to others, as the README invites to do."""
+    drawn = {f"{index:08d}{suffix}" for index in range(40) for suffix in (".jpg", ".json")}
+    if {path.name for path in folder.iterdir()} != {*drawn, "obj.names"}:
+        pytest.skip(f"{folder.name} holds other photos than the shipped ones")
+
+
+def test_photos_of_the_user_s_own_are_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "mine.jpg").touch()
+    with pytest.raises(pytest.skip.Exception, match="other photos than the shipped ones"):
+        skip_unless_shipped(tmp_path)
+
+
 def test_the_shipped_set_is_what_the_command_draws() -> None:
+    skip_unless_shipped(SHIPPED)
     for index, kind in enumerate(kinds(40, seed=1)):
         path = SHIPPED / f"{index:08d}.json"
         plan = plan_photo(index, kind, seed=1)
@@ -129,6 +161,7 @@ def test_the_shipped_set_is_what_the_command_draws() -> None:
 
 
 def test_the_shipped_set_is_light() -> None:
+    skip_unless_shipped(SHIPPED)
     assert len(list(SHIPPED.glob("*.jpg"))) == 40
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 8_000_000
 
