@@ -41,8 +41,9 @@ class Examined:
 
 
 def examine(sample: Sample, classes: Sequence[str], *, decode: bool) -> Examined:
-    """The photo of a sample and all that is wrong with it and its annotation; `decode` looks at
-    every pixel, else a JPEG's header and end are enough.
+    """The photo of a sample and all that is wrong with it and its annotation; `decode` decodes
+    every photo, else a JPEG's header and end are enough. Damage in the middle of a JPEG shows in
+    neither way.
     """
     wrong: Sequence[Problem]
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -23,8 +24,11 @@ EXIF_ORIENTATION = 0x0112
 def decode_image(encoded: bytes, name: str) -> NDArray[np.uint8]:
     """RGB of an encoded photo, shape (height, width, 3), values 0 to 255, turned as its EXIF says;
     grey is repeated, alpha dropped, 16 bits cut to 8. Raises `UserError` naming `name`.
+
+    A JPEG that is cut short is found, damage in its middle is not: libjpeg only warns of that and
+    paints what it can.
     """
-    # what OpenCV would print is in the error below
+    # what OpenCV itself would print is in the error below
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     image = None
     if encoded:
@@ -72,9 +76,9 @@ def read_header(encoded: bytes, name: str) -> Header:
     end as JPEGs do. Raises `UserError` naming `name` if it cannot be decoded or is cut short.
     """
     if encoded.startswith(JPEG_START):
-        Image.MAX_IMAGE_PIXELS = None  # an aerial photo is no attack
+        _quiet_pillow()
         try:
-            with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(encoded)) as image:
+            with Image.open(io.BytesIO(encoded)) as image:
                 upright = image.getexif().get(EXIF_ORIENTATION, 1) in (0, 1)
                 plain = image.mode in ("L", "RGB")
                 size = image.size
@@ -86,6 +90,15 @@ def read_header(encoded: bytes, name: str) -> Header:
             return Header(size[1], size[0])
     decoded = decode_image(encoded, name)
     return Header(decoded.shape[0], decoded.shape[1], decoded)
+
+
+@cache
+def _quiet_pillow() -> None:
+    """Let Pillow open a photo of any size and say nothing of odd EXIF. Once for the process:
+    `catch_warnings` swaps the filters of all threads.
+    """
+    Image.MAX_IMAGE_PIXELS = None  # an aerial photo is no attack
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def encode_jpeg(image: NDArray[np.uint8], *, quality: int = JPEG_QUALITY) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from typing import Any
 
@@ -14,7 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from voc_builder.errors import UserError
-from voc_builder.images import decode_image, encode_jpeg, resize_image, resize_mask
+from voc_builder.images import (
+    _quiet_pillow,
+    decode_image,
+    encode_jpeg,
+    read_header,
+    resize_image,
+    resize_mask,
+)
 
 RED, BLUE, GREEN = (200, 0, 0), (0, 0, 200), (0, 200, 0)
 # two rows and three columns: upright, it cannot be taken for a turned one
@@ -101,6 +109,32 @@ def test_a_truncated_photo_is_named(kind: str) -> None:
     whole = encoded(noise, kind)
     with pytest.raises(UserError, match=r"^belt/a\.jpg: not a photo"):
         decode_image(whole[: len(whole) // 2], "belt/a.jpg")
+
+
+def test_damage_in_the_middle_of_a_jpeg_is_not_noticed() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
+    damaged = bytearray(encoded(noise, "JPEG"))
+    middle = len(damaged) // 2
+    damaged[middle : middle + 2000] = bytes(2000)
+    seen = decode_image(bytes(damaged), "a")
+    assert seen.shape == (300, 400, 3)
+    assert (seen != decode_image(encoded(noise, "JPEG"), "a")).any()
+
+
+def test_odd_exif_is_no_warning_and_leaves_other_threads_their_filters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # an entry whose text would lie behind the end
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x0e\x01\x02\0\xff\0\0\0\xff\xff\0\0\0\0\0\0"
+    photo = encoded(np.zeros((6, 8, 3), np.uint8), "JPEG", exif=exif)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Image.open(io.BytesIO(photo)).getexif().get(0x0112)
+        assert len(caught) == 1
+        monkeypatch.setattr(warnings, "catch_warnings", None)
+        _quiet_pillow.cache_clear()
+        assert read_header(photo, "a").width == 8
+        assert len(caught) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b'{"version": "5.0"}'])
