@@ -97,7 +97,7 @@ def build(config: BuildConfig) -> Dataset:
         reason = error.strerror or error
         raise UserError(
             f"{config.out}: cannot be written ({reason}): check its rights and the free space, "
-            f"or choose another OUT"
+            f"or choose another place"
         ) from None
     return read_dataset(config.out)
 
@@ -231,7 +231,8 @@ def _refuse_wrong_use(config: BuildConfig) -> None:
     out, folder = config.out.resolve(), config.folder.resolve()
     if out == folder or out in folder.parents or folder in out.parents:
         raise UserError(
-            f"{config.out}: lies inside {config.folder} or holds it: choose another OUT"
+            f"{config.out}: the data set would lie inside the photos' folder {config.folder}, or "
+            f"hold it: choose a place outside it"
         )
     if config.out.exists():
         if not config.overwrite:
