@@ -31,9 +31,18 @@ def build_cached(
     skip_bad: bool = False,
 ) -> Dataset:
     """The data set of `folder`: itself if it is a VOC tree, else one built into `datasets` and
-    used again while no file of the folder and no setting changes. Raises `UserError`.
+    used again while no file of the folder and no setting changes. Raises `UserError`, also for
+    settings of a build that come with a tree.
     """
     if is_tree(folder):
+        _refuse_unused(
+            folder,
+            classes=classes,
+            split=split,
+            group_by=group_by,
+            unlabelled=unlabelled,
+            skip_bad=skip_bad,
+        )
         return _read_tree(folder)
     settings = [FORMAT, split, seed, group_by, record_size, unlabelled, skip_bad]
     out = datasets / f"{folder.resolve().name}-{_digest_folder(folder, classes, settings)[:10]}"
@@ -53,6 +62,18 @@ def build_cached(
             overwrite=True,
         )
     )
+
+
+def _refuse_unused(folder: Path, **settings: object) -> None:
+    """Raise `UserError` naming the settings of a build that are not its defaults."""
+    names = [name for name, value in settings.items() if value != getattr(BuildConfig, name)]
+    if names:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+        have, them = ("has", "it") if len(names) == 1 else ("have", "them")
+        raise UserError(
+            f"{folder} is a built data set: {flags} {have} no effect on it: build it again with "
+            f"{them}"
+        )
 
 
 def _read_tree(folder: Path) -> Dataset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,6 +94,25 @@ def test_a_tree_without_records_is_refused_with_the_cure(tmp_path: Path) -> None
     tree = build(BuildConfig(chips(tmp_path / "chips"), tmp_path / "out", records=False)).path
     with pytest.raises(UserError, match=r"built without TFRecords: .* --records --overwrite"):
         build_cached(tree, tmp_path / "datasets")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"split": "70/20/10", "classes": Path("names")},
+            "--classes, --split have no .* with them",
+        ),
+        ({"group_by": "^a", "skip_bad": True}, "--group-by, --skip-bad have no effect on it"),
+        ({"unlabelled": "background"}, "--unlabelled has no effect on it: build it again with it"),
+    ],
+)
+def test_settings_of_a_build_are_refused_for_a_tree(
+    tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    tree = build(BuildConfig(chips(tmp_path / "chips"), tmp_path / "out", records=False)).path
+    with pytest.raises(UserError, match=f"out is a built data set: {said}"):
+        build_cached(tree, tmp_path / "datasets", **settings)
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
