@@ -104,5 +104,5 @@ def _digest_folder(folder: Path, classes: Path | None, settings: Sequence[object
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from None
     for path, content in zip(files, contents, strict=True):
-        digest.update(os.path.relpath(path, folder).encode() + b"\0" + content)
+        digest.update(os.fsencode(os.path.relpath(path, folder)) + b"\0" + content)
     return digest.hexdigest()

@@ -52,7 +52,8 @@ def check(config: CheckConfig) -> tuple[list[Problem], int]:
             digests[sample.path] = digest
     problems += check_set(digests, found.labels, classes, source)
     order = sorted(problems, key=lambda problem: (str(problem.file), problem.shape or 0))
-    return order, len(samples) - len(found.unlabelled) + len({p.file for p in found.problems})
+    unread = {p.file for p in found.problems if p.file.suffix.lower() == ".json"}
+    return order, len(samples) - len(found.unlabelled) + len(unread)
 
 
 def check_command(config: CheckConfig) -> int:

@@ -1,9 +1,9 @@
 """The rules that annotated photos are checked by.
 
-Errors make a mask wrong or undefined: an unreadable file, a missing photo, a size unlike the
-photo's, an unknown label, a shape that cannot be drawn or has no area. Warnings leave it well
-defined: a polygon that crosses itself, a shape outside the photo or drawn twice, equal photos, a
-class that nobody drew, a photo without annotation.
+Errors make a mask wrong or undefined: an unreadable file, a name that is not UTF-8, a missing
+photo, a size unlike the photo's, an unknown label, a shape that cannot be drawn or has no area.
+Warnings leave it well defined: a polygon that crosses itself, a shape outside the photo or drawn
+twice, equal photos, a class that nobody drew, a photo without annotation.
 """
 
 from __future__ import annotations

@@ -96,8 +96,8 @@ def run(
     prog: str,
     argv: list[str] | None = None,
 ) -> int:
-    """Exit code of `command` called with the parsed `config`; 2 after a `UserError` and after what
-    the system refused, 130 after Ctrl-C.
+    """Exit code of `command` called with the parsed `config`; 2 after a `UserError`, after what
+    the system refused and after a file name that is not UTF-8, 130 after Ctrl-C.
     """
     try:
         return command(parse(config, prog, argv)) or 0
@@ -109,6 +109,12 @@ def run(
         return 141  # as a shell counts what SIGPIPE ends
     except OSError as error:
         print(f"{prog}: error: {explain_os_error(error)}", file=sys.stderr)
+        return 2
+    except UnicodeEncodeError as error:
+        if not re.search("[\ud800-\udfff]", error.object[error.start : error.end]):
+            raise
+        around = error.object[max(0, error.start - 60) : error.end + 60]
+        print(f"{prog}: error: a name that is not UTF-8: rename {around!r}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)

@@ -50,7 +50,7 @@ class LabelmeSample:
 
 @dataclass(frozen=True)
 class Found:
-    """A folder's annotations, and what is wrong with JSON files that are none."""
+    """A folder's annotations, and what is wrong with files that are not used."""
 
     annotations: tuple[Annotation, ...]
     unlabelled: tuple[Path, ...]  # photos that no JSON file has the name of or names
@@ -66,11 +66,18 @@ class Found:
 def find_labelme(folder: Path) -> Found:
     """Every labelme file and every photo under the folder, hidden ones left out, in order of their
     paths. A JSON that is not labelme's is an error if it seems to belong to a photo, else a
-    warning. Raises `UserError` when there is none at all.
+    warning. A file whose name is not UTF-8 is an error and not used: no list, table or record could
+    name it. Raises `UserError` when there is none at all.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder: name the folder of photos and JSON files")
-    files = sorted(visible_files(folder))
+    everything = sorted(visible_files(folder))
+    files = [path for path in everything if _printable(path) == path]
+    misnamed = [
+        path
+        for path in everything
+        if _printable(path) != path and path.suffix.lower() in (".json", *SUFFIXES)
+    ]
     photos = [path for path in files if path.suffix.lower() in SUFFIXES]
     annotations: list[Annotation] = []
     bad: list[Problem] = []
@@ -82,17 +89,23 @@ def find_labelme(folder: Path) -> Found:
         except AnnotationError as error:
             bad += error.problems
     named = {os.path.realpath(one.photo) for one in annotations if one.photo}
-    beside = {_bare(one.path) for one in annotations}
-    left = [
-        path for path in photos if _bare(path) not in beside and os.path.realpath(path) not in named
+    free = [path for path in photos if os.path.realpath(path) not in named]
+    beside = {_bare(one.path): one for one in annotations}
+    left = [path for path in free if _bare(path) not in beside]
+    second = [
+        _second(path, one.photo)
+        for path in free
+        if (one := beside.get(_bare(path))) and one.photo and not one.embedded
     ]
-    claims = _claims([problem.file for problem in bad], left)
+    claims = _claims([*(problem.file for problem in bad), *misnamed], left)
     problems = [
         dataclasses.replace(problem, severity="warning")
         if problem.rule == "not-labelme" and not claims[problem.file]
         else problem
         for problem in bad
     ]
+    problems += [_misnamed(path) for path in misnamed]
+    problems += second
     claimed = set().union(*claims.values())
     unlabelled = [path for path in left if path not in claimed]
     if not annotations and not problems and not unlabelled:
@@ -130,6 +143,26 @@ def unique_ids(paths: Sequence[Path]) -> list[str]:
         taken.add(_folded(unique))
         ids.append(unique)
     return ids
+
+
+def _printable(path: Path) -> Path:
+    """The path, with escapes for the bytes in it that are not UTF-8: only then is it another."""
+    return Path(str(path).encode("utf-8", "backslashreplace").decode())
+
+
+def _misnamed(path: Path) -> Problem:
+    """An error for a file whose name is not UTF-8, as an archive from another system may leave."""
+    part = next(part for part in path.parts if str(_printable(Path(part))) != part)
+    value = f"the name {part!r} is not UTF-8"
+    return Problem(_printable(path), "error", "file-name", value, "rename it")
+
+
+def _second(path: Path, used: Path) -> Problem:
+    """A warning for a photo that has the name of a JSON which belongs to another photo. It is never
+    taken as empty: it may show the same as the other.
+    """
+    value = f"a photo without JSON: that of its name belongs to {used.name}"
+    return Problem(path, "warning", "unlabelled", value, "delete it, or rename and annotate it")
 
 
 def _folded(name: str) -> str:

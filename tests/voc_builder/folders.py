@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"  # real photos, beside the checkout
@@ -67,6 +69,16 @@ def chips(folder: Path, *, empty: int = 5, clean: int = 10, defective: int = 5) 
             write_annotated(folder / f"{name}{number:03d}.json", shapes)
     (folder / "obj.names").write_text("__background__\nchip\ndefect\n", encoding="utf-8")
     return folder
+
+
+def write_badly_named(folder: Path, suffix: str) -> Path:
+    """A file whose name is not UTF-8; the test is skipped where the disk takes none."""
+    path = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9" + suffix.encode()))
+    try:
+        path.write_bytes(photo_bytes(3) if suffix == ".jpg" else b"{}")
+    except OSError:
+        pytest.skip("this disk has names in UTF-8 alone")
+    return path
 
 
 def tree_bytes(folder: Path) -> dict[str, bytes]:

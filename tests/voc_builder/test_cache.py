@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.voc_builder.folders import chips, photo_bytes, square, write_annotated, write_json
+from tests.voc_builder.folders import (
+    chips,
+    photo_bytes,
+    square,
+    write_annotated,
+    write_badly_named,
+    write_json,
+)
 from voc_builder import cache, progress
 from voc_builder.build import BuildConfig, build
 from voc_builder.cache import build_cached
@@ -65,6 +73,18 @@ def test_a_photo_outside_the_folder_counts_too(tmp_path: Path, builds: list[Path
     (tmp_path / "outside.jpg").write_bytes(photo_bytes(2))
     build_cached(folder, tmp_path / "datasets")
     assert len(set(builds)) == 2
+
+
+def test_a_name_that_is_not_utf_8_is_named_and_may_be_left_out(tmp_path: Path) -> None:
+    folder = chips(tmp_path / "chips")
+    write_badly_named(folder, ".json")
+    write_badly_named(folder, ".jpg")
+    with pytest.raises(UserError, match=r"2 errors.*\n  .*caf\\udce9\.jpg: .*: rename"):
+        build_cached(folder, tmp_path / "datasets")
+    config = BuildConfig(folder, tmp_path / "out", records=False, skip_bad=True)
+    for unlabelled in ("report", "background"):
+        built = build(dataclasses.replace(config, unlabelled=unlabelled, overwrite=True))
+        assert sum(map(len, built.splits.values())) == 20
 
 
 def test_another_setting_is_another_data_set(tmp_path: Path, builds: list[Path]) -> None:

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.voc_builder.folders import SHARED, chips, photo_bytes, square, write_json
+from tests.voc_builder.folders import (
+    SHARED,
+    chips,
+    photo_bytes,
+    square,
+    write_badly_named,
+    write_json,
+)
 from voc_builder.__main__ import main
 
 
@@ -62,6 +69,17 @@ def test_one_bad_shape_hides_nothing_else(folder: Path, capsys: pytest.CaptureFi
     rules = [line.rpartition("[")[2] for line in out.splitlines()[:-1] if line.startswith("  ")]
     assert rules == ["shape]", "label]", "no-area]", "photo-missing]", "label]"]
     assert out.endswith("20 annotations: 5 errors and 0 warnings in 2 files\n")
+
+
+def test_a_name_that_is_not_utf_8_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_badly_named(folder, ".jpg")
+    assert main(["check", "chips", "--json", "report.json"]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("chips/caf\\udce9.jpg\n  error: the name 'caf\\udce9.jpg' is not UTF-8")
+    assert out.endswith("20 annotations: 1 error and 0 warnings in 1 file\n")
+    assert json.loads(Path("report.json").read_text())["problems"][0]["rule"] == "file-name"
 
 
 def test_no_worker_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

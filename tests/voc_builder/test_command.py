@@ -198,6 +198,20 @@ def test_run_turns_what_the_system_refuses_into_one_line_and_exit_code_2(
     assert err.count("\n") == 1
 
 
+def test_run_names_what_is_not_utf_8_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(config: Config) -> int:
+        return len("photos/caf\udce9.jpg".encode())
+
+    assert run(fail, Config, "prog", MINIMAL) == 2
+    err = capsys.readouterr().err
+    assert err == "prog: error: a name that is not UTF-8: rename 'photos/caf\\udce9.jpg'\n"
+
+
+def test_run_blames_no_name_for_letters_that_another_encoding_lacks() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        run(lambda config: len("фото".encode("ascii")), Config, "prog", MINIMAL)
+
+
 def test_a_reader_that_leaves_early_gets_no_message() -> None:
     code = (
         "import sys; from tests.voc_builder.test_command import *\n"

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.voc_builder.folders import photo_bytes, square, write_annotated, write_json
+from tests.voc_builder.folders import (
+    photo_bytes,
+    square,
+    write_annotated,
+    write_badly_named,
+    write_json,
+)
 from voc_builder.errors import UserError
 from voc_builder.sources import find_labelme, labelme_samples, unique_ids
 
@@ -107,6 +113,44 @@ def test_other_json_is_a_warning_unless_it_has_the_name_of_a_photo(tmp_path: Pat
     assert [(one.file.name, one.severity) for one in problems] == [
         ("b.json", "error"),
         ("settings.json", "warning"),
+    ]
+
+
+def test_a_name_that_is_not_utf_8_is_an_error_and_the_file_is_not_used(tmp_path: Path) -> None:
+    write_annotated(tmp_path / "a.json")
+    write_badly_named(tmp_path, ".jpg")
+    write_badly_named(tmp_path, ".json")
+    write_badly_named(tmp_path, ".txt")
+    found = find_labelme(tmp_path)
+    assert len(found.annotations) == 1 and found.unlabelled == ()
+    texts = [f"{one.file.name}: {one}" for one in found.problems]
+    assert texts == [
+        rf"caf\udce9{suffix}: error: the name 'caf\udce9{suffix}' is not UTF-8: rename it "
+        "[file-name]"
+        for suffix in (".jpg", ".json")
+    ]
+
+
+def test_the_photo_of_a_json_whose_name_is_not_utf_8_is_not_unlabelled(tmp_path: Path) -> None:
+    (tmp_path / "cafe.jpg").write_bytes(photo_bytes())
+    write_badly_named(tmp_path, ".json").write_text('{"shapes": [], "imagePath": "cafe.jpg"}')
+    found = find_labelme(tmp_path)
+    assert (found.annotations, found.unlabelled) == ((), ())
+    assert [one.rule for one in found.problems] == ["file-name"]
+
+
+def test_a_second_photo_of_a_name_is_reported_and_never_taken_as_empty(tmp_path: Path) -> None:
+    write_annotated(tmp_path / "a.json")
+    data = base64.b64encode(photo_bytes(1)).decode()
+    write_annotated(tmp_path / "inside.json", imageData=data)
+    write_annotated(tmp_path / "lost.json", imagePath="none.jpg")
+    for name in ("a.png", "inside.png", "lost.png"):
+        (tmp_path / name).write_bytes(photo_bytes(kind="PNG"))
+    found = find_labelme(tmp_path)
+    assert found.unlabelled == ()
+    assert [f"{one.file.name}: {one}" for one in found.problems] == [
+        "a.png: warning: a photo without JSON: that of its name belongs to a.jpg: "
+        "delete it, or rename and annotate it [unlabelled]"
     ]
 
 
