@@ -88,8 +88,9 @@ def check_annotation(
     seen: dict[tuple[object, ...], int] = {}
     for index, shape in annotation.numbered_shapes():
         found = [*_wrong_label(shape.label, classes), *_wrong(shape, size)]
-        pixels = None if shape.mask is None else shape.mask.tobytes()
-        first = seen.setdefault((shape.label, shape.shape_type, shape.points, pixels), index)
+        pixels = shape.pixels()
+        drawn = None if pixels is None else hashlib.sha256(pixels.tobytes()).digest()
+        first = seen.setdefault((shape.label, shape.shape_type, shape.points, drawn), index)
         if first != index:
             found.append(("warning", "duplicate", f"the same as shape {first}", "delete one"))
         problems += [Problem(annotation.path, *what, index, shape.label) for what in found]
@@ -159,8 +160,8 @@ def _wrong(shape: Shape, size: tuple[int, int] | None) -> Iterator[Wrong]:
 
 
 def _has_no_area(shape: Shape) -> bool:
-    if shape.mask is not None:
-        return not shape.mask.any()
+    if (pixels := shape.pixels()) is not None:
+        return not pixels.any()
     if shape.shape_type == "rectangle":
         (x0, y0), (x1, y1) = shape.points
         return x0 == x1 or y0 == y1

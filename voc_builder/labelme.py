@@ -41,12 +41,18 @@ POINTS = {  # fewest and most points that labelme draws
 
 @dataclass(frozen=True)
 class Shape:
-    """One drawn shape; `points` are (x, y) in pixels, `mask` is set for shape_type mask alone."""
+    """One drawn shape; `points` are (x, y) in pixels. `mask` is set for shape_type mask alone: the
+    PNG of the file, as a set may have more of them than fit in memory decoded, or its pixels.
+    """
 
     label: str
     points: tuple[tuple[float, float], ...]
     shape_type: str = "polygon"
-    mask: NDArray[np.bool_] | None = None
+    mask: bytes | NDArray[np.bool_] | None = None
+
+    def pixels(self) -> NDArray[np.bool_] | None:
+        """The mask decoded, shape (height, width)."""
+        return _decode(self.mask) if isinstance(self.mask, bytes) else self.mask
 
 
 @dataclass(frozen=True)
@@ -95,10 +101,11 @@ def draw_mask(annotation: Annotation, classes: Sequence[str]) -> NDArray[np.uint
 
 def _paint(image: Image.Image, shape: Shape, class_id: int) -> None:
     draw, points = ImageDraw.Draw(image), list(shape.points)
-    if shape.mask is not None:
+    pixels = shape.pixels()
+    if pixels is not None:
         # labelme cuts the corner to whole pixels and Pillow clips what leaves the photo
         corner = (int(points[0][0]), int(points[0][1]))
-        image.paste(class_id, corner, Image.fromarray(shape.mask.astype(np.uint8) * 255))
+        image.paste(class_id, corner, Image.fromarray(pixels.astype(np.uint8) * 255))
     elif shape.shape_type == "rectangle":
         (x0, y0), (x1, y1) = points
         box = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
@@ -229,14 +236,20 @@ def _shape(entry: Any) -> Shape:
     return Shape(entry["label"], points, kind, _mask(entry, points) if kind == "mask" else None)
 
 
-def _mask(entry: dict[str, Any], points: tuple[tuple[float, float], ...]) -> NDArray[np.bool_]:
+def _mask(entry: dict[str, Any], points: tuple[tuple[float, float], ...]) -> bytes:
+    """The PNG of a mask, which can be decoded and fills its box."""
     try:
-        encoded = base64.b64decode(entry["mask"])
-        mask = np.asarray(Image.open(io.BytesIO(encoded))).astype(bool)
+        png = base64.b64decode(entry["mask"])
+        shape = _decode(png).shape
     except (KeyError, TypeError, ValueError, OSError, SyntaxError, Image.DecompressionBombError):
         raise ValueError("mask is not a PNG in base64: draw it again in labelme") from None
     (x0, y0), (x1, y1) = ((int(x), int(y)) for x, y in points)
     box = (y1 - y0 + 1, x1 - x0 + 1)  # both corners belong to it
-    if mask.shape != box:
-        raise ValueError(f"mask of shape {mask.shape} in a box of {box}: draw it again in labelme")
-    return mask
+    if shape != box:
+        raise ValueError(f"mask of shape {shape} in a box of {box}: draw it again in labelme")
+    return png
+
+
+def _decode(png: bytes) -> NDArray[np.bool_]:
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image).astype(bool)

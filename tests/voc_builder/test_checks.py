@@ -95,6 +95,17 @@ def test_a_shape_drawn_twice_is_a_warning() -> None:
     ]
 
 
+def test_masks_of_other_pixels_are_no_duplicates() -> None:
+    one, two = (
+        Shape("chip", ((0, 0), (1, 1)), "mask", np.array([[1, 0], [0, last]], bool))
+        for last in (0, 1)
+    )
+    assert found(one, two) == []
+    assert found(one, two, one) == [
+        "warning: shape 2 ('chip'): the same as shape 0: delete one [duplicate]"
+    ]
+
+
 def test_without_a_photo_all_is_checked_but_what_needs_its_size() -> None:
     flat, outside = (
         Shape("chpi", ((0, 0), (2, 2), (4, 4))),

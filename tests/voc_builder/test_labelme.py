@@ -7,6 +7,7 @@ import dataclasses
 import importlib.util
 import io
 import json
+import pickle
 import sys
 import types
 from collections.abc import Callable
@@ -196,7 +197,18 @@ def test_a_mask_shape_is_read_from_its_png(tmp_path: Path) -> None:
     shape = {"label": "chip", "points": [[2, 1], [3, 3]], "shape_type": "mask"}
     shape["mask"] = png_base64(drawn)
     read = read_annotation(write_annotated(tmp_path / "a.json", [shape]))
-    np.testing.assert_array_equal(read.shapes[0].mask, drawn)
+    np.testing.assert_array_equal(read.shapes[0].pixels(), drawn)
+    mask = draw_mask(read, ["background", "chip"])
+    np.testing.assert_array_equal(mask[1:4, 2:4], drawn)
+    assert mask.sum() == drawn.sum()
+
+
+def test_a_mask_shape_is_kept_as_small_as_it_came(tmp_path: Path) -> None:
+    side = 1000
+    shape = {"label": "chip", "points": [[0, 0], [side - 1, side - 1]], "shape_type": "mask"}
+    shape["mask"] = png_base64(np.ones((side, side), bool))
+    (read,) = read_annotation(write_annotated(tmp_path / "a.json", [shape])).shapes
+    assert len(pickle.dumps(read)) < 10_000
 
 
 def test_a_photo_inside_the_json_wins_over_the_one_it_names(tmp_path: Path) -> None:
