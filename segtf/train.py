@@ -173,17 +173,15 @@ def _finish(folder: Path, dataset: Dataset, splits: dict[str, Split]) -> None:
 
 def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
     """Every photo of a split at its full size, as the ONNX file sees it, the truth outlined."""
-    import numpy as np
-    from PIL import Image
-
     from segtf.onnx_model import OnnxModel
     from segtf.predict import draw_photo, read_photo, write_file
     from voc_builder.images import encode_jpeg
+    from voc_builder.png import decode_mask
     from voc_builder.progress import progress
 
     model = OnnxModel(folder)
     for photo_id in progress(split.ids, len(split), f"{split.name} overlays"):
-        truth = np.array(Image.open(dataset.mask(photo_id)))  # a palette PNG: its ids
+        truth = decode_mask(dataset.mask(photo_id).read_bytes())
         _, overlay = draw_photo(model, read_photo(dataset.photo(photo_id)), truth=truth)
         write_file(folder / OVERLAYS / f"{photo_id}.jpg", encode_jpeg(overlay))
 
