@@ -70,6 +70,21 @@ def test_preprocessing_in_the_graph_is_that_of_the_package(encoder: str) -> None
     np.testing.assert_allclose(of._preprocessing(encoder)(images), wanted, atol=1e-4)
 
 
+def test_a_global_average_loses_nothing_among_many_pixels() -> None:
+    values = RNG.random((1, 512, 512, 4), np.float32) * 0.1 + 0.2
+    wanted = values.astype(np.float64).mean(axis=(1, 2))
+    np.testing.assert_allclose(of.GlobalAverage()(values), wanted, rtol=1e-6)
+    kept = of.GlobalAverage(keepdims=True)(values)
+    np.testing.assert_allclose(kept, wanted[:, None, None], rtol=1e-6)
+
+
+def test_no_network_averages_in_one_row() -> None:
+    inner = of.build_model("unet", "efficientnetb0", 3, 64).get_layer("network")
+    kinds = [type(layer) for layer in inner.layers]
+    assert keras.layers.GlobalAveragePooling2D not in kinds
+    assert kinds.count(of.GlobalAverage) == 16
+
+
 def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
     (tmp_path / "best.keras").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"best\.keras: not a network"):
