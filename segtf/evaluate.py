@@ -140,7 +140,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         )
     if not dataset.splits.get(config.split):
         raise UserError(f"--split {config.split}: {dataset.path} has no photos in it")
-    with tempfile.TemporaryDirectory(dir=dataset.path.parent, prefix=".cache-") as disk:
+    # in the run folder, which is written to anyway: the data set may be read-only
+    with tempfile.TemporaryDirectory(dir=engine.run, prefix=".cache-") as disk:
         (split,) = load_splits(dataset, (config.split,), engine.size, Path(disk))
         try:
             found = evaluate_split(engine.predict, split, len(dataset.classes), config.batch)

@@ -189,7 +189,7 @@ def _command(config: ExportConfig) -> None:
     from segtf.data import load_splits
 
     name = "test" if dataset.splits.get("test") else "val"
-    with tempfile.TemporaryDirectory(dir=dataset.path.parent, prefix=".cache-") as disk:
+    with tempfile.TemporaryDirectory(dir=config.run, prefix=".cache-") as disk:
         (split,) = load_splits(dataset, (name,), settings.size, Path(disk))
         report = export_run(config.run, split.images[:PHOTOS])
     require_parity(report, config.run)

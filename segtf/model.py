@@ -177,9 +177,8 @@ def _imagenet(encoder: str) -> list[keras.Layer]:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             return list(_backbone(encoder, "imagenet").layers)
-    except (
-        Exception
-    ) as error:  # whatever urllib, h5py and the builders raise: all mean "no weights"
+    # whatever urllib, h5py and the builders raise: all mean "no weights"
+    except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"no ImageNet weights for {encoder} can be had ({reason})") from error
     finally:
