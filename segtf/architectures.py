@@ -28,14 +28,14 @@ def size_multiple(arch: Arch) -> int:
     return 48 if arch == "pspnet" else 32  # PSPNet pools an eighth of the size into 6 x 6 parts
 
 
-def check_size(arch: Arch, size: int) -> None:
+def check_size(arch: Arch, size: int, flag: str = "--size") -> None:
     """Raises `UserError`, naming the nearest legal sizes, if the network cannot take `size`."""
     multiple = size_multiple(arch)
     if size < multiple or size % multiple:
         below = max(size // multiple, 1) * multiple
         near = f"{below} or {below + multiple}" if size > multiple else f"{below}"
         raise UserError(
-            f"--size {size}: {arch} needs a multiple of {multiple}; the nearest are {near}"
+            f"{flag} {size}: {arch} needs a multiple of {multiple}; the nearest are {near}"
         )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,45 @@ CONFIG, DATA, ENVIRONMENT, EXPORT = "config.yaml", "data.json", "environment.jso
 LOG, BEST, BACKUP, SAVED_MODEL = "log.csv", "best.keras", "backup", "saved_model"
 OVERLAYS, PROGRESS = "overlays", "progress"  # the second lies in the first
 LARGEST_SEED = 2**32 - 1  # that NumPy takes
+Optimizer = Literal["adam", "adamw", "lion", "sgd"]
+Schedule = Literal["cosine", "poly", "one-cycle", "plateau", "constant"]
+# what belongs to one start of a run, not to the run: it may go on elsewhere, with other machines
+OF_THIS_START = ("resume", "overwrite", "processes", "process_id", "coordinator")
+LIMITS: dict[str, tuple[float, float]] = {
+    "freeze_encoder": (0, math.inf),
+    "epochs": (1, math.inf),
+    "batch": (1, math.inf),
+    "accumulate": (1, math.inf),
+    "warm_up": (0, 0.9),
+    "weight_decay": (0, 1),
+    "ema_epochs": (0, math.inf),
+    "batchnorm_epochs": (0, math.inf),
+    "mosaic": (0, 1),
+    "foreground": (0, 1),
+    "patience": (0, math.inf),
+    "seed": (0, LARGEST_SEED),
+    "split_seed": (0, LARGEST_SEED),
+    "folds": (0, math.inf),
+    "fold": (1, math.inf),
+    "processes": (1, math.inf),
+    "process_id": (0, math.inf),
+    "shares": (1, math.inf),
+}
+
+
+AUGMENTATIONS = Path(__file__).with_name("augmentations")  # a YAML file for each preset
+
+
+def augmentation_file(augment: str) -> Path:
+    """The YAML file of a preset, or the file that `augment` names. Raises `UserError`."""
+    preset = AUGMENTATIONS / f"{augment}.yaml"
+    path = preset if re.fullmatch(r"\w+", augment) and preset.is_file() else Path(augment)
+    if not path.is_file():
+        presets = sorted(path.stem for path in AUGMENTATIONS.glob("*.yaml"))
+        raise UserError(
+            f"--augment {augment}: neither one of {', '.join(presets)} nor a YAML file"
+        )
+    return path
 
 
 @dataclass(frozen=True)
@@ -31,70 +72,170 @@ class TrainConfig:
 
     data: Path = Path("fishki_labelme")
     """Folder annotated in labelme, or a VOC tree with TFRecords."""
-    size: int = 512
-    """Training resolution, pixels: photos are squeezed to a square of it."""
+    size: int | Literal["auto"] = 512
+    """Training resolution, pixels: photos are squeezed to a square of it; auto: chosen from photos,
+    objects and machine."""
+    crop: int | None = None
+    """Train on crops of this many pixels at full resolution, instead of resized photos."""
     arch: Arch = "unet"
     """Architecture."""
     encoder: str = "efficientnetb0"
     """Encoder of the network; unet_plain has none."""
     encoder_weights: str = "auto"
     """auto (ImageNet if it can be had), imagenet, none, or a file of weights."""
+    freeze_encoder: int = 0
+    """Epochs at the start in which the encoder keeps its weights."""
     loss: str = "ce + dice"
-    """Sum of ce and dice with weights, such as '0.7*ce + 0.3*dice'."""
+    """Sum of ce, dice, jaccard, focal, tversky, focal_tversky, lovasz with weights and parameters,
+    such as '0.7*ce + 0.3*tversky(beta=0.7)'."""
+    class_weights: str = "none"
+    """none, balanced (by the pixels of each class), or a number for each class: 1,1,5."""
     epochs: int = 60
     """Passes over the training photos."""
     batch: int | None = None
-    """Photos a step, over all GPUs; null: what fits."""
+    """Photos a step, over all GPUs and machines; null: what fits."""
+    accumulate: int = 1
+    """Steps whose gradients are averaged before the weights change."""
+    optimizer: Optimizer = "adam"
+    """Optimiser, by Keras's name."""
     learning_rate: float | None = None
-    """Peak of Adam's learning rate, warm-up before and cosine decay after it; null: 3e-4 with a
-    trained encoder, 1e-3 from random weights."""
-    augment: Literal["none", "light", "medium"] = "medium"
-    """Random changes to training photos."""
+    """Peak of the learning rate; null: for Adam 3e-4 with a trained encoder, 1e-3 from random
+    weights, a tenth of that for lion, thirty times for sgd."""
+    schedule: Schedule = "cosine"
+    """Course of the learning rate."""
+    warm_up: float = 0.05
+    """Share of all steps in which the rate rises to its peak; one-cycle takes 0.3, plateau none."""
+    weight_decay: float = 0.0
+    """Share of each weight that is taken off a step, times the learning rate."""
+    clip: float | None = None
+    """Largest length of the gradient, all weights together."""
+    ema_epochs: float = 2.0
+    """Epochs that the moving average of the weights remembers, a tenth of the run at most; it is
+    what is validated and exported. 0: the weights of the last step."""
+    batchnorm_epochs: float = 1.0
+    """Epochs that the averages of batch normalisation remember, a tenth of the run at most; 0: as
+    Keras and the encoder set them."""
+    augment: str = "medium"
+    """Random changes to training photos: none, light, medium, heavy, or a YAML file of
+    albumentations."""
+    mosaic: float = 0.0
+    """Share of training samples that are put together from the quarters of four."""
+    foreground: float = 0.33
+    """Share of crops that are centred on a pixel of a rare class, with --crop."""
+    balance: bool = False
+    """Draw photos with rare classes more often."""
     patience: int | None = None
     """Epochs without a better val_miou after which training stops; 0: never; null: half of all."""
     precision: Literal["auto", "float32", "mixed"] = "auto"
     """auto: mixed on a GPU that has it, float32 elsewhere."""
     seed: int = 42
-    """Decides split, first weights, order and augmentation."""
+    """Decides first weights, order and augmentation."""
+    deterministic: bool = False
+    """The same numbers, bit for bit, every time on one kind of machine; slower on a GPU."""
     classes: Path | None = None
     """File of class names, one a line, the background first; null: the folder's own."""
     split: str = "80/10/10"
     """Shares of train, val and test in percent, for a folder of annotations."""
+    split_seed: int = 42
+    """Decides which photos are train, val and test, for a folder of annotations."""
+    folds: int = 0
+    """Folds of cross-validation, for a folder of annotations; 0: none."""
+    fold: int | None = None
+    """Validate on this fold, from 1, and train on the others; null: train and val as split."""
     group_by: str | None = None
     """Regular expression: photos whose ids match with the same text stay in one split."""
     unlabelled: Literal["report", "background"] = "report"
     """Photos without JSON: name them and leave them out, or take them as empty."""
     skip_bad: bool = False
     """Leave out files with errors and list them, instead of stopping."""
+    backend: Literal["tensorflow", "jax"] = "tensorflow"
+    """What Keras computes with: tensorflow for a CPU, jax for GPUs and several machines."""
+    processes: int = 1
+    """Processes that train together, one a machine; with --backend jax."""
+    process_id: int = 0
+    """Which of them this one is, from 0; that one writes the run folder."""
+    coordinator: str | None = None
+    """HOST:PORT at which process 0 can be reached by the others."""
+    shares: int | None = None
+    """Parts of the training photos, of which each process reads its own and each step takes as many
+    from each; null: as many as processes. The same number repeats a run on fewer machines."""
     run: str | None = None
     """Name of the run folder; null: made of data, network and size."""
     artifacts: Path = Path("artifacts")
     """Where runs and data sets go."""
     resume: bool = False
-    """Go on with --run NAME after its last whole epoch, with its settings."""
+    """Go on with --run NAME where it was stopped, with its settings."""
     overwrite: bool = False
     """Replace the run of this name."""
 
     def __post_init__(self) -> None:
-        check_size(self.arch, self.size)
+        if self.size != "auto" or self.crop:
+            check_size(self.arch, self.side, "--crop" if self.crop else "--size")
         if self.arch != "unet_plain":
             check_encoder(self.encoder, self.arch)
+        if self.crop and self.arch == "pspnet":
+            raise UserError("--crop: pspnet answers at one size only, photos have many: use unet")
         parse_loss(self.loss)
-        if self.seed > LARGEST_SEED:
-            raise UserError(f"--seed {self.seed}: must be at most {LARGEST_SEED}")
-        least = {"epochs": 1, "batch": 1, "patience": 0, "seed": 0}
-        for name, minimum in least.items():
-            value = getattr(self, name)
-            if value is not None and value < minimum:
-                raise UserError(f"--{name} {value}: must be at least {minimum}")
-        if self.learning_rate is not None and not 0 < self.learning_rate < 1:
-            raise UserError(f"--learning-rate {self.learning_rate}: must lie between 0 and 1")
+        augmentation_file(self.augment)
+        self._check_numbers()
+        self._check_processes()
         if self.run is not None and (self.run in ("", ".", "..") or {"/", "\\"} & set(self.run)):
             raise UserError(f"--run {self.run!r}: must be a name, not a path")
         if self.resume and self.run is None:
             raise UserError("--resume: name the run to go on with: --run NAME --resume")
         if self.resume and self.overwrite:
             raise UserError("--resume and --overwrite exclude each other")
+
+    def _check_numbers(self) -> None:
+        for name, (least, most) in LIMITS.items():
+            value = getattr(self, name)
+            flag = f"--{name.replace('_', '-')} {value}"
+            if value is not None and not least <= value <= most:
+                upper = "" if math.isinf(most) else f" and at most {most}"
+                raise UserError(f"{flag}: must be at least {least}{upper}")
+        if self.learning_rate is not None and not 0 < self.learning_rate < 1:
+            raise UserError(f"--learning-rate {self.learning_rate}: must lie between 0 and 1")
+        if self.clip is not None and not 0 < self.clip < math.inf:
+            raise UserError(f"--clip {self.clip}: must be above 0")
+        if self.freeze_encoder and (self.arch == "unet_plain" or self.encoder_weights == "none"):
+            raise UserError(
+                f"--freeze-encoder {self.freeze_encoder}: a network without a trained encoder has "
+                "nothing worth keeping: leave it out, or name --encoder-weights"
+            )
+
+    def _check_processes(self) -> None:
+        if self.processes > 1 and (self.backend != "jax" or self.coordinator is None):
+            raise UserError(
+                f"--processes {self.processes}: several processes need --backend jax and "
+                "--coordinator HOST:PORT"
+            )
+        if self.coordinator is not None and not re.fullmatch(r"\S+:\d{1,5}", self.coordinator):
+            raise UserError(f"--coordinator {self.coordinator}: must be HOST:PORT")
+        if self.process_id >= self.processes:
+            raise UserError(
+                f"--process-id {self.process_id}: the {self.processes} processes are counted from 0"
+            )
+        if self.part_count % self.processes:
+            raise UserError(
+                f"--shares {self.shares}: must be a multiple of --processes {self.processes}"
+            )
+        if self.batch is not None and self.batch % self.part_count:
+            raise UserError(
+                f"--batch {self.batch}: must be a multiple of the {self.part_count} shares, so "
+                "that each process has as many photos a step"
+            )
+
+    @property
+    def side(self) -> int:
+        """Height and width of what the network is trained on, pixels."""
+        side = self.crop or self.size
+        assert isinstance(side, int), "--size auto is decided by now"
+        return side
+
+    @property
+    def part_count(self) -> int:
+        """`shares` with its default."""
+        return self.processes if self.shares is None else self.shares
 
     @property
     def patient_epochs(self) -> int:
@@ -108,9 +249,10 @@ class TrainConfig:
         """Where everything about this run is written."""
         if self.run is not None:
             return self.artifacts / "runs" / self.run
-        parts = [self.data.resolve().name, self.arch, self.encoder, str(self.size)]
-        if self.arch == "unet_plain":
-            parts.remove(self.encoder)
+        network = [self.arch] if self.arch == "unet_plain" else [self.arch, self.encoder]
+        scale = f"crop{self.crop}" if self.crop else str(self.size)
+        fold = [] if self.fold is None else [f"fold{self.fold}"]
+        parts = [self.data.resolve().name, *network, scale, *fold]
         return self.artifacts / "runs" / "-".join(parts)
 
 
@@ -119,7 +261,7 @@ def write_config(config: TrainConfig, run: Path) -> None:
     values = {
         key: str(value) if isinstance(value, Path) else value
         for key, value in dataclasses.asdict(config).items()
-        if key not in ("resume", "overwrite")
+        if key not in OF_THIS_START
     }
     with replacing(run / CONFIG) as beside:
         beside.write_text(
@@ -145,12 +287,13 @@ def resumed(config: TrainConfig, given: Collection[str] = ()) -> TrainConfig:
         f"(the run has {getattr(saved, field.name)})"
         for field in dataclasses.fields(config)
         if field.name in given
-        and field.name not in ("run", "artifacts", "resume", "overwrite")
+        and field.name not in ("run", "artifacts", *OF_THIS_START)
         and getattr(config, field.name) != getattr(saved, field.name)
     ]
     if asked:
         raise UserError(f"--resume keeps a run's settings; leave out {', '.join(asked)}")
-    return dataclasses.replace(saved, run=config.run, artifacts=config.artifacts, resume=True)
+    here = {name: getattr(config, name) for name in ("run", "artifacts", *OF_THIS_START)}
+    return dataclasses.replace(saved, **here)
 
 
 def write_json(values: dict[str, Any], path: Path) -> None:

@@ -34,7 +34,7 @@ from voc_builder.voc import Dataset
         ({"resume": True}, "--run NAME --resume"),
         ({"resume": True, "run": "a", "overwrite": True}, "exclude each other"),
         ({"run": "a/b"}, "--run 'a/b'"),
-        ({"seed": 2**32}, "--seed 4294967296: must be at most 4294967295"),
+        ({"seed": 2**32}, "--seed 4294967296: must be at least 0 and at most 4294967295"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_cure(wrong: dict[str, object], says: str) -> None:
