@@ -23,10 +23,12 @@ from voc_builder.convert import (
 )
 from voc_builder.errors import UserError, refuse_below_one
 from voc_builder.files import replacing
+from voc_builder.folds import draw_folds, name_folds
 from voc_builder.problems import Problem, errors
 from voc_builder.progress import in_threads, note, progress
 from voc_builder.sources import Found, find_labelme, labelme_samples
 from voc_builder.split import (
+    Kind,
     draw_split,
     join_groups,
     match_keys,
@@ -63,9 +65,11 @@ class BuildConfig:
     split: str = "80/10/10"
     """percentages of train, val and test"""
     seed: int = 42
-    """of the draw of the split"""
+    """of the draw of the split and of the folds"""
+    folds: int = 0
+    """Folds of cross-validation over train and val together; 0: none"""
     group_by: str | None = None
-    """regular expression; photos whose ids match with the same text stay in one split"""
+    """regular expression; photos whose ids match with the same text stay in one split or fold"""
     records: bool = True
     """write TFRecords too"""
     record_size: int | None = None
@@ -116,9 +120,9 @@ def _fill(tree: Path, found: Found, config: BuildConfig) -> dict[str, Any]:
         match_keys([one.id for one in done], config.group_by),
     )
     splits = draw_split(kinds, groups, parse_split(config.split), config.seed)
-    for name, lacking in too_few(splits, kinds).items():
-        note(f"warning: class {name!r} has too few photos: none in {' and '.join(lacking)}")
-    write_lists(tree, classes, splits)
+    folds = _folds(kinds, groups, splits, config)
+    _note_lacking(kinds, splits, folds)
+    write_lists(tree, classes, {**splits, **folds})
     records = _write_records(tree, splits, config)
     if config.visualize:
         (tree / PICTURES).mkdir()
@@ -132,6 +136,7 @@ def _fill(tree: Path, found: Found, config: BuildConfig) -> dict[str, Any]:
         "annotations": {one.id: one.sample.sha256 for one in done},
         "groups": placed,
         "groups_in_two_splits": [name for name, where in placed.items() if len(where) > 1],
+        "folds": _about_folds(folds, counts, groups, classes) if folds else None,
         "split": config.split,
         "seed": config.seed,
         "group_by": config.group_by,
@@ -139,7 +144,49 @@ def _fill(tree: Path, found: Found, config: BuildConfig) -> dict[str, Any]:
         "record_size": config.record_size,
         "left_out": _texts(errors(problems), config.folder),
         "warnings": _texts([p for p in problems if p.severity == "warning"], config.folder),
-        "sha256": digest_set(done, splits, classes),
+        "sha256": digest_set(done, {**splits, **folds}, classes),
+    }
+
+
+def _folds(
+    kinds: Mapping[str, Kind],
+    groups: Mapping[str, str],
+    splits: Mapping[str, Sequence[str]],
+    config: BuildConfig,
+) -> dict[str, tuple[str, ...]]:
+    """The ids of train and val of every fold by the names of their lists."""
+    if not config.folds:
+        return {}
+    dealt = {photo: kinds[photo] for name in ("train", "val") for photo in splits[name]}
+    return name_folds(draw_folds(dealt, groups, config.folds, config.seed))
+
+
+def _note_lacking(
+    kinds: Mapping[str, Kind],
+    splits: Mapping[str, Sequence[str]],
+    folds: Mapping[str, Sequence[str]],
+) -> None:
+    """Say which classes have too few photos for every split and fold."""
+    vals = {name.removesuffix("_val"): ids for name, ids in folds.items() if name.endswith("_val")}
+    for name, lacking in [*too_few(splits, kinds).items(), *too_few(vals, kinds).items()]:
+        note(f"warning: class {name!r} has too few photos: none in {' and '.join(lacking)}")
+
+
+def _about_folds(
+    folds: Mapping[str, Sequence[str]],
+    counts: Mapping[str, Sequence[int]],
+    groups: Mapping[str, str],
+    classes: Sequence[str],
+) -> dict[str, Any]:
+    """What dataset.json says of the folds: counts by list and class, and where the groups are."""
+    vals = {name: ids for name, ids in folds.items() if name.endswith("_val")}
+    placed = splits_of_groups(groups, vals)
+    return {
+        "count": len(vals),
+        "images": count_images(counts, folds, classes),
+        "pixels": count_pixels(counts, folds, classes),
+        "groups": placed,
+        "groups_in_two_folds": [name for name, where in placed.items() if len(where) > 1],
     }
 
 
@@ -217,6 +264,8 @@ def _write_records(
 
 def _refuse_wrong_use(config: BuildConfig) -> None:
     parse_split(config.split)
+    if config.folds < 0 or config.folds == 1:
+        raise UserError(f"--folds takes 0 or a number from 2 on. Received: {config.folds}")
     refuse_below_one(workers=config.workers, shards=config.shards, record_size=config.record_size)
     try:
         re.compile(config.group_by or "")
@@ -245,4 +294,5 @@ def build_command(config: BuildConfig) -> None:
     """Build and say what came of it."""
     dataset = build(config)
     counts = ", ".join(f"{name} {len(ids)}" for name, ids in dataset.splits.items())
-    print(f"{dataset.path}: {counts} photos; classes {', '.join(dataset.classes)}")
+    folds = f"; {dataset.folds} folds of train and val" if dataset.folds else ""
+    print(f"{dataset.path}: {counts} photos{folds}; classes {', '.join(dataset.classes)}")

@@ -25,6 +25,7 @@ def build_cached(
     classes: Path | None = None,
     split: str = "80/10/10",
     seed: int = 42,
+    folds: int = 0,
     group_by: str | None = None,
     record_size: int | None = None,
     unlabelled: Literal["report", "background"] = "report",
@@ -32,19 +33,21 @@ def build_cached(
 ) -> Dataset:
     """The data set of `folder`: itself if it is a VOC tree, else one built into `datasets` and
     used again while no file of the folder and no setting changes. Raises `UserError`, also for
-    settings of a build that come with a tree.
+    settings of a build that come with a tree; `folds` may be as many as it has.
     """
     if is_tree(folder):
+        dataset = read_dataset(folder)
         _refuse_unused(
             folder,
             classes=classes,
             split=split,
+            folds=0 if folds == dataset.folds else folds,
             group_by=group_by,
             unlabelled=unlabelled,
             skip_bad=skip_bad,
         )
-        return _read_tree(folder)
-    settings = [FORMAT, split, seed, group_by, record_size, unlabelled, skip_bad]
+        return _with_records(dataset)
+    settings = [FORMAT, split, seed, folds, group_by, record_size, unlabelled, skip_bad]
     out = datasets / f"{folder.resolve().name}-{_digest_folder(folder, classes, settings)[:10]}"
     if is_tree(out):
         return read_dataset(out)
@@ -55,6 +58,7 @@ def build_cached(
             classes=classes,
             split=split,
             seed=seed,
+            folds=folds,
             group_by=group_by,
             record_size=record_size,
             unlabelled=unlabelled,
@@ -76,12 +80,11 @@ def _refuse_unused(folder: Path, **settings: object) -> None:
         )
 
 
-def _read_tree(folder: Path) -> Dataset:
-    dataset = read_dataset(folder)
+def _with_records(dataset: Dataset) -> Dataset:
     if not any(dataset.records.values()):
         raise UserError(
-            f"{folder}: built without TFRecords: build it again with "
-            f"python -m voc_builder build SRC {folder} --records --overwrite"
+            f"{dataset.path}: built without TFRecords: build it again with "
+            f"python -m voc_builder build SRC {dataset.path} --records --overwrite"
         )
     return dataset
 

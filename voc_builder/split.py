@@ -42,21 +42,26 @@ def draw_split(
     shares. For photos that stand alone every kind is so within one photo of exact. Who goes where
     is drawn by `seed` from the ids alone.
     """
-    units: dict[str, list[str]] = defaultdict(list)
-    for photo in sorted(kinds):
-        units[groups.get(photo, f"\0{photo}")].append(photo)
+    units = find_units(kinds, groups)
     wanted = sum(share > 0 for share in shares)
     if len(units) < wanted:
         raise UserError(
             f"{len(units)} photos or groups of photos cannot fill {wanted} splits: "
             f"add photos, or give the whole to train with --split 100/0/0"
         )
-    dealt = _deal(units, kinds, shares, seed)
-    _fill_empty(dealt, shares)
+    dealt = deal(units, kinds, shares, seed)
     return {
         name: tuple(sorted(photo for unit in dealt[column] for photo in unit))
         for column, name in enumerate(SPLITS)
     }
+
+
+def find_units(kinds: Mapping[str, Kind], groups: Mapping[str, str]) -> list[list[str]]:
+    """The sorted ids that must stay together: of each group, and of each photo that has none."""
+    units: dict[str, list[str]] = defaultdict(list)
+    for photo in sorted(kinds):
+        units[groups.get(photo, f"\0{photo}")].append(photo)
+    return list(units.values())
 
 
 def join_groups(*keys: Mapping[str, str]) -> dict[str, str]:
@@ -119,12 +124,14 @@ def too_few(splits: Mapping[str, Sequence[str]], kinds: Mapping[str, Kind]) -> d
     return {name: splits for name, splits in lacks.items() if splits}
 
 
-def _deal(
-    units: Mapping[str, list[str]], kinds: Mapping[str, Kind], shares: Shares, seed: int
+def deal(
+    units: Sequence[list[str]], kinds: Mapping[str, Kind], shares: Shares, seed: int
 ) -> list[list[list[str]]]:
-    """The units of each split, one list for each of `SPLITS`."""
+    """The units of each share, in no order, as `draw_split` says; none is empty that has a share,
+    if there are units enough.
+    """
     alike: dict[tuple[tuple[str, ...], ...], list[list[str]]] = defaultdict(list)
-    for unit in units.values():
+    for unit in units:
         alike[tuple(sorted(tuple(sorted(kinds[photo])) for photo in unit))].append(unit)
     exact = Counter(kinds.values())
     seen: Counter[Kind | None] = Counter()  # None counts photos of every kind
@@ -142,6 +149,7 @@ def _deal(
             dealt[column] += mine
             given[column].update({kind: n * count for kind, n in unit_of.items()})
             given[column][None] += len(make_up) * count
+    _fill_empty(dealt, shares)
     return dealt
 
 
@@ -178,14 +186,19 @@ def _rounded(
     open_to = [column for column, value in enumerate(wanted) if value - down[column] > 1e-9]
     weights = [*unit_of.items(), (None, unit_of.total())]
 
-    def off(ups: tuple[int, ...]) -> float:
+    def off(ups: Sequence[int], columns: Sequence[int]) -> float:
         return sum(
-            (given[column][kind] + n * (down[column] + (column in ups)) - share * seen[kind]) ** 2
-            for column, share in enumerate(shares)
+            (given[c][kind] + n * (down[c] + (c in ups)) - shares[c] * seen[kind]) ** 2
+            for c in columns
             for kind, n in weights
         )
 
-    best = min(itertools.combinations(open_to, spare), key=off)
+    if len(shares) <= len(SPLITS):
+        ways = itertools.combinations(open_to, spare)
+        best = min(ways, key=lambda ups: off(ups, range(len(shares))))
+    else:  # the same but for ties: to try all ways to choose ten of twenty folds takes too long
+        rise = {c: round(off([c], [c]) - off([], [c]), 6) for c in open_to}
+        best = tuple(sorted(open_to, key=rise.__getitem__)[:spare])
     return [count + (column in best) for column, count in enumerate(down)]
 
 

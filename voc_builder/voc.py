@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ class Dataset:
     record_size: int | None  # side of the photos in the records, pixels; None: each its own
     pixels: dict[str, dict[str, int]]  # by split, then by class; of void as "__ignore__"
     images: dict[str, dict[str, int]]  # photos that show the class, the same way
-    sha256: str  # of classes, ids, splits, photos and masks, wherever they lie
+    sha256: str  # of classes, ids, splits, folds, photos and masks, wherever they lie
+    folds: int = 0  # of cross-validation over train and val; 0 where built without
 
     def photo(self, photo_id: str) -> Path:
         """The photo of that id, an upright JPEG."""
@@ -37,6 +39,31 @@ class Dataset:
     def mask(self, photo_id: str) -> Path:
         """The mask of that id, a palette PNG of class ids."""
         return self.path / MASKS / f"{photo_id}.png"
+
+    def in_fold(self, number: int) -> Dataset:
+        """This data set with fold `number`, from 1, as val and the other folds as train; test stays
+        as it is. Each of the two may lie in any record of both. Raises `UserError` for a fold that
+        is not there.
+        """
+        build = f"python -m voc_builder build SRC {self.path} --folds K --overwrite"
+        if not self.folds:
+            raise UserError(f"{self.path}: built without folds: build it again with {build}")
+        if not 1 <= number <= self.folds:
+            raise UserError(
+                f"{self.path}: fold {number} is not one of 1 to {self.folds}: choose one of them, "
+                f"or build it again with {build}"
+            )
+        lists = {name: f"fold_{number}_{name}" for name in ("train", "val")}
+        shards = (*self.records["train"], *self.records["val"])
+        with _reading(self.path, build):
+            folds = _read_about(self.path)["folds"]
+            return replace(
+                self,
+                splits=self.splits | {name: _read_list(self.path, lists[name]) for name in lists},
+                records=self.records | dict.fromkeys(lists, shards),
+                pixels=self.pixels | {name: folds["pixels"][lists[name]] for name in lists},
+                images=self.images | {name: folds["images"][lists[name]] for name in lists},
+            )
 
 
 def is_tree(path: Path) -> bool:
@@ -51,8 +78,8 @@ def read_dataset(path: Path) -> Dataset:
         raise UserError(f"{path}: no such folder: {build}")
     if not is_tree(path):
         raise UserError(f"{path}: not a data set of voc_builder (no {ABOUT} or {LISTS}): {build}")
-    try:
-        about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
+    with _reading(path, f"{build} --overwrite"):
+        about = _read_about(path)
         if about["format"] != FORMAT:
             raise UserError(f"{path / ABOUT}: format {about['format']}, not {FORMAT}: {build}")
         dataset = Dataset(
@@ -67,9 +94,8 @@ def read_dataset(path: Path) -> Dataset:
             pixels=about["pixels"],
             images=about["images"],
             sha256=about["sha256"],
+            folds=(about.get("folds") or {"count": 0})["count"],
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path / ABOUT}: damaged ({error!r}): {build} --overwrite") from None
     missing = [
         shard for shards in dataset.records.values() for shard in shards if not shard.is_file()
     ]
@@ -96,6 +122,19 @@ def write_about(path: Path, about: Mapping[str, Any]) -> None:
     """dataset.json, the last file of a tree; keys are sorted: equal sets are equal bytes."""
     text = json.dumps({"format": FORMAT, **about}, ensure_ascii=False, indent=1, sort_keys=True)
     (path / ABOUT).write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _reading(path: Path, build: str) -> Iterator[None]:
+    """Raises `UserError` for what a damaged data set raises."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path / ABOUT}: damaged ({error!r}): {build}") from None
+
+
+def _read_about(path: Path) -> Any:
+    return json.loads((path / ABOUT).read_text(encoding="utf-8"))
 
 
 def _read_list(path: Path, name: str) -> tuple[str, ...]:

@@ -33,6 +33,8 @@ from voc_builder.build import BuildConfig, build
 from voc_builder.errors import UserError
 from voc_builder.voc import Dataset, read_dataset
 
+SETS = ("train", "val")
+
 
 def built(folder: Path, out: Path, **settings: Any) -> Dataset:
     return build(BuildConfig(folder, out, **{"records": False, **settings}))
@@ -121,6 +123,61 @@ def test_equal_photos_and_matching_ids_stay_in_one_split(tmp_path: Path) -> None
         said["annotations"]["05_1"]
         == hashlib.sha256((folder / "05_1.json").read_bytes()).hexdigest()
     )
+
+
+@pytest.mark.parametrize("split", ["80/10/10", "80/0/20", "100/0/0", "0.1/99.9/0"])
+def test_folds_hold_every_photo_of_train_and_val_once(tmp_path: Path, split: str) -> None:
+    folder = chips(tmp_path / "chips", defective=8)
+    dataset = built(folder, tmp_path / "out", split=split, folds=5)
+    kept = {*dataset.splits["train"], *dataset.splits["val"]}
+    lists = dataset.path / "ImageSets/Segmentation"
+    seen: list[str] = []
+    for number in range(1, 6):
+        train, val = (
+            (lists / f"fold_{number}_{name}.txt").read_text().split() for name in ("train", "val")
+        )
+        assert train == sorted(kept - {*val}) and val == sorted(val)
+        seen += val
+    assert sorted(seen) == sorted(kept)
+    for counts in about(dataset)["folds"]["images"].values():
+        assert counts["chip"] and counts["defect"]
+
+
+def test_folds_change_nothing_else_and_are_the_same_bytes_again(tmp_path: Path) -> None:
+    folder = chips(tmp_path / "chips")
+    plain = built(folder, tmp_path / "plain")
+    one = built(folder, tmp_path / "one", folds=4, workers=1)
+    two = built(folder, tmp_path / "two", folds=4, workers=7)
+    assert tree_bytes(one.path) == tree_bytes(two.path)
+    before, after = tree_bytes(plain.path), tree_bytes(one.path)
+    assert {name for name in after if before.get(name) != after[name]} == {
+        "dataset.json",
+        *(f"ImageSets/Segmentation/fold_{n}_{name}.txt" for n in range(1, 5) for name in SETS),
+    }
+    assert len({plain.sha256, one.sha256, built(folder, tmp_path / "c", folds=3).sha256}) == 3
+
+
+def test_a_group_is_in_one_fold_and_dataset_json_proves_it(tmp_path: Path) -> None:
+    folder = tmp_path / "chips"
+    for number in range(12):
+        for date in (1, 2, 3):
+            write_annotated(folder / f"{number:02d}_{date}.json", [square("chip")])
+    dataset = built(folder, tmp_path / "out", group_by=r"^(\d+)_", folds=3, split="75/0/25")
+    said = about(dataset)["folds"]
+    assert said["count"] == 3 and said["groups_in_two_folds"] == []
+    assert len(said["groups"]) == 9
+    assert all(len(ids) == 3 for where in said["groups"].values() for ids in where.values())
+    assert [said["images"][f"fold_{n}_val"]["chip"] for n in (1, 2, 3)] == [9, 9, 9]
+    with pytest.raises(UserError, match="--folds 10: train and val have 9 photos or groups"):
+        built(folder, tmp_path / "more", group_by=r"^(\d+)_", folds=10, split="75/0/25")
+
+
+def test_a_class_that_a_fold_lacks_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = chips(tmp_path / "chips", defective=2)
+    built(folder, tmp_path / "out", folds=3, split="100/0/0")
+    assert "class 'defect' has too few photos: none in fold_" in capsys.readouterr().err
 
 
 def test_errors_stop_the_build_and_all_are_named(tmp_path: Path) -> None:
@@ -348,6 +405,9 @@ def test_an_interrupted_build_leaves_nothing(
         ({"out": Path("taken"), "overwrite": True}, "no data set, so it is not overwritten"),
         ({"split": "80/30/10"}, "--split takes three percentages"),
         ({"workers": 0}, "--workers takes a number from 1 on"),
+        ({"folds": 1}, "--folds takes 0 or a number from 2 on. Received: 1"),
+        ({"folds": -2}, "--folds takes 0 or a number from 2 on. Received: -2"),
+        ({"folds": 21, "split": "100/0/0"}, "--folds 21: train and val have 20 photos or groups"),
         ({"shards": 0}, "--shards takes a number from 1 on"),
         ({"record_size": -1}, "--record-size takes a number from 1 on"),
         ({"group_by": "("}, "--group-by is no regular expression"),

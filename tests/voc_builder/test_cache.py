@@ -92,7 +92,8 @@ def test_another_setting_is_another_data_set(tmp_path: Path, builds: list[Path])
     build_cached(folder, tmp_path / "datasets")
     build_cached(folder, tmp_path / "datasets", seed=1)
     build_cached(folder, tmp_path / "datasets", record_size=64)
-    assert len(set(builds)) == 3
+    build_cached(folder, tmp_path / "datasets", folds=5)
+    assert len(set(builds)) == 4
 
 
 def test_comparing_many_files_is_told(
@@ -124,6 +125,7 @@ def test_a_tree_without_records_is_refused_with_the_cure(tmp_path: Path) -> None
             "--classes, --split have no .* with them",
         ),
         ({"group_by": "^a", "skip_bad": True}, "--group-by, --skip-bad have no effect on it"),
+        ({"folds": 3}, "--folds has no effect on it: build it again with it"),
         ({"unlabelled": "background"}, "--unlabelled has no effect on it: build it again with it"),
     ],
 )
@@ -145,3 +147,13 @@ def test_a_tree_with_records_is_read_as_it_is(tmp_path: Path) -> None:
     dataset = build_cached(chips(tmp_path / "chips"), tmp_path / "datasets")
     assert build_cached(dataset.path, tmp_path / "elsewhere") == dataset
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.slow
+def test_folds_are_built_and_those_of_a_tree_may_be_named(tmp_path: Path) -> None:
+    dataset = build_cached(chips(tmp_path / "chips"), tmp_path / "datasets", folds=4)
+    assert dataset.folds == 4
+    assert build_cached(dataset.path, tmp_path / "elsewhere", folds=4) == dataset
+    assert build_cached(dataset.path, tmp_path / "elsewhere") == dataset
+    with pytest.raises(UserError, match="--folds has no effect on it"):
+        build_cached(dataset.path, tmp_path / "elsewhere", folds=5)
