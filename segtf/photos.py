@@ -11,7 +11,7 @@ from pathlib import Path
 
 from voc_builder.errors import UserError
 from voc_builder.images import SUFFIXES
-from voc_builder.sources import visible_files
+from voc_builder.listing import visible_files
 
 
 def find_photos(images: Sequence[Path], *, leave_out: Sequence[Path] = ()) -> list[Path]:

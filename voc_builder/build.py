@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from voc_builder.checks import check_set, check_unlabelled
-from voc_builder.classes import folder_classes
+from voc_builder.checks import check_photos
+from voc_builder.classes import has_background
 from voc_builder.convert import (
     Converted,
     convert_sample,
@@ -26,7 +27,8 @@ from voc_builder.files import replacing
 from voc_builder.folds import draw_folds, name_folds
 from voc_builder.problems import Problem, errors
 from voc_builder.progress import in_threads, note, progress
-from voc_builder.sources import Found, find_labelme, labelme_samples
+from voc_builder.sample import Found
+from voc_builder.sources import Place, Source, find_samples
 from voc_builder.split import (
     Kind,
     draw_split,
@@ -53,15 +55,25 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class BuildConfig:
-    """Build a VOC tree and TFRecords from a folder of photos annotated in labelme."""
+    """Build a VOC tree and TFRecords from a folder of annotated photos."""
 
     folder: Path
-    """folder of photos and labelme JSON, searched with its subfolders"""
+    """folder of photos and labelme JSON, or of a folder of images and one of masks"""
     out: Path
     """folder to write the data set to"""
+    source: Source = "auto"
+    """what the annotations are: labelme JSON, or masks of class ids in a folder beside the images'
+    (default: what lies in the folder)"""
+    images: Path | None = None
+    """folder of the images of masks, seen from the first (default: images, JPEGImages, ...)"""
+    masks: Path | None = None
+    """folder of masks, seen from the first (default: masks, annotations, SegmentationClass, ...)"""
+    mask_pattern: str | None = None
+    """regular expression that matches the whole stem of an image and whose first bracket finds that
+    of its mask, as '(.*)_\\d+' where 0001.png is the mask of 0001_1.jpg (default: the same stem)"""
     classes: Path | None = None
     """file of class names, one a line (default: obj.names, labels.txt, classes.txt or
-    class_names.txt in the folder, else the labels used)"""
+    class_names.txt in the folder, else labelme's labels); for masks id 0 is that of line 1"""
     split: str = "80/10/10"
     """percentages of train, val and test"""
     seed: int = 42
@@ -85,13 +97,14 @@ class BuildConfig:
     skip_bad: bool = False
     """leave out files with errors and list them, instead of stopping"""
     unlabelled: Literal["report", "background"] = "report"
-    """photos without JSON: name them and leave them out, or take them as empty"""
+    """photos without JSON or mask: name them and leave them out, or take them as empty"""
 
 
 def build(config: BuildConfig) -> Dataset:
     """The data set of `config`, written beside its place and renamed. Raises `UserError`."""
     _refuse_wrong_use(config)
-    found = find_labelme(config.folder)
+    place = Place(config.folder, config.source, config.images, config.masks, config.mask_pattern)
+    found = find_samples(place, config.classes, empty=config.unlabelled == "background")
     try:
         with replacing(config.out.absolute()) as tree:
             for name in (PHOTOS, MASKS):
@@ -108,11 +121,11 @@ def build(config: BuildConfig) -> Dataset:
 
 def _fill(tree: Path, found: Found, config: BuildConfig) -> dict[str, Any]:
     """Write everything of the tree but dataset.json, and return what that is to say."""
-    classes, source = folder_classes(config.folder, config.classes, found.labels)
-    done, problems = _convert(tree, found, classes, source, config)
+    classes = found.classes
+    done, problems = _convert(tree, found, config)
     _stop_or_note(problems, config)
     if not done or len(classes) == 1:
-        raise UserError(f"{config.folder}: nothing to learn in it: no shape in any sound file")
+        raise UserError(f"{config.folder}: nothing to learn in it: no sound file shows a class")
     kinds = {one.id: kind_of(one, classes) for one in done}
     groups = join_groups(
         {one.id: one.sample.group for one in done if one.sample.group is not None},
@@ -140,6 +153,7 @@ def _fill(tree: Path, found: Found, config: BuildConfig) -> dict[str, Any]:
         "split": config.split,
         "seed": config.seed,
         "group_by": config.group_by,
+        "mask_pattern": config.mask_pattern,
         "records": records,
         "record_size": config.record_size,
         "left_out": _texts(errors(problems), config.folder),
@@ -191,17 +205,21 @@ def _about_folds(
 
 
 def _convert(
-    tree: Path, found: Found, classes: Sequence[str], source: Path, config: BuildConfig
+    tree: Path, found: Found, config: BuildConfig
 ) -> tuple[list[Converted], list[Problem]]:
     """What was written of the photos and masks, and all that is wrong in the folder."""
-    samples = labelme_samples(found, config.folder, empty=config.unlabelled == "background")
-    results = _each(convert_sample, (tree, classes), samples, config, "photos")
+    if config.unlabelled == "background" and found.unlabelled and not has_background(found.classes):
+        raise UserError(
+            f"--unlabelled background: class 0 is {found.classes[0]!r}, no background: annotate "
+            f"{found.unlabelled[0].file}, or leave the flag out"
+        )
+    results = _each(convert_sample, (tree, found.classes), found.samples, config, "photos")
     done = [one for one in results if one.counts]
     problems = [*found.problems, *(problem for one in results for problem in one.problems)]
     if config.unlabelled == "report":
-        problems += check_unlabelled(found.unlabelled)
-    digests = {one.sample.path: one.source for one in done}
-    return done, problems + check_set(digests, found.labels, classes, source)
+        problems += found.unlabelled
+    problems += check_photos({one.sample.path: one.source for one in done})
+    return done, list(dict.fromkeys(problems))  # photos that share a mask share its problems
 
 
 def _each(
@@ -228,8 +246,17 @@ def _stop_or_note(problems: Sequence[Problem], config: BuildConfig) -> None:
     if wrong:
         note(f"left out {len({problem.file for problem in wrong})} files with errors:{listing}")
     if len(problems) > len(wrong):
-        look = f"python -m voc_builder check {config.folder}"
-        note(f"{len(problems) - len(wrong)} warnings, which {look} lists")
+        note(f"{len(problems) - len(wrong)} warnings, which {_check_command(config)} lists")
+
+
+def _check_command(config: BuildConfig) -> str:
+    """The command that lists what is wrong with the same photos and annotations."""
+    words = ["python", "-m", "voc_builder", "check", str(config.folder)]
+    for name in ("source", "images", "masks", "mask_pattern", "classes"):
+        value = getattr(config, name)
+        if value != getattr(BuildConfig, name):
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)
 
 
 def _texts(problems: Sequence[Problem], folder: Path) -> dict[str, list[str]]:

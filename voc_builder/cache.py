@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from voc_builder.build import BuildConfig, build
-from voc_builder.classes import FILES
 from voc_builder.errors import UserError
-from voc_builder.images import SUFFIXES
 from voc_builder.progress import in_threads, progress
-from voc_builder.sources import find_labelme, visible_files
+from voc_builder.sources import Place, Source, files_of
 from voc_builder.voc import FORMAT, Dataset, is_tree, read_dataset
 
 
@@ -22,6 +20,10 @@ def build_cached(
     folder: Path,
     datasets: Path,
     *,
+    source: Source = "auto",
+    images: Path | None = None,
+    masks: Path | None = None,
+    mask_pattern: str | None = None,
     classes: Path | None = None,
     split: str = "80/10/10",
     seed: int = 42,
@@ -39,6 +41,10 @@ def build_cached(
         dataset = read_dataset(folder)
         _refuse_unused(
             folder,
+            source=source,
+            images=images,
+            masks=masks,
+            mask_pattern=mask_pattern,
             classes=classes,
             split=split,
             folds=0 if folds == dataset.folds else folds,
@@ -47,14 +53,20 @@ def build_cached(
             skip_bad=skip_bad,
         )
         return _with_records(dataset)
-    settings = [FORMAT, split, seed, folds, group_by, record_size, unlabelled, skip_bad]
-    out = datasets / f"{folder.resolve().name}-{_digest_folder(folder, classes, settings)[:10]}"
+    place = Place(folder, source, images, masks, mask_pattern)
+    form = [source, str(images), str(masks), mask_pattern]
+    settings = [FORMAT, split, seed, folds, group_by, record_size, unlabelled, skip_bad, *form]
+    out = datasets / f"{folder.resolve().name}-{_digest_folder(place, classes, settings)[:10]}"
     if is_tree(out):
         return read_dataset(out)
     return build(
         BuildConfig(
             folder,
             out,
+            source=source,
+            images=images,
+            masks=masks,
+            mask_pattern=mask_pattern,
             classes=classes,
             split=split,
             seed=seed,
@@ -89,13 +101,9 @@ def _with_records(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def _digest_folder(folder: Path, classes: Path | None, settings: Sequence[object]) -> str:
+def _digest_folder(place: Place, classes: Path | None, settings: Sequence[object]) -> str:
     """SHA-256 of all that decides the data set: names and contents of its files, and settings."""
-    found = find_labelme(folder)
-    inside = [path for path in visible_files(folder) if path.suffix.lower() in (".json", *SUFFIXES)]
-    inside += [folder / name for name in FILES if (folder / name).is_file()]
-    outside = [one.photo for one in found.annotations if one.photo]
-    files = [*sorted({*inside, *outside}), *([classes] if classes else [])]
+    files = [*files_of(place), *([classes] if classes else [])]
 
     def digest_file(path: Path) -> bytes:
         return hashlib.sha256(path.read_bytes()).digest()
@@ -107,5 +115,5 @@ def _digest_folder(folder: Path, classes: Path | None, settings: Sequence[object
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from None
     for path, content in zip(files, contents, strict=True):
-        digest.update(os.fsencode(os.path.relpath(path, folder)) + b"\0" + content)
+        digest.update(os.fsencode(os.path.relpath(path, place.folder)) + b"\0" + content)
     return digest.hexdigest()

@@ -11,14 +11,13 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from voc_builder.checks import check_set, check_unlabelled, examine
-from voc_builder.classes import folder_classes
+from voc_builder.checks import check_photos, examine
 from voc_builder.errors import UserError, refuse_below_one
 from voc_builder.files import replacing
 from voc_builder.problems import Problem, errors
 from voc_builder.progress import in_threads, progress
 from voc_builder.sample import Sample
-from voc_builder.sources import find_labelme, labelme_samples
+from voc_builder.sources import Place, Source, find_samples
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,20 @@ class CheckConfig:
     """Report every problem of every photo and annotation in a folder; exit code 1 on errors."""
 
     folder: Path
-    """folder of photos and labelme JSON, searched with its subfolders"""
+    """folder of photos and labelme JSON, or of a folder of images and one of masks"""
+    source: Source = "auto"
+    """what the annotations are: labelme JSON, or masks of class ids in a folder beside the images'
+    (default: what lies in the folder)"""
+    images: Path | None = None
+    """folder of the images of masks, seen from the first (default: images, JPEGImages, ...)"""
+    masks: Path | None = None
+    """folder of masks, seen from the first (default: masks, annotations, SegmentationClass, ...)"""
+    mask_pattern: str | None = None
+    """regular expression that matches the whole stem of an image and whose first bracket finds that
+    of its mask, as '(.*)_\\d+' where 0001.png is the mask of 0001_1.jpg (default: the same stem)"""
     classes: Path | None = None
     """file of class names, one a line (default: obj.names, labels.txt, classes.txt or
-    class_names.txt in the folder, else the labels used)"""
+    class_names.txt in the folder, else labelme's labels); for masks id 0 is that of line 1"""
     json: Path | None = None
     """file to write the report to, for programs"""
     workers: int = os.cpu_count() or 1
@@ -39,21 +48,22 @@ class CheckConfig:
 def check(config: CheckConfig) -> tuple[list[Problem], int]:
     """The problems of the folder, sorted by file, and the number of annotations looked at."""
     refuse_below_one(workers=config.workers)
-    found = find_labelme(config.folder)
-    classes, source = folder_classes(config.folder, config.classes, found.labels)
-    samples = labelme_samples(found, config.folder, empty=True)
-    look = partial(_look, classes)
-    results = progress(in_threads(look, samples, config.workers), len(samples), "photos")
-    problems = [*found.problems, *check_unlabelled(found.unlabelled)]
+    place = Place(config.folder, config.source, config.images, config.masks, config.mask_pattern)
+    found = find_samples(place, config.classes, empty=True)
+    look = partial(_look, found.classes)
+    results = in_threads(look, found.samples, config.workers)
+    problems = [*found.problems, *found.unlabelled]
     digests = {}
-    for sample, (wrong, digest) in zip(samples, results, strict=True):
+    for sample, (wrong, digest) in zip(
+        found.samples, progress(results, len(found.samples), "photos"), strict=True
+    ):
         problems += wrong
         if digest:
             digests[sample.path] = digest
-    problems += check_set(digests, found.labels, classes, source)
-    order = sorted(problems, key=lambda problem: (str(problem.file), problem.shape or 0))
-    unread = {p.file for p in found.problems if p.file.suffix.lower() == ".json"}
-    return order, len(samples) - len(found.unlabelled) + len(unread)
+    problems += check_photos(digests)
+    unlike = dict.fromkeys(problems)  # photos that share a mask share its problems
+    order = sorted(unlike, key=lambda problem: (str(problem.file), problem.shape or 0))
+    return order, found.annotations
 
 
 def check_command(config: CheckConfig) -> int:

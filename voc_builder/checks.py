@@ -1,7 +1,8 @@
 """The rules that annotated photos are checked by.
 
 Errors make a mask wrong or undefined: an unreadable file, a name that is not UTF-8, a missing
-photo, a size unlike the photo's, an unknown label, a shape that cannot be drawn or has no area.
+photo, a size unlike the photo's, an unknown label, a shape that cannot be drawn or has no area, a
+mask with values that fit no class.
 Warnings leave it well defined: a polygon that crosses itself, a shape outside the photo or drawn
 twice, equal photos, a class that nobody drew, a photo without annotation.
 """
@@ -16,14 +17,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from voc_builder.colours import VOID
 from voc_builder.errors import UserError
 from voc_builder.geometry import find_crossing, is_flat
 from voc_builder.images import JPEG_SIDE, Header, decode_image, read_header
 from voc_builder.labelme import IGNORE, LINE_WIDTH, POINT_RADIUS, Annotation, Shape
+from voc_builder.mask_files import MaskFile
 from voc_builder.problems import AnnotationError, Problem, Severity
 from voc_builder.sample import Sample
 
 Wrong = tuple[Severity, str, str, str]  # severity, rule, value and cure of a `Problem`
+LISTED = 5  # values of a mask that one line names
 
 
 @dataclass(frozen=True)
@@ -97,32 +101,70 @@ def check_annotation(
     return problems
 
 
-def check_set(
-    photos: Mapping[Path, str], labels: set[str], classes: Sequence[str], source: Path
-) -> list[Problem]:
-    """What only the whole set shows: `photos` are digests by file, `source` names the classes."""
+def check_photos(photos: Mapping[Path, str]) -> list[Problem]:
+    """A warning for each photo that another equals; `photos` are digests by file."""
     alike: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(photos):
         alike[photos[path]].append(path)
     cure = "delete one; until then they stay in one split"
-    problems = [
+    return [
         Problem(path, "warning", "same-photo", f"the photo is that of {paths[0]}", cure)
         for paths in alike.values()
         for path in paths[1:]
     ]
+
+
+def check_labels(labels: set[str], classes: Sequence[str], source: Path) -> list[Problem]:
+    """A warning for each class that nobody drew; `source` names the classes."""
     cure = "draw it, or delete it from the class names"
-    problems += [
+    return [
         Problem(source, "warning", "class-unused", f"no shape has the label {name!r}", cure)
         for name in classes[1:]
         if name not in labels
     ]
+
+
+def check_unlabelled(photos: Sequence[Path], lacking: str = "JSON") -> list[Problem]:
+    """A warning for each photo that no annotation, which is called `lacking`, belongs to."""
+    value = f"a photo without {lacking}"
+    cure = "annotate it, or take such photos as empty with build --unlabelled background"
+    return [Problem(path, "warning", "unlabelled", value, cure) for path in photos]
+
+
+def check_mask(
+    mask: MaskFile, photo: Path, classes: Sequence[str], size: tuple[int, int] | None
+) -> list[Problem]:
+    """What is wrong with the mask of a photo of that upright (height, width); None asks nothing
+    that depends on it.
+    """
+    problems = list(mask.problems)
+    if mask.height is None or mask.width is None:
+        return problems
+    total = mask.height * mask.width
+    strange = {v: n for v, n in mask.counts.items() if not 0 <= v < len(classes) and v != VOID}
+    if strange:
+        most = sorted(strange, key=lambda value: (-strange[value], value))
+        named = ", ".join(
+            f"{value} ({_percent(strange[value] / total)})" for value in most[:LISTED]
+        )
+        others = f" and {len(most) - LISTED} other values" if len(most) > LISTED else ""
+        share = _percent(sum(strange.values()) / total)
+        value = f"{named}{others} fit no class, {share} of the pixels"
+        cure = f"the classes are 0 to {len(classes) - 1} and {VOID} is void: paint it again, or "
+        cure += "add the missing class names"
+        problems.append(Problem(mask.path, "error", "mask-values", value, cure))
+    said = (mask.height, mask.width)
+    if size is not None and said != size:
+        value = f"the mask {mask.path.name} is {said}, the photo is {size}"
+        cure = "save the mask at the size of its photo, or pair it with another"
+        if said == size[::-1]:
+            cure += " (turned by its EXIF after it was annotated?)"
+        problems.append(Problem(photo, "error", "size", value, cure))
     return problems
 
 
-def check_unlabelled(photos: Sequence[Path]) -> list[Problem]:
-    """A warning for each photo that no annotation names."""
-    cure = "annotate it, or take such photos as empty with build --unlabelled background"
-    return [Problem(path, "warning", "unlabelled", "a photo without JSON", cure) for path in photos]
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share >= 1e-4 else "< 0.01 %"
 
 
 def _too_large(path: Path, header: Header) -> list[Problem]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from voc_builder.checks import examine
+from voc_builder.classes import has_background
 from voc_builder.colours import VOID, voc_colours
 from voc_builder.images import decode_image, encode_jpeg
 from voc_builder.labelme import IGNORE
@@ -73,7 +74,8 @@ def draw_picture(tree: Path, classes: Sequence[str], photo_id: str) -> None:
 
 def kind_of(converted: Converted, classes: Sequence[str]) -> Kind:
     """The classes in its mask, background and void left out."""
-    return frozenset(name for i, name in enumerate(classes) if i and converted.counts[i])
+    first = 1 if has_background(classes) else 0
+    return frozenset(name for i, name in enumerate(classes) if i >= first and converted.counts[i])
 
 
 def count_pixels(

@@ -76,7 +76,7 @@ def read_header(encoded: bytes, name: str) -> Header:
     end as JPEGs do. Raises `UserError` naming `name` if it cannot be decoded or is cut short.
     """
     if encoded.startswith(JPEG_START):
-        _quiet_pillow()
+        quiet_pillow()
         try:
             with Image.open(io.BytesIO(encoded)) as image:
                 upright = image.getexif().get(EXIF_ORIENTATION, 1) in (0, 1)
@@ -93,7 +93,7 @@ def read_header(encoded: bytes, name: str) -> Header:
 
 
 @cache
-def _quiet_pillow() -> None:
+def quiet_pillow() -> None:
     """Let Pillow open a photo of any size and say nothing of odd EXIF. Once for the process:
     `catch_warnings` swaps the filters of all threads.
     """

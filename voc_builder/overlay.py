@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from voc_builder.classes import has_background
 from voc_builder.colours import VOID
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -34,8 +35,9 @@ def draw_overlay(
 ) -> NDArray[np.uint8]:
     """The RGB photo (H, W, 3) with the class ids `mask` (H, W) drawn on it; the same shape.
 
-    The background (id 0) stays as it is, void (255) is hatched. `colours` is (C, 3), RGB. The
-    outlines of `truth` (H, W), if given, are added as white dashes on a line of the class colour.
+    The background (id 0, if its name says so) stays as it is, void (255) is hatched. `colours` is
+    (C, 3), RGB. The outlines of `truth` (H, W), if given, are added as white dashes on a line of
+    the class colour.
     A photo under 160 x 160 pixels gets no legend.
     Raises ValueError for shapes that differ and for ids without a name or a colour.
     """
@@ -46,10 +48,11 @@ def draw_overlay(
     line = max(2, round(side / 350))
     areas = np.bincount(mask.ravel(), minlength=256)
     # the largest first: a small area beside a large one keeps its own contour
-    ids = set(np.flatnonzero(areas).tolist()) - {0, VOID}
+    unpainted = {0, VOID} if has_background(classes) else {VOID}
+    ids = set(np.flatnonzero(areas).tolist()) - unpainted
     present = sorted(ids, key=lambda i: -areas[i])
 
-    canvas = _fill(image, mask, colours)
+    canvas = _fill(image, mask, colours, unpainted)
     if areas[VOID]:
         _hatch(canvas, mask == VOID, period=6 * line)
     outlines = [(_rgb(colours[i]), _contours(mask == i)) for i in present]
@@ -58,12 +61,13 @@ def draw_overlay(
     for colour, contours in outlines:
         cv2.drawContours(canvas, contours, -1, colour, line, cv2.LINE_AA)
     if truth is not None:
-        for i in sorted(set(np.unique(truth).tolist()) - {0, VOID}):
+        for i in sorted(set(np.unique(truth).tolist()) - unpainted):
             _dash(canvas, _contours(truth == i), _rgb(colours[i]), line)
 
     if side >= SMALLEST:
         entries = _entries(areas, classes, colours, truth is not None)
-        _draw_legend(canvas, mask, entries, text=max(10, round(side / 40)))
+        covered = mask != 0 if 0 in unpainted else np.ones_like(mask, bool)
+        _draw_legend(canvas, covered, entries, text=max(10, round(side / 40)))
     return canvas
 
 
@@ -85,7 +89,7 @@ def _entries(
     entries = [
         Entry(name, shares[i], _rgb(colours[i]))
         for i, name in enumerate(classes[:VOID])
-        if areas[i] and i
+        if areas[i] and (i or not has_background(classes))
     ]
     if areas[VOID]:
         entries.append(Entry("void", shares[VOID], None))
@@ -141,15 +145,19 @@ def _contours(area: NDArray[np.bool_]) -> Sequence[Any]:
 
 
 def _fill(
-    image: NDArray[np.uint8], mask: NDArray[np.uint8], colours: NDArray[np.uint8]
+    image: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    colours: NDArray[np.uint8],
+    unpainted: set[int],
 ) -> NDArray[np.uint8]:
-    """A copy of the photo with the class colours mixed in."""
+    """A copy of the photo with the colours of all but the `unpainted` ids mixed in."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours[:256]
     tinted = cv2.addWeighted(image, 1 - FILL, table[mask], FILL, 0)
-    foreground = ((mask != 0) & (mask != VOID)).view(np.uint8)
+    painted = np.ones(256, np.uint8)
+    painted[list(unpainted)] = 0
     canvas = image.copy()
-    cv2.copyTo(tinted, foreground, canvas)
+    cv2.copyTo(tinted, painted[mask], canvas)
     return canvas
 
 
@@ -196,10 +204,10 @@ def _shorten(text: str, size: int, width: float) -> str:
 
 
 def _draw_legend(
-    canvas: NDArray[np.uint8], mask: NDArray[np.uint8], entries: list[Entry], text: int
+    canvas: NDArray[np.uint8], covered: NDArray[np.bool_], entries: list[Entry], text: int
 ) -> None:
-    """A dark panel in the corner that hides the least of the classes, a line an entry."""
-    height, width = mask.shape
+    """A dark panel in the corner that hides the least of what is `covered`, a line an entry."""
+    height, width = covered.shape
     # many classes shrink the letters, but not past what can be read
     text = max(9, min(text, round(0.6 * height / (1.6 * len(entries) + 1))))
     row, gap = round(1.6 * text), round(0.6 * text)
@@ -216,7 +224,7 @@ def _draw_legend(
     name_width = max(_text_width(name, text) for name in names)
     panel_width = min(width, 4 * gap + 2 * text + name_width + share_width)
     panel_height = min(height, len(entries) * row + gap)
-    left, top = _quietest_corner(mask, panel_height, panel_width, margin=gap // 2)
+    left, top = _quietest_corner(covered, panel_height, panel_width, margin=gap // 2)
 
     panel = canvas[top : top + panel_height, left : left + panel_width]
     panel[:] = (panel * (1 - PANEL)).astype(np.uint8)
@@ -244,12 +252,12 @@ def _draw_swatch(swatch: NDArray[np.uint8], entry: Entry) -> None:
 
 
 def _quietest_corner(
-    mask: NDArray[np.uint8], height: int, width: int, *, margin: int
+    covered: NDArray[np.bool_], height: int, width: int, *, margin: int
 ) -> tuple[int, int]:
-    """Left and top of the panel in the corner where it covers the fewest pixels of any class."""
-    bottom = max(0, mask.shape[0] - height - margin)
-    right = max(0, mask.shape[1] - width - margin)
+    """Left and top of the panel in the corner where it covers the fewest covered pixels."""
+    bottom = max(0, covered.shape[0] - height - margin)
+    right = max(0, covered.shape[1] - width - margin)
     top, left = min(margin, bottom), min(margin, right)
     corners = [(left, top), (right, top), (left, bottom), (right, bottom)]
-    hidden = [np.count_nonzero(mask[y : y + height, x : x + width]) for x, y in corners]
+    hidden = [np.count_nonzero(covered[y : y + height, x : x + width]) for x, y in corners]
     return corners[int(np.argmin(hidden))]

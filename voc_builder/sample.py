@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -41,3 +42,14 @@ class Sample(Protocol):
         """What is wrong with the annotation of a photo of that upright (height, width); None for a
         photo that could not be read.
         """
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a source finds in a folder: all that the rest of the package knows of it."""
+
+    classes: tuple[str, ...]  # place = class id
+    samples: tuple[Sample, ...]
+    problems: tuple[Problem, ...]  # of the whole set, and of files that are no sample
+    unlabelled: tuple[Problem, ...]  # a warning for each photo without annotation
+    annotations: int  # files looked at, also those that cannot be read

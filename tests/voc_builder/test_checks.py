@@ -7,7 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voc_builder.checks import check_annotation, check_set, check_unlabelled
+from voc_builder.checks import (
+    check_annotation,
+    check_labels,
+    check_photos,
+    check_unlabelled,
+)
 from voc_builder.labelme import Annotation, Shape
 from voc_builder.problems import Problem
 
@@ -134,7 +139,8 @@ def test_shapes_that_cannot_be_drawn_keep_their_places_and_their_labels_are_chec
 
 def test_equal_photos_and_unused_classes_are_warnings() -> None:
     photos = {Path("b.json"): "1", Path("a.json"): "1", Path("c.json"): "2"}
-    same, unused = check_set(photos, {"chip"}, CLASSES, Path("obj.names"))
+    (same,) = check_photos(photos)
+    (unused,) = check_labels({"chip"}, CLASSES, Path("obj.names"))
     assert (same.file, same.value) == (Path("b.json"), "the photo is that of a.json")
     assert (unused.file, unused.value) == (Path("obj.names"), "no shape has the label 'defect'")
     assert {same.severity, unused.severity} == {"warning"}

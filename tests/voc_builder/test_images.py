@@ -16,7 +16,7 @@ from PIL import Image
 
 from voc_builder.errors import UserError
 from voc_builder.images import (
-    _quiet_pillow,
+    quiet_pillow,
     decode_image,
     encode_jpeg,
     read_header,
@@ -132,7 +132,7 @@ def test_odd_exif_is_no_warning_and_leaves_other_threads_their_filters(
         Image.open(io.BytesIO(photo)).getexif().get(0x0112)
         assert len(caught) == 1
         monkeypatch.setattr(warnings, "catch_warnings", None)
-        _quiet_pillow.cache_clear()
+        quiet_pillow.cache_clear()
         assert read_header(photo, "a").width == 8
         assert len(caught) == 1
 

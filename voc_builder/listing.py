@@ -1,0 +1,85 @@
+"""List the files of a folder and give each a name of its own."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from voc_builder.errors import UserError
+from voc_builder.images import SUFFIXES
+from voc_builder.problems import Problem
+
+
+def visible_files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Every file under the folder but hidden ones; links are followed, not in circles. Raises
+    `UserError` for a folder that cannot be read.
+    """
+    real = folder.resolve()
+    if real in above:
+        return
+    try:
+        paths = [(path, path.is_dir()) for path in folder.iterdir() if path.name[0] != "."]
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror}): check its rights") from None
+    for path, is_folder in paths:
+        if is_folder:
+            yield from visible_files(path, (*above, real))
+        else:
+            yield path
+
+
+def unique_ids(paths: Sequence[Path]) -> list[str]:
+    """An id for each path: its stem, or for a stem that several have, its folders and stem joined
+    by `_`. The stem of `a.jpg.json` is `a`. Names that a disk may take for one (case, composed
+    accents) count as the same.
+    """
+    plain = [bare(path) for path in paths]
+    stems = Counter(folded(path.name) for path in plain)
+    ids: list[str] = []
+    taken: set[str] = set()
+    for path in plain:
+        name = path.name
+        if stems[folded(name)] > 1:
+            name = "_".join(path.parts)
+        unique, number = name, 1
+        while folded(unique) in taken or (unique != name and folded(unique) in stems):
+            number += 1
+            unique = f"{name}_{number}"
+        taken.add(folded(unique))
+        ids.append(unique)
+    return ids
+
+
+def bare(path: Path) -> Path:
+    """The path without its suffix, and without that of a photo in front of it."""
+    path = path.with_suffix("")
+    while path.suffix.lower() in SUFFIXES:
+        path = path.with_suffix("")
+    return path
+
+
+def folded(name: str) -> str:
+    """The name as a disk may see it that tells neither case nor composed accents apart."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def well_named(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The paths whose names are UTF-8, and those whose are not: no list, table or record could name
+    these.
+    """
+    good = [path for path in paths if _escaped(path) == path]
+    return good, [path for path in paths if _escaped(path) != path]
+
+
+def bad_name(path: Path) -> Problem:
+    """An error for a file whose name is not UTF-8, as an archive from another system may leave."""
+    part = next(part for part in path.parts if str(_escaped(Path(part))) != part)
+    value = f"the name {part!r} is not UTF-8"
+    return Problem(_escaped(path), "error", "file-name", value, "rename it")
+
+
+def _escaped(path: Path) -> Path:
+    """The path, with escapes for the bytes in it that are not UTF-8: only then is it another."""
+    return Path(str(path).encode("utf-8", "backslashreplace").decode())
