@@ -2,73 +2,58 @@
 
 from __future__ import annotations
 
-import os
+import copy
 import random
 import threading
-from collections.abc import Callable
-from typing import Literal, get_args
+from collections.abc import Callable, Sequence
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for news at import
-
-import albumentations as A
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from voc_builder.colours import VOID
-
-Preset = Literal["none", "light", "medium"]
-PRESETS: tuple[Preset, ...] = get_args(Preset)
+from segtf.pipelines import load_pipeline
 
 Image = NDArray[np.uint8]  # (H, W, 3)
 Mask = NDArray[np.uint8]  # (H, W)
 
 
-def transforms(preset: Preset) -> list[A.BasicTransform]:
-    """What the preset does: `light` flips and turns by quarters; `medium` also shifts, scales,
-    rotates, and one of: bends, blurs, compresses, brightens.
+def augmenter(augment: str) -> Callable[[Image, Mask, int], tuple[Image, Mask]]:
+    """A function of photo, mask and seed that does what a preset or a file says; the same seed
+    gives the same result in any thread. Raises `UserError` as `load_pipeline` does.
     """
-    if preset == "none":
-        return []
-    light = [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5), A.RandomRotate90(p=0.5)]
-    if preset == "light":
-        return light
-    return [
-        *light,
-        A.Affine(
-            translate_percent=(-0.06, 0.06),
-            scale=(0.9, 1.1),
-            rotate=(-45, 45),
-            border_mode=cv2.BORDER_CONSTANT,
-            fill_mask=VOID,
-            p=0.7,
-        ),
-        A.OneOf(
-            [
-                A.OpticalDistortion(border_mode=cv2.BORDER_CONSTANT, fill_mask=VOID),
-                A.GridDistortion(border_mode=cv2.BORDER_CONSTANT, fill_mask=VOID),
-                A.GaussianBlur(),
-                A.ImageCompression(quality_range=(60, 95)),
-                A.RandomBrightnessContrast(),
-            ],
-            p=0.5,
-        ),
-    ]
-
-
-def augmenter(preset: Preset) -> Callable[[Image, Mask, int], tuple[Image, Mask]]:
-    """A function of photo, mask and seed; the same seed gives the same result in any thread."""
+    pipeline = load_pipeline(augment)
     local = threading.local()  # a pipeline's random state must not be shared between threads
 
-    def augment(image: Image, mask: Mask, seed: int) -> tuple[Image, Mask]:
-        if preset == "none":
+    def change(image: Image, mask: Mask, seed: int) -> tuple[Image, Mask]:
+        if not pipeline.transforms:
             return image, mask
         if not hasattr(local, "pipeline"):
-            local.pipeline = A.Compose(transforms(preset))
+            local.pipeline = copy.deepcopy(pipeline)  # the file may have changed since
         # one stream for all: set_random_seed would give each transform the same numbers, so that
         # one is applied if and only if all others are
         local.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         changed = local.pipeline(image=image, mask=mask)
-        return changed["image"], changed["mask"]
+        return np.ascontiguousarray(changed["image"]), np.ascontiguousarray(changed["mask"])
 
-    return augment
+    return change
+
+
+def mosaic(
+    samples: Sequence[tuple[Image, Mask]], generator: np.random.Generator
+) -> tuple[Image, Mask]:
+    """A photo and its mask put together from four of one size: the upper left part of the first,
+    the upper right of the second, the lower left of the third, the lower right of the fourth, each
+    from its own place, nothing resized. They meet at a point drawn evenly from the middle half of
+    height and width. Raises ValueError for samples that are not four of one size.
+    """
+    shapes = [(image.shape[:2], mask.shape) for image, mask in samples]
+    if len(samples) != 4 or len({shape for pair in shapes for shape in pair}) != 1:
+        raise ValueError(f"a mosaic takes four photos and masks of one size. Received: {shapes}")
+    height, width = shapes[0][1]
+    y = int(generator.integers(height // 4, height - height // 4, endpoint=True))
+    x = int(generator.integers(width // 4, width - width // 4, endpoint=True))
+    image, mask = (np.empty_like(part) for part in samples[0])
+    up, down, left, right = slice(y), slice(y, None), slice(x), slice(x, None)
+    places = ((up, left), (up, right), (down, left), (down, right))
+    for place, (one_image, one_mask) in zip(places, samples, strict=True):
+        image[place], mask[place] = one_image[place], one_mask[place]
+    return image, mask
