@@ -44,7 +44,7 @@ def draw_curves(log: Path, out: Path) -> None:
     columns = read_log(log)
     classes = logged_classes(log, columns)
     below = max(3.2, 0.2 * len(classes) + 0.6)  # inches: the list of classes must fit beside
-    with matplotlib.rc_context(_style()):
+    with matplotlib.rc_context(chart_style()):
         figure = Figure(figsize=(12, 3.4 + below), layout="constrained")
         axes = figure.subplot_mosaic(
             [["loss", "score", "rate"], ["iou", "iou", "list"]], height_ratios=[3.4, below]
@@ -67,7 +67,7 @@ def draw_curves(log: Path, out: Path) -> None:
         axes["rate"].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes["rate"].set_ylim(bottom=0)
         _draw_classes(axes["iou"], axes["list"], columns, classes, best)
-        _save(figure, out)
+        save_chart(figure, out)
 
 
 def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str], out: Path) -> None:
@@ -80,11 +80,11 @@ def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str], out: Path)
     )
     absent = (rows == 0) & (counts.sum(axis=0) == 0)
     shares[:, absent] = np.nan
-    count, names = len(classes), [_shorten(name, 28) for name in classes]
+    count, names = len(classes), [shorten(name, 28) for name in classes]
     cell = 1.05 if count <= 6 else 0.72 if count <= 14 else 0.56  # inches
     room = 0.9 + 0.085 * max(len(name) for name in names)
     side = cell * count
-    with matplotlib.rc_context(_style()):
+    with matplotlib.rc_context(chart_style()):
         figure = Figure(figsize=(side + room + 1.2, side + room + 0.3), layout="constrained")
         axes = figure.subplots()
         colours = matplotlib.colormaps["Blues"].with_extremes(bad=ABSENT)
@@ -94,7 +94,7 @@ def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str], out: Path)
         bar = figure.colorbar(picture, ax=axes, shrink=min(0.8, 3.2 / side), pad=0.02)
         bar.set_label("share of the true class")
         bar.outline.set_visible(False)
-        _save(figure, out)
+        save_chart(figure, out)
 
 
 def format_count(count: int) -> str:
@@ -107,7 +107,8 @@ def format_count(count: int) -> str:
     return str(count)
 
 
-def _style() -> Any:
+def chart_style() -> Any:
+    """What every chart looks like, for `matplotlib.rc_context`."""
     installed = set(font_manager.get_font_names())
     return {
         "font.family": [name for name in FONTS if name in installed],
@@ -159,7 +160,7 @@ def _draw_classes(
             _plot(axes, log, f"iou_{name}", color=colour, linestyle="--", linewidth=0.8, alpha=0.4)
         handles.append(_plot(axes, log, f"val_iou_{name}", color=colour, linewidth=1.8))
         value = np.nan if best is None else log[f"val_iou_{name}"][best]
-        texts.append(f"{_shorten(name, 32)}  {'–' if np.isnan(value) else f'{value:.3f}'}")
+        texts.append(f"{shorten(name, 32)}  {'–' if np.isnan(value) else f'{value:.3f}'}")
     note = "validation; training dashed" if with_training else "validation"
     axes.set_title(f"IoU of each class ({note})", loc="left")
     axes.set_ylim(-0.02, 1.02)
@@ -247,14 +248,15 @@ def _label_classes(axes: Any, names: Sequence[str], absent: NDArray[np.bool_]) -
     axes.tick_params(which="minor", length=0)
 
 
-def _shorten(text: str, length: int) -> str:
-    """The text, cut in the middle: names that differ often differ at their ends."""
+def shorten(text: str, length: int) -> str:
+    """The text, cut in the middle to `length`: names that differ often differ at their ends."""
     if len(text) <= length:
         return text
     return f"{text[: length * 2 // 3]}…{text[len(text) - length // 3 + 1 :]}"
 
 
-def _save(figure: Figure, out: Path) -> None:
+def save_chart(figure: Figure, out: Path) -> None:
+    """Write the figure as a PNG without its empty margins."""
     FigureCanvasAgg(figure)
     with replacing(out) as beside:
         figure.savefig(beside, dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.15)
