@@ -23,6 +23,7 @@ from voc_builder.geometry import find_crossing, is_flat
 from voc_builder.images import JPEG_SIDE, Header, decode_image, read_header
 from voc_builder.labelme import IGNORE, LINE_WIDTH, POINT_RADIUS, Annotation, Shape
 from voc_builder.mask_files import MaskFile
+from voc_builder.overlay import format_share
 from voc_builder.problems import AnnotationError, Problem, Severity
 from voc_builder.sample import Sample
 
@@ -145,10 +146,10 @@ def check_mask(
     if strange:
         most = sorted(strange, key=lambda value: (-strange[value], value))
         named = ", ".join(
-            f"{value} ({_percent(strange[value] / total)})" for value in most[:LISTED]
+            f"{value} ({format_share(strange[value] / total)})" for value in most[:LISTED]
         )
         others = f" and {len(most) - LISTED} other values" if len(most) > LISTED else ""
-        share = _percent(sum(strange.values()) / total)
+        share = format_share(sum(strange.values()) / total)
         value = f"{named}{others} fit no class, {share} of the pixels"
         cure = f"the classes are 0 to {len(classes) - 1} and {VOID} is void: paint it again, or "
         cure += "add the missing class names"
@@ -161,10 +162,6 @@ def check_mask(
             cure += " (turned by its EXIF after it was annotated?)"
         problems.append(Problem(photo, "error", "size", value, cure))
     return problems
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if share >= 1e-4 else "< 0.01 %"
 
 
 def _too_large(path: Path, header: Header) -> list[Problem]:

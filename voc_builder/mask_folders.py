@@ -65,6 +65,7 @@ class Pairs:
     masks: Mapping[Path, Path] = field(default_factory=dict)  # by photo
     unlabelled: tuple[Path, ...] = ()  # photos without a mask
     problems: tuple[Problem, ...] = ()
+    count: int = 0  # masks that were found
 
 
 def find_mask_set(
@@ -97,7 +98,7 @@ def find_mask_set(
     problems = [*pairs.problems, *_unlike(masks, files, names)]
     problems += _unused(files, names, source, white=white)
     without = check_unlabelled(pairs.unlabelled, "mask")
-    return Found(names, tuple(samples), tuple(problems), tuple(without), len(files))
+    return Found(names, tuple(samples), tuple(problems), tuple(without), pairs.count)
 
 
 def pair_files(images: Path, masks: Path, pattern: str | None) -> Pairs:
@@ -128,7 +129,7 @@ def pair_files(images: Path, masks: Path, pattern: str | None) -> Pairs:
         elif mine:
             pairs[photo] = mine[0]
     unlabelled = tuple(photo for photo, mine in found.items() if not mine)
-    return Pairs(pairs, unlabelled, tuple(problems))
+    return Pairs(pairs, unlabelled, tuple(problems), len(files))
 
 
 def white_is_one(files: Sequence[MaskFile], classes: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Small labelme folders made on the fly."""
+"""Small folders of annotated photos made on the fly."""
 
 from __future__ import annotations
 
@@ -25,6 +25,23 @@ def photo_bytes(seed: int = 0, *, size: tuple[int, int] = (8, 6), kind: str = "J
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind)
     return buffer.getvalue()
+
+
+def write_photo(path: Path) -> Path:
+    """A photo that only its name gives."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = "PNG" if path.suffix == ".png" else "JPEG"
+    seed = int(hashlib.sha256(path.name.encode()).hexdigest()[:8], 16)
+    path.write_bytes(photo_bytes(seed, kind=kind))
+    return path
+
+
+def write_mask(path: Path, ids: Sequence[int], *, size: tuple[int, int] = (8, 6)) -> Path:
+    """A grey mask of (width, height) with these ids by turns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    width, height = size
+    Image.fromarray(np.resize(np.array(ids, np.uint8), (height, width))).save(path)
+    return path
 
 
 def square(label: str, side: float = 3, **fields: Any) -> Shape:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from voc_builder.classes import classes_of_labels, folder_classes, read_classes
+from voc_builder.classes import classes_of_labels, folder_classes, read_classes, read_ids
 from voc_builder.errors import UserError
 
 
@@ -54,6 +54,27 @@ def test_other_files_are_refused(tmp_path: Path, text: str, message: str) -> Non
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.txt: cannot be read as a list of class names"):
         read_classes(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize("text", ["building\nroad\n", "\ufeffbuilding \r\nroad\r\n\r\n"])
+def test_names_of_ids_are_the_lines_as_they_are(tmp_path: Path, text: str) -> None:
+    assert read_ids(written(tmp_path / "names", text)) == ("building", "road")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("\nroad\n", "line 1 is empty: name the class of that id"),
+        ("building\n\nroad\n", "line 2 is empty: name the class of that id"),
+        ("\n\n", "no class names"),
+        ("road\nroad\n", "road more than once"),
+    ],
+)
+def test_names_that_would_shift_the_ids_are_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        read_ids(written(tmp_path / "names", text))
 
 
 def test_labels_are_sorted_behind_the_background() -> None:

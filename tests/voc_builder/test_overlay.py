@@ -25,6 +25,13 @@ def test_draw_overlay_mixes_the_class_colour_into_the_photo_and_leaves_the_backg
     assert (image == 200).all()
 
 
+def test_draw_overlay_paints_class_0_where_it_is_no_background() -> None:
+    image, mask = photo_and_square(400)
+    mask[:] = np.where(mask == 0, VOID, 0)
+    overlay = draw_overlay(image, mask, ["building", "chip", "car"], COLOURS)
+    assert overlay[150, 150].tolist() == [120, 120, 120]  # 0.6 of 200 + 0.4 of black
+
+
 def test_draw_overlay_draws_the_contour_in_the_class_colour_with_a_white_casing() -> None:
     image, mask = photo_and_square(800)
     overlay = draw_overlay(image, mask, CLASSES, COLOURS)
