@@ -16,9 +16,9 @@ from PIL import Image
 
 from voc_builder.errors import UserError
 from voc_builder.images import (
-    quiet_pillow,
     decode_image,
     encode_jpeg,
+    quiet_pillow,
     read_header,
     resize_image,
     resize_mask,
