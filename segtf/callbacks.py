@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,53 +23,90 @@ from voc_builder.overlay import draw_overlay
 from voc_builder.progress import note
 
 STATE = "state.json"
+PLATEAU_STATE = ("best", "wait", "cooldown_counter")  # of keras.callbacks.ReduceLROnPlateau
 OVERLAYS_A_RUN = 12  # pictures of training's progress
 
 
+class Trainer(keras.Model):
+    """A model that knows how long its training steps waited for input."""
+
+    waited = 0.0  # seconds since it was last set to 0
+    train_function: Callable[..., Any] | None
+
+    def make_train_function(self, force: bool = False) -> None:
+        if self.train_function is not None and not force:
+            return
+        super().make_train_function(force)
+        step: Any = self.train_function
+
+        def timed(*state_and_batches: Any) -> Any:
+            """A step whose batch is fetched here and not inside the compiled function."""
+            *state, batches = state_and_batches
+            begun = time.perf_counter()
+            batch = next(batches)
+            self.waited += time.perf_counter() - begun
+            return step(*state, iter((batch,)))
+
+        self.train_function = timed
+
+
 class Pace(keras.callbacks.Callback):
-    """Adds `learning_rate`, `seconds` (the whole epoch) and `images_per_second` (of training)."""
+    """Adds `learning_rate`, `seconds` (the whole epoch), `images_per_second` (of training) and
+    `data_wait`, the share of training that was spent waiting for input, to every epoch's logs.
+    """
 
     def __init__(self, images: int) -> None:
         super().__init__()
-        self.images = images  # an epoch
+        self.images = images  # a step
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.begun = time.perf_counter()
+        self.steps = 0
+        self.model.waited = 0.0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.steps += 1
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.trained = time.perf_counter()
+        self.trained = time.perf_counter() - self.begun
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         assert logs is not None
         logs["learning_rate"] = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
         logs["seconds"] = round(time.perf_counter() - self.begun, 3)
-        logs["images_per_second"] = round(self.images / (self.trained - self.begun), 3)
+        logs["images_per_second"] = round(self.steps * self.images / self.trained, 3)
+        logs["data_wait"] = round(min(self.model.waited / self.trained, 1.0), 4)
 
 
-class AveragedWeights(keras.callbacks.SwapEMAWeights):
-    """Validates with the moving average of the weights, and leaves that average in `network`.
+class Measured(keras.callbacks.Callback):
+    """Keeps what validation measures as a network of its own, in float32 on one device.
 
-    The weights of single steps swing with the few photos of each batch, and validation with them;
-    their average over the last epochs does not (Polyak and Juditsky 1992).
+    With `keras.callbacks.SwapEMAWeights` after it in the list that is the moving average of the
+    weights: the weights of single steps swing with the few photos of each batch, and validation
+    with them; their average does not (Polyak and Juditsky 1992).
     """
 
-    def __init__(self, network: keras.Model) -> None:
+    def __init__(self, build: Callable[[], keras.Model]) -> None:
         super().__init__()
-        self.network = network  # float32, its own weights
+        self.build = build
+
+    @cached_property  # at the first validation: until then training need not wait for it
+    def network(self) -> keras.Model:
+        """The network of the last validation; not to be trained."""
+        return self.build()
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         self.network.set_weights(self.model.get_weights())
-        super().on_test_end(logs)
 
 
 class BestModel(keras.callbacks.Callback):
-    """Saves `network` whenever `val_miou` is the highest so far; stops training after `patience`
-    epochs without a higher one (0: never).
+    """Saves what was measured whenever `val_miou` is the highest so far; stops training after
+    `patience` epochs without a higher one (0: never). Without `path` it only judges.
     """
 
-    def __init__(self, network: keras.Model, path: Path, patience: int) -> None:
+    def __init__(self, measured: Measured, path: Path | None, patience: int) -> None:
         super().__init__()
-        self.network = network  # what validation has just measured
+        self.measured = measured
         self.path = path
         self.patience = patience
         self.best = -np.inf
@@ -79,62 +118,134 @@ class BestModel(keras.callbacks.Callback):
             return
         if logs["val_miou"] > self.best:
             self.best, self.best_epoch = logs["val_miou"], epoch
-            with replacing(self.path) as beside:
-                self.network.save(beside)
+            if self.path is not None:
+                with replacing(self.path) as beside:
+                    self.measured.network.save(beside)
         elif self.patience and epoch - self.best_epoch >= self.patience:
             note(f"no better val_miou since epoch {self.best_epoch + 1}: stopped early")
             self.model.stop_training = True
 
 
+@dataclass(frozen=True)
+class Position:
+    """How far a run has come."""
+
+    epoch: int = 0  # whole epochs
+    step: int = 0  # of the epoch after them
+    stopped: bool = False  # by patience
+
+
 def has_backup(folder: Path) -> bool:
-    """Whether a whole epoch was ever backed up there."""
+    """Whether any training was ever backed up there."""
     return (folder / STATE).is_file()
 
 
 class Backup(keras.callbacks.Callback):
-    """Keeps what is needed to go on after the last whole epoch: weights, optimiser, best score.
+    """Keeps what is needed to go on: weights, optimiser, best score, and in the middle of an epoch
+    what its metrics have counted; after every epoch, and when `stop` says that the run must end.
 
     The state names its weights and is written after them, so that a run which is killed at any
     moment finds a pair that belongs together.
     """
 
-    def __init__(self, folder: Path, best: BestModel) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        best: BestModel,
+        steps: int,
+        *,
+        counts: keras.metrics.Metric,
+        plateau: keras.callbacks.ReduceLROnPlateau | None = None,
+        stop: Callable[[], bool] = bool,
+        writes: bool = True,
+    ) -> None:
         super().__init__()
         self.folder = folder
         self.best = best
+        self.steps = steps  # an epoch
+        self.counts = counts
+        self.plateau = plateau
+        self.stop = stop
+        self.writes = writes  # one process of several does
+        self.begun = Position()
+        self.kept_plateau: dict[str, Any] | None = None
 
-    def restore(self, model: keras.Model, epochs: int) -> int:
-        """Sets `model` and the best score to their last state; returns the epoch to begin with,
-        `epochs` if training had stopped early.
-        """
+    def position(self) -> Position:
+        """Where the run was backed up."""
         if not has_backup(self.folder):
-            return 0
-        state = json.loads(self.state_file.read_text(encoding="utf-8"))
+            return Position()
+        state = self._read()
+        return Position(state["epochs"], state.get("step", 0), state["stopped"])
+
+    def restore(self, model: keras.Model, position: Position) -> None:
+        """Sets `model`, the best score and the plateau to their state at `position`, which is what
+        was backed up; what the metrics had counted comes back with the epoch's begin.
+        """
+        state = self._read()
         model.load_weights(self.folder / state["weights"])
         self.best.best, self.best.best_epoch = state["best"], state["best_epoch"]
-        return epochs if state["stopped"] else int(state["epochs"])
+        self.kept_plateau = state.get("plateau")
+        self.begun = position
 
-    @property
-    def state_file(self) -> Path:
-        return self.folder / STATE
+    def _read(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
+        return state
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self.plateau is not None and self.kept_plateau:  # it has just forgotten everything
+            for name in PLATEAU_STATE:
+                setattr(self.plateau, name, self.kept_plateau[name])
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.epoch = epoch
+        if self.begun.step and epoch == self.begun.epoch:
+            counted = self._read()["metrics"]
+            for variable, value in zip(self._counted(), counted, strict=True):
+                variable.assign(np.array(value, variable.dtype))
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if not self.stop():
+            return
+        step = batch + 1 + (self.begun.step if self.epoch == self.begun.epoch else 0)
+        if step < self.steps:  # else the epoch's validation comes next, and its end
+            self._save(Position(self.epoch, step))
+            raise KeyboardInterrupt
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         assert logs is not None
-        if not np.isfinite(logs["loss"]):
+        if np.isfinite(logs["loss"]):
+            self._save(Position(epoch + 1, 0, bool(self.model.stop_training)))
+        if self.stop():
+            raise KeyboardInterrupt
+
+    def _counted(self) -> list[keras.Variable]:
+        """What the epoch's mean loss and scores are made of."""
+        return [*self.model.metrics[0].variables, *self.counts.variables]
+
+    def _save(self, position: Position) -> None:
+        if not self.writes:
             return
-        weights = self.folder / f"epoch-{epoch + 1:04d}.weights.h5"
+        if hasattr(self.model, "jax_state_sync"):  # JAX holds the weights in the middle of an epoch
+            self.model.jax_state_sync()
+        name = f"epoch-{position.epoch:04d}-{position.step:05d}"
+        weights = self.folder / f"{name}.weights.h5"
         with replacing(weights) as beside:
             named = beside.with_name(f"{beside.name.removesuffix('.h5')}.weights.h5")
             self.model.save_weights(named)
             named.rename(beside)
-        state = {
-            "epochs": epoch + 1,
+        state: dict[str, Any] = {
+            "epochs": position.epoch,
+            "step": position.step,
             "weights": weights.name,
             "best": self.best.best,
             "best_epoch": self.best.best_epoch,
-            "stopped": self.model.stop_training,
+            "stopped": position.stopped,
         }
-        with replacing(self.state_file) as beside:
+        if self.plateau is not None:
+            state["plateau"] = {name: getattr(self.plateau, name) for name in PLATEAU_STATE}
+        if position.step:
+            state["metrics"] = [ops.convert_to_numpy(v).tolist() for v in self._counted()]
+        with replacing(self.folder / STATE) as beside:
             beside.write_text(json.dumps(state), encoding="utf-8")
         for old in self.folder.glob("*.weights.h5"):
             if old != weights:
@@ -146,7 +257,7 @@ class Overlays(keras.callbacks.Callback):
 
     def __init__(
         self,
-        network: keras.Model,
+        measured: Measured,
         split: Split,
         classes: Sequence[str],
         folder: Path,
@@ -154,14 +265,15 @@ class Overlays(keras.callbacks.Callback):
         photos: int = 4,
     ) -> None:
         super().__init__()
-        self.network = network  # what validation has just measured
+        self.measured = measured
         self.classes = classes
         self.folder = folder
         self.every = -(-epochs // OVERLAYS_A_RUN)
         # the photos with the most classes, the smallest objects first among equals
         richness = [(-len(np.unique(m)), int((m > 0).sum())) for m in split.masks]
         chosen = sorted(range(len(split)), key=lambda i: richness[i])[:photos]
-        self.images, self.masks = split.images[chosen], split.masks[chosen]
+        self.images = [split.images[i] for i in chosen]
+        self.masks = [split.masks[i] for i in chosen]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if epoch % self.every and epoch + 1 != self.params["epochs"]:
@@ -169,7 +281,9 @@ class Overlays(keras.callbacks.Callback):
         colours = voc_colours(len(self.classes))
         strips = []
         for image, mask in zip(self.images, self.masks, strict=True):
-            probabilities = ops.convert_to_numpy(self.network(image[None], training=False))[0]
+            probabilities = ops.convert_to_numpy(
+                self.measured.network(image[None], training=False)
+            )[0]
             prediction = probabilities.argmax(-1).astype(np.uint8)
             drawn = [draw_overlay(image, m, self.classes, colours) for m in (mask, prediction)]
             strips.append(np.vstack(drawn))

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 
 from segtf.architectures import Arch, check_encoder, check_size
-from segtf.loss_expression import parse_loss
+from segtf.loss_expression import check_class_weights, parse_loss
 from voc_builder.command import parse
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
@@ -24,6 +24,7 @@ from voc_builder.voc import Dataset, read_dataset
 CONFIG, DATA, ENVIRONMENT, EXPORT = "config.yaml", "data.json", "environment.json", "export.json"
 LOG, BEST, BACKUP, SAVED_MODEL = "log.csv", "best.keras", "backup", "saved_model"
 OVERLAYS, PROGRESS = "overlays", "progress"  # the second lies in the first
+AUGMENT = "augment.yaml"  # the pipeline as the run began with it
 LARGEST_SEED = 2**32 - 1  # that NumPy takes
 Optimizer = Literal["adam", "adamw", "lion", "sgd"]
 Schedule = Literal["cosine", "poly", "one-cycle", "plateau", "constant"]
@@ -60,9 +61,7 @@ def augmentation_file(augment: str) -> Path:
     path = preset if re.fullmatch(r"\w+", augment) and preset.is_file() else Path(augment)
     if not path.is_file():
         presets = sorted(path.stem for path in AUGMENTATIONS.glob("*.yaml"))
-        raise UserError(
-            f"--augment {augment}: neither one of {', '.join(presets)} nor a YAML file"
-        )
+        raise UserError(f"--augment {augment}: neither one of {', '.join(presets)} nor a YAML file")
     return path
 
 
@@ -99,14 +98,15 @@ class TrainConfig:
     optimizer: Optimizer = "adam"
     """Optimiser, by Keras's name."""
     learning_rate: float | None = None
-    """Peak of the learning rate; null: for Adam 3e-4 with a trained encoder, 1e-3 from random
-    weights, a tenth of that for lion, thirty times for sgd."""
+    """Peak of the learning rate; null: for Adam 3e-4 with a trained encoder and 1e-3 from random
+    weights, for lion a tenth of that, for sgd thirty times as much."""
     schedule: Schedule = "cosine"
     """Course of the learning rate."""
     warm_up: float = 0.05
     """Share of all steps in which the rate rises to its peak; one-cycle takes 0.3, plateau none."""
-    weight_decay: float = 0.0
-    """Share of each weight that is taken off a step, times the learning rate."""
+    weight_decay: float | None = None
+    """Share of each weight that is taken off a step, times the learning rate; null: as Keras has
+    it, 0.004 for adamw and none for the others."""
     clip: float | None = None
     """Largest length of the gradient, all weights together."""
     ema_epochs: float = 2.0
@@ -128,6 +128,8 @@ class TrainConfig:
     """Epochs without a better val_miou after which training stops; 0: never; null: half of all."""
     precision: Literal["auto", "float32", "mixed"] = "auto"
     """auto: mixed on a GPU that has it, float32 elsewhere."""
+    cache: Literal["auto", "memory", "disk"] = "auto"
+    """Where decoded photos are kept; auto: on disk if they would take half of the free memory."""
     seed: int = 42
     """Decides first weights, order and augmentation."""
     deterministic: bool = False
@@ -176,6 +178,7 @@ class TrainConfig:
         if self.crop and self.arch == "pspnet":
             raise UserError("--crop: pspnet answers at one size only, photos have many: use unet")
         parse_loss(self.loss)
+        check_class_weights(self.class_weights)
         augmentation_file(self.augment)
         self._check_numbers()
         self._check_processes()
@@ -211,6 +214,11 @@ class TrainConfig:
             )
         if self.coordinator is not None and not re.fullmatch(r"\S+:\d{1,5}", self.coordinator):
             raise UserError(f"--coordinator {self.coordinator}: must be HOST:PORT")
+        if self.processes > 1 and None in (self.run, self.batch):
+            raise UserError(
+                f"--processes {self.processes}: name --run and --batch, which must be the same in "
+                "every process"
+            )
         if self.process_id >= self.processes:
             raise UserError(
                 f"--process-id {self.process_id}: the {self.processes} processes are counted from 0"
@@ -329,4 +337,4 @@ def read_run_dataset(run: Path) -> Dataset:
             f"{dataset.path}: not the data set that {run} was trained on any more (SHA-256 "
             f"{dataset.sha256[:10]}, then {data['sha256'][:10]}): train again"
         )
-    return dataset
+    return dataset if "fold" not in data else dataset.in_fold(data["fold"])

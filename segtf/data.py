@@ -1,13 +1,17 @@
-"""From TFRecords to batches: a photo is decoded and resized once, then kept at training size."""
+"""From TFRecords to batches: a photo is decoded once, then kept at training size or, for crops, at
+its own.
+"""
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +20,8 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from segtf.augment import Preset, augmenter
+from segtf.config import TrainConfig
+from segtf.sampling import Image, Mask, Sampler, cut
 from voc_builder.colours import VOID
 from voc_builder.errors import UserError
 from voc_builder.images import decode_image, resize_image, resize_mask
@@ -29,21 +34,47 @@ BYTES_A_PIXEL = 4  # three of the photo, one of the mask
 
 @dataclass(frozen=True)
 class Split:
-    """Photos and masks of one split, all at the training size."""
+    """Photos and masks of one split, decoded; in memory or mapped from disk."""
 
     name: str
-    ids: tuple[str, ...]
-    images: NDArray[np.uint8]  # (N, size, size, 3), RGB 0 to 255; in memory or mapped from disk
-    masks: NDArray[np.uint8]  # (N, size, size), class ids, 255 void
+    ids: tuple[str, ...]  # of the photo; that of a photo cut into tiles stands at each of them
+    # (N, size, size, 3) RGB 0 to 255 and (N, size, size) class ids, 255 void; lists of whole photos
+    images: NDArray[np.uint8] | list[Image]
+    masks: NDArray[np.uint8] | list[Mask]
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-def load_splits(dataset: Dataset, names: tuple[str, ...], size: int, disk: Path) -> list[Split]:
-    """The splits `names` of a data set at `size` x `size`, in memory; in files under `disk` if they
-    would take more than half of the memory that is free. Raises `UserError` naming the file for a
-    record that is broken, misfitting, or not there.
+@dataclass(frozen=True)
+class Loading:
+    """How the photos of a data set become arrays."""
+
+    size: int  # pixels; photos are squeezed to a square of it, unless
+    crop: bool = False  # crops are wanted: those of train stay whole, others are cut into tiles
+    cache: str = "auto"  # memory, disk, or auto: on disk what would take half the free memory
+    disk: Path = Path("cache")
+    share_count: int = 1  # parts that the photos are dealt into: photo i belongs to part i modulo
+    shares: range = range(1)  # this number; those of them that are loaded
+
+
+def loading(config: TrainConfig, disk: Path, *, all_shares: bool = False) -> Loading:
+    """How a run's photos are loaded: for training in this process, or all of them."""
+    count = 1 if all_shares else config.part_count
+    shares = range(1) if all_shares else own_shares(config)
+    return Loading(config.side, config.crop is not None, config.cache, disk, count, shares)
+
+
+def own_shares(config: TrainConfig) -> range:
+    """The parts of the training photos that belong to this process."""
+    each = config.part_count // config.processes
+    return range(config.process_id * each, (config.process_id + 1) * each)
+
+
+def load_splits(dataset: Dataset, names: Sequence[str], how: Loading) -> list[Split]:
+    """The splits `names` of a data set. The tiles of a photo show each of its pixels once, and void
+    beyond its edge. Raises `UserError` naming the file for a record that is broken, misfitting, or
+    not there.
     """
     missing = [name for name in names if not dataset.records.get(name)]
     if missing:
@@ -51,72 +82,163 @@ def load_splits(dataset: Dataset, names: tuple[str, ...], size: int, disk: Path)
             f"{dataset.path}: no TFRecords of {', '.join(missing)}: build it again without "
             "--no-records"
         )
-    count = sum(len(dataset.splits[name]) for name in names)
-    fits = count * size**2 * BYTES_A_PIXEL <= psutil.virtual_memory().available / 2
-    return [_load_split(dataset, name, size, None if fits else disk) for name in names]
+    layouts = [_layout(dataset, name, how) for name in names]
+    pixels = sum(h * w for layout in layouts for parts in layout.values() for h, w in parts)
+    fits = pixels * BYTES_A_PIXEL <= psutil.virtual_memory().available / 2
+    on_disk = how.cache == "disk" or (how.cache == "auto" and not fits)
+    return [
+        _load_split(dataset, name, layout, how, how.disk if on_disk else None)
+        for name, layout in zip(names, layouts, strict=True)
+    ]
 
 
-def _load_split(dataset: Dataset, name: str, size: int, disk: Path | None) -> Split:
-    count = len(dataset.splits[name])
-    images = _array((count, size, size, 3), disk and disk / f"{name}_images")
-    masks = _array((count, size, size), disk and disk / f"{name}_masks")
-    ids = []
-    samples = _samples(dataset, name, size)
-    for i, (photo_id, image, mask) in enumerate(progress(samples, count, f"{name} photos decoded")):
-        if i == count:
-            raise UserError(f"{dataset.path}: more records than {count} {name} photos: build again")
-        images[i], masks[i] = image, mask
-        ids.append(photo_id)
-    if len(ids) < count:
-        raise UserError(f"{dataset.path}: {len(ids)} records of {count} {name} photos: build again")
-    return Split(name, tuple(ids), images, masks)
+Layout = dict[str, list[tuple[int, int]]]  # height and width of the arrays of each photo
 
 
-def _array(shape: tuple[int, ...], path: Path | None) -> NDArray[np.uint8]:
-    if path is None:
-        return np.empty(shape, np.uint8)
+def _layout(dataset: Dataset, name: str, how: Loading) -> Layout:
+    ids = dataset.splits[name]
+    own = [ids[i] for i in range(len(ids)) if i % how.share_count in how.shares]
+    if not how.crop:
+        return {photo_id: [(how.size, how.size)] for photo_id in own}
+    sizes = dict(_sizes(dataset, name))
+    lost = sorted(set(own) - set(sizes))
+    if lost:
+        raise UserError(f"{dataset.path}: no record of the {name} photo {lost[0]}: build it again")
+    if name == "train":
+        return {photo_id: [sizes[photo_id]] for photo_id in own}
+    return {
+        photo_id: [(how.size, how.size)] * len(_tiles(sizes[photo_id], how.size))
+        for photo_id in own
+    }
+
+
+def _tiles(shape: tuple[int, ...], size: int) -> list[tuple[int, int]]:
+    """Top and left of the tiles that cover a photo without overlap, row by row."""
+    height, width = shape
+    return [(top, left) for top in range(0, height, size) for left in range(0, width, size)]
+
+
+def _load_split(
+    dataset: Dataset, name: str, layout: Layout, how: Loading, disk: Path | None
+) -> Split:
+    shapes = [shape for parts in layout.values() for shape in parts]
+    images = _arrays([(*shape, 3) for shape in shapes], disk and disk / f"{name}_images")
+    masks = _arrays(shapes, disk and disk / f"{name}_masks")
+    first = dict(zip(layout, accumulate(map(len, layout.values()), initial=0), strict=False))
+    whole = how.crop and name == "train"
+    found: set[str] = set()
+    samples = _samples(dataset, name, layout.keys(), None if how.crop else how.size)
+    for photo_id, image, mask in progress(samples, len(layout), f"{name} photos decoded"):
+        if photo_id in found:
+            raise UserError(
+                f"{dataset.path}: more records than {len(layout)} {name} photos, {photo_id} is "
+                "there twice: build again"
+            )
+        found.add(photo_id)
+        parts = _cut_up(image, mask, how.size) if how.crop and not whole else [(image, mask)]
+        for i, part in enumerate(parts, start=first[photo_id]):
+            images[i][:], masks[i][:] = part
+    if len(found) < len(layout):
+        raise UserError(
+            f"{dataset.path}: {len(found)} records of {len(layout)} {name} photos: build again"
+        )
+    ids = tuple(photo_id for photo_id, parts in layout.items() for _ in parts)
+    return Split(name, ids, images, masks)
+
+
+def _cut_up(image: Image, mask: Mask, size: int) -> list[tuple[Image, Mask]]:
+    return [cut(image, mask, top, left, size) for top, left in _tiles(mask.shape, size)]
+
+
+def _arrays(
+    shapes: Sequence[tuple[int, ...]], path: Path | None
+) -> NDArray[np.uint8] | list[NDArray[np.uint8]]:
+    """Arrays of those shapes, one after the other in memory or in a file; a single one with a
+    further axis in front if all are alike.
+    """
+    sizes = [math.prod(shape) for shape in shapes]
+    flat = _memory(sum(sizes), path)
+    if len(set(shapes)) == 1:
+        return flat.reshape(len(shapes), *shapes[0])
+    ends = list(accumulate(sizes))
+    return [
+        flat[end - size : end].reshape(shape)
+        for end, size, shape in zip(ends, sizes, shapes, strict=True)
+    ]
+
+
+def _memory(size: int, path: Path | None) -> NDArray[np.uint8]:
+    if path is None or not size:
+        return np.empty(size, np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    size = int(np.prod(shape))
     with path.open("wb") as file:
-        if hasattr(os, "posix_fallocate") and size:
+        if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)  # a full disk says so now, not by a crash
-    return np.memmap(path, np.uint8, "r+", shape=shape) if size else np.empty(shape, np.uint8)
+    return np.memmap(path, np.uint8, "r+", shape=(size,))
+
+
+def _records(dataset: Dataset, name: str) -> Iterator[tuple[Path, list[bytes]]]:
+    """The records of a split, some at once, with the file that they lie in."""
+    for shard in dataset.records[name]:
+        batches = tf.data.TFRecordDataset(str(shard)).batch(AT_ONCE).as_numpy_iterator()
+        while True:
+            try:
+                encoded = next(batches, None)
+            except tf.errors.OpError as error:
+                reason = str(error.message).splitlines()[0]
+                raise UserError(
+                    f"{shard}: broken TFRecord ({reason}): build the data set again"
+                ) from error
+            if encoded is None:
+                break
+            yield shard, list(encoded)
+
+
+def _sizes(dataset: Dataset, name: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Id, height and width of each photo, by its record."""
+    for shard, records in _records(dataset, name):
+        for record in records:
+            features = _features(record, shard)
+            height, width = (
+                features[f"image/{side}"].int64_list.value[0] for side in ("height", "width")
+            )
+            yield _photo_id(features), (height, width)
 
 
 def _samples(
-    dataset: Dataset, name: str, size: int
-) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Id, photo and mask of each record, in the order of the files."""
+    dataset: Dataset, name: str, ids: Collection[str], size: int | None
+) -> Iterator[tuple[str, Image, Mask]]:
+    """Id, photo and mask of each record whose id is one of `ids`, in the order of the files, at
+    `size` x `size` if that is given.
+    """
     classes = len(dataset.classes)
     with ThreadPoolExecutor() as threads:  # OpenCV decodes and resizes outside Python's lock
-        for shard in dataset.records[name]:
-            records = tf.data.TFRecordDataset(str(shard)).batch(AT_ONCE).as_numpy_iterator()
-            while True:
-                try:
-                    encoded = next(records, None)
-                except tf.errors.OpError as error:
-                    reason = str(error.message).splitlines()[0]
-                    raise UserError(
-                        f"{shard}: broken TFRecord ({reason}): build the data set again"
-                    ) from error
-                if encoded is None:
-                    break
-                yield from threads.map(lambda r, s=shard: _sample(r, s, size, classes), encoded)
+        for shard, records in _records(dataset, name):
+            features = [_features(record, shard) for record in records]
+            wanted = [each for each in features if _photo_id(each) in ids]
+            yield from threads.map(lambda f, s=shard: _sample(f, s, size, classes), wanted)
 
 
-def _sample(
-    record: bytes, shard: Path, size: int, classes: int
-) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:
+def _features(record: bytes, shard: Path) -> Any:
+    """The features of a record that has an id, a photo and a mask."""
     try:
         features = tf.train.Example.FromString(record).features.feature
-        photo_id, photo, mask_png = (
+        for key in ("image/filename", "image/encoded", "image/segmentation/class/encoded"):
             features[key].bytes_list.value[0]
-            for key in ("image/filename", "image/encoded", "image/segmentation/class/encoded")
-        )
     except (IndexError, DecodeError) as error:
         raise UserError(f"{shard}: a record without photo or mask: build it again") from error
-    where = f"{shard}, record {photo_id.decode()}"
-    image = decode_image(photo, where)
+    return features
+
+
+def _photo_id(features: Any) -> str:
+    return str(features["image/filename"].bytes_list.value[0].decode())
+
+
+def _sample(features: Any, shard: Path, size: int | None, classes: int) -> tuple[str, Image, Mask]:
+    photo_id = _photo_id(features)
+    where = f"{shard}, record {photo_id}"
+    image = decode_image(features["image/encoded"].bytes_list.value[0], where)
+    mask_png = features["image/segmentation/class/encoded"].bytes_list.value[0]
     mask = cv2.imdecode(np.frombuffer(mask_png, np.uint8), cv2.IMREAD_UNCHANGED)
     if mask is None or mask.shape != image.shape[:2]:
         found = "no PNG" if mask is None else f"{mask.shape[1]} x {mask.shape[0]}"
@@ -125,65 +247,57 @@ def _sample(
     strange = sorted(set(np.unique(mask).tolist()) - {*range(classes), VOID})
     if strange:
         raise UserError(f"{where}: class ids {strange} in the mask, but {classes} classes")
-    squeezed = resize_mask(mask.astype(np.uint8, copy=False), size, size)
-    return photo_id.decode(), resize_image(image, size, size), squeezed
+    ids = np.asarray(mask, np.uint8)
+    if size is None:
+        return photo_id, image, ids
+    return photo_id, resize_image(image, size, size), resize_mask(ids, size, size)
 
 
-def training_batches(
-    split: Split, *, batch: int, augment: Preset, seed: int, epochs: range
-) -> tf.data.Dataset:
-    """Batches (images, masks) of all `epochs` in one row, uint8, shapes (batch, size, size, 3) and
-    (batch, size, size); `steps_per_epoch` of them belong to an epoch.
-
-    Order and augmentation depend on `seed` and the number of the sample since epoch 0 alone, so
-    that a run which begins at a later epoch sees what it would have seen.
+def training_batches(sampler: Sampler, steps: range) -> tf.data.Dataset:
+    """Batches (images, masks) of `steps`, counted from the run's first, uint8, shapes
+    (B, size, size, 3) and (B, size, size), where B is this process's part of the batch.
     """
-    an_epoch = steps_per_epoch(split, batch) * batch
-    change = augmenter(augment)
+    numbers = sampler.numbers(steps)
+    return (
+        tf.data.Dataset.from_tensor_slices(numbers)
+        .map(
+            _in_python(sampler.sample, sampler.config.side),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        .batch(len(sampler.own) * sampler.from_each, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
 
-    @lru_cache(maxsize=2)  # of two epochs, because the end of one is read with the next's start
-    def order(epoch: int) -> NDArray[np.int64]:
-        return np.random.default_rng((seed, epoch)).permutation(len(split))
 
-    def sample(number: np.int64) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        epoch, place = divmod(int(number), an_epoch)
-        index = order(epoch)[place]
-        chance = np.random.SeedSequence((seed, int(number))).generate_state(1)[0]
-        return change(split.images[index], split.masks[index], int(chance))
+def validation_batches(split: Split, config: TrainConfig, photos: int) -> tf.data.Dataset:
+    """All (images, masks) of this process's part of a split, unchanged, in batches of one size: the
+    last is filled up with black photos under void masks, which no loss and no score counts.
+    `photos` are those of all processes together.
+    """
+    assert config.batch is not None
+    of_share = -(-photos // config.part_count)
+    steps = -(-of_share * config.part_count // config.batch)
+    batch = -(-of_share // steps) * len(own_shares(config))
+    size = config.side
+    nothing = np.zeros((size, size, 3), np.uint8), np.full((size, size), VOID, np.uint8)
+
+    def sample(index: int) -> tuple[Image, Mask]:
+        return (split.images[index], split.masks[index]) if index < len(split) else nothing
 
     return (
-        tf.data.Dataset.range(epochs.start * an_epoch, epochs.stop * an_epoch)
-        .map(_in_python(sample, split), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        tf.data.Dataset.range(steps * batch)
+        .map(_in_python(sample, size), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
 
 
-def batches(split: Split, batch: int) -> tf.data.Dataset:
-    """All (images, masks) of a split in order, unchanged; the last batch may be smaller."""
-
-    def sample(index: np.int64) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        return split.images[index], split.masks[index]
-
-    return (
-        tf.data.Dataset.range(len(split))
-        .map(_in_python(sample, split), num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(batch)
-        .prefetch(tf.data.AUTOTUNE)
-    )
-
-
-def steps_per_epoch(split: Split, batch: int) -> int:
-    """Full batches in a pass over the split; what is left over is other photos each epoch."""
-    return len(split) // batch
-
-
-def _in_python(sample, split: Split):  # type: ignore[no-untyped-def]
+def _in_python(sample, size: int):  # type: ignore[no-untyped-def]
     """The function of a number as a step of tf.data, with the shapes that it cannot know."""
-    image_shape, mask_shape = split.images.shape[1:], split.masks.shape[1:]
 
     def step(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, mask = tf.numpy_function(sample, [number], (tf.uint8, tf.uint8))
-        return tf.ensure_shape(image, image_shape), tf.ensure_shape(mask, mask_shape)
+        return tf.ensure_shape(image, (size, size, 3)), tf.ensure_shape(mask, (size, size))
 
     return step

@@ -24,6 +24,7 @@ class Engine:
     kind: str  # keras, saved_model or onnx
     classes: tuple[str, ...]
     size: int  # training size, pixels
+    crop: bool  # trained on crops of photos as they are, not on photos of that size
     predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, S, S, 3) -> (N, S, S, C)
     run: Path | None  # the run folder that it lies in
 
@@ -33,13 +34,17 @@ def open_engine(path: Path) -> Engine:
     if path.is_dir() and (path / CONFIG).is_file():
         config, data = read_config(path), read_data(path)
         predict = keras_predict(path / BEST)
-        return Engine("keras", tuple(data["classes"]), config.size, predict, path)
+        return Engine(
+            "keras", tuple(data["classes"]), config.side, bool(config.crop), predict, path
+        )
     run = path.parent if (path.parent / CONFIG).is_file() else None
     if path.is_dir():
         info = saved_model_info(path)
-        return Engine("saved_model", info.classes, info.size, saved_model_predict(path), run)
+        predict = saved_model_predict(path)
+        return Engine("saved_model", info.classes, info.size, info.mode == "tile", predict, run)
     model = OnnxModel(path)
-    return Engine("onnx", model.info.classes, model.info.size, model.probabilities, run)
+    info, predict = model.info, model.probabilities
+    return Engine("onnx", info.classes, info.size, info.mode == "tile", predict, run)
 
 
 def keras_predict(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:

@@ -53,18 +53,17 @@ def evaluate_split(predict: Predict, split: Split, classes: int, batch: int) -> 
     """Confusion matrices of `predict` over a split at its training size."""
     from voc_builder.progress import progress
 
-    photos = []
+    empty = np.zeros((classes, classes), np.int64)
+    photos = dict.fromkeys(split.ids, empty)  # tiles of one photo come together again
     for start in progress(
         range(0, len(split), batch), -(-len(split) // batch), f"{split.name} batches scored"
     ):
         stop = min(start + batch, len(split))
-        predictions = predict(split.images[start:stop]).argmax(-1).astype(np.uint8)
-        photos += [
-            (split.ids[i], metrics.confusion(split.masks[i], predictions[i - start], classes))
-            for i in range(start, stop)
-        ]
-    empty = np.zeros((classes, classes), np.int64)
-    return Evaluation(sum((counts for _, counts in photos), empty), tuple(photos))
+        predictions = predict(np.asarray(split.images[start:stop])).argmax(-1).astype(np.uint8)
+        for i, prediction in enumerate(predictions, start=start):
+            found = metrics.confusion(split.masks[i], prediction, classes)
+            photos[split.ids[i]] = photos[split.ids[i]] + found
+    return Evaluation(sum(photos.values(), empty), tuple(photos.items()))
 
 
 def scores(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
@@ -128,7 +127,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if config.batch < 1:
         raise UserError(f"--batch {config.batch}: must be at least 1")
     tf = import_tensorflow()
-    from segtf.data import load_splits
+    from segtf.data import Loading, load_splits
     from segtf.engines import open_engine
 
     engine = open_engine(config.model)
@@ -142,7 +141,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         raise UserError(f"--split {config.split}: {dataset.path} has no photos in it")
     # in the run folder, which is written to anyway: the data set may be read-only
     with tempfile.TemporaryDirectory(dir=engine.run, prefix=".cache-") as disk:
-        (split,) = load_splits(dataset, (config.split,), engine.size, Path(disk))
+        how = Loading(engine.size, engine.crop, disk=Path(disk))
+        (split,) = load_splits(dataset, (config.split,), how)
         try:
             found = evaluate_split(engine.predict, split, len(dataset.classes), config.batch)
         except tf.errors.ResourceExhaustedError as error:

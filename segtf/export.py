@@ -91,13 +91,14 @@ def model_info(config: TrainConfig, data: dict[str, Any]) -> ModelInfo:
     return ModelInfo(
         classes=tuple(data["classes"]),
         colours=tuple((r, g, b) for r, g, b in r_g_b),
-        size=config.size,
+        size=config.side,
         multiple=size_multiple(config.arch),
         fixed=config.arch == "pspnet",
         arch=config.arch,
         encoder="" if config.arch == "unet_plain" else config.encoder,
         dataset_sha256=data["sha256"],
         version=version("segtf"),
+        mode="tile" if config.crop else "resize",
     )
 
 
@@ -186,12 +187,13 @@ def _command(config: ExportConfig) -> None:
     settings = read_config(config.run)
     dataset = read_run_dataset(config.run)
     import_tensorflow()
-    from segtf.data import load_splits
+    from segtf.data import load_splits, loading
 
     name = "test" if dataset.splits.get("test") else "val"
     with tempfile.TemporaryDirectory(dir=config.run, prefix=".cache-") as disk:
-        (split,) = load_splits(dataset, (name,), settings.size, Path(disk))
-        report = export_run(config.run, split.images[:PHOTOS])
+        how = loading(settings, Path(disk), all_shares=True)
+        (split,) = load_splits(dataset, (name,), how)
+        report = export_run(config.run, np.asarray(split.images[:PHOTOS]))
     require_parity(report, config.run)
     worst = max(c["largest_difference"] for c in report["comparisons"])
     print(f"{config.run / ONNX}: answers as Keras does, probabilities within {worst:.1e}")

@@ -28,6 +28,7 @@ DTYPES: dict[str, type[np.uint8 | np.float32]] = {
     "tensor(uint8)": np.uint8,
     "tensor(float)": np.float32,
 }
+MODES = ("resize", "tile")
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # the best first
 
 
@@ -37,13 +38,14 @@ class ModelInfo:
 
     classes: tuple[str, ...]  # name of each class id, 0 is the background
     colours: tuple[tuple[int, int, int], ...]  # RGB of each class id
-    size: int  # photos were squeezed to a square of so many pixels in training
+    size: int  # side of the squares that it was trained on, pixels
     multiple: int  # height and width of the input are divisible by this
     fixed: bool  # height and width of the input can be nothing but `size`
     arch: str
     encoder: str
     dataset_sha256: str
     version: str  # of the package that exported it
+    mode: str = "resize"  # whole photos squeezed to the square; tile: parts of them, as they are
 
 
 def metadata_of(info: ModelInfo) -> dict[str, str]:
@@ -57,14 +59,17 @@ def read_info(metadata: Mapping[str, str], name: str) -> ModelInfo:
     `name` and every key that is missing or is not what it should be.
     """
     keys = [PREFIX + field.name for field in dataclasses.fields(ModelInfo)]
-    missing = [key for key in keys if key not in metadata]
+    optional = {PREFIX + "mode"}  # files of the first version have none
+    missing = [key for key in keys if key not in metadata and key not in optional]
     if missing:
         raise UserError(
             f"{name}: an ONNX file without the metadata {', '.join(missing)}: "
             "export it with python -m segtf.export RUN"
         )
     try:
-        values = {key.removeprefix(PREFIX): json.loads(metadata[key]) for key in keys}
+        values = {
+            key.removeprefix(PREFIX): json.loads(metadata[key]) for key in keys if key in metadata
+        }
         return _checked(values)
     except (ValueError, TypeError) as error:
         raise UserError(
@@ -87,7 +92,10 @@ def _checked(values: Mapping[str, Any]) -> ModelInfo:
         encoder=str(values["encoder"]),
         dataset_sha256=str(values["dataset_sha256"]),
         version=str(values["version"]),
+        mode=str(values.get("mode", "resize")),
     )
+    if info.mode not in MODES or (info.mode == "tile" and info.fixed):
+        raise ValueError(f"mode {info.mode} of a network of {'one' if info.fixed else 'any'} size")
     if not 1 <= len(info.classes) == len(info.colours) <= 255:
         raise ValueError(f"{len(info.classes)} classes, {len(info.colours)} colours")
     if info.size < 1 or info.multiple < 1 or info.size % info.multiple:
@@ -150,7 +158,7 @@ class OnnxModel:
     def predict_probabilities(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities, shape (H, W, C), of an RGB photo, shape (H, W, 3), of any size."""
         height, width = photo.shape[:2]
-        planes = _planes(self._squeezed(photo), height, width)
+        planes = _planes(self._answer(photo), height, width)
         result = np.empty((height, width, len(self.info.classes)), np.float32)
         for class_id, plane in enumerate(planes):
             result[..., class_id] = plane
@@ -160,14 +168,19 @@ class OnnxModel:
         """Class ids, shape (H, W), of an RGB photo, shape (H, W, 3), of any size: the most probable
         class of each pixel, the lowest id of equals.
         """
-        return most_probable(self._squeezed(photo), *photo.shape[:2])
+        return most_probable(self._answer(photo), *photo.shape[:2])
 
-    def _squeezed(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities, shape (size, size, C), of the photo squeezed to a square as in
-        training.
+    def _answer(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities, shape (h, w, C), of the photo as training saw photos: squeezed to a
+        square, or, after training on crops, as it is, mirrored at its edges up to a legal size.
         """
-        square = resize_image(photo, self.info.size, self.info.size)
-        return self.probabilities(square[None])[0]
+        if self.info.mode == "resize":
+            square = resize_image(photo, self.info.size, self.info.size)
+            return self.probabilities(square[None])[0]
+        height, width = photo.shape[:2]
+        below, right = (-side % self.info.multiple for side in (height, width))
+        padded = cv2.copyMakeBorder(photo, 0, below, 0, right, cv2.BORDER_REFLECT_101)
+        return self.probabilities(np.asarray(padded, np.uint8)[None])[0][:height, :width]
 
 
 def most_probable(probabilities: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -15,18 +16,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segtf.cluster import barrier, joined
 from segtf.config import (
-    BEST,
+    AUGMENT,
     DATA,
     ENVIRONMENT,
-    LOG,
-    OVERLAYS,
     TrainConfig,
     read_run_dataset,
     resumed,
     write_config,
     write_json,
 )
+from segtf.finish import finish
+from segtf.stopping import Stop
 from voc_builder.cache import build_cached
 from voc_builder.command import given, run
 from voc_builder.errors import UserError
@@ -34,7 +36,6 @@ from voc_builder.progress import note
 from voc_builder.tfrecord import import_tensorflow
 
 if TYPE_CHECKING:
-    from segtf.data import Split
     from voc_builder.voc import Dataset
 
 PROG = "python -m segtf.train"
@@ -47,53 +48,90 @@ PACKAGES = (
 def train(config: TrainConfig) -> Path:
     """Trains, evaluates on val and test, exports and draws; returns the run folder. With
     `config.resume` the settings are those that the run began with. Raises `UserError` for what the
-    user can mend, KeyboardInterrupt on Ctrl-C.
+    user can mend, KeyboardInterrupt on Ctrl-C, `Terminated` on SIGTERM.
     """
     started = time.time()
     config = resumed(config) if config.resume else config
-    dataset = _dataset(config)
-    _check(dataset, config.size)
-    import_tensorflow()
-    config = _named(config)
+    _use_backend(config.backend)
     config.artifacts.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=config.artifacts, prefix=".cache-") as disk:
-        splits = _trained(config, dataset, Path(disk), started)
-        _finish(config.run_folder, dataset, splits)
+    stop = Stop()
+    with (
+        tempfile.TemporaryDirectory(dir=config.artifacts, prefix=".cache-") as disk,
+        stop.listening(),
+        joined(config, lambda: shutil.rmtree(disk, ignore_errors=True)),
+    ):
+        if config.process_id > 0:  # the first process builds the data set that all then read
+            barrier(config, "built")
+        dataset = _dataset(config)
+        if config.process_id == 0:
+            barrier(config, "built")
+        config = _trained(config, dataset, Path(disk), started, stop)
+    if config.process_id == 0:
+        _finish(config)
     return config.run_folder
+
+
+def _use_backend(backend: str) -> None:
+    """What Keras computes with, which is decided when it is imported."""
+    os.environ["KERAS_BACKEND"] = backend
+    keras = sys.modules.get("keras")
+    if keras is not None and keras.backend.backend() != backend:
+        raise UserError(
+            f"--backend {backend}: Keras runs on {keras.backend.backend()} in this process "
+            "already: train in another process"
+        )
+
+
+def _finish(config: TrainConfig) -> None:
+    """Scores, export, pictures and report; by TensorFlow, to which a process of JAX cannot turn."""
+    if config.backend == "tensorflow":
+        finish(config.run_folder)
+        return
+    command = [sys.executable, "-m", "segtf.finish", str(config.run_folder)]
+    ended = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "tensorflow"}, check=False)
+    if ended.returncode:
+        raise UserError(
+            f"{config.run_folder}: trained, but not finished, as said above: mend it and go on "
+            f"with python -m segtf.finish {config.run_folder}"
+        )
 
 
 def _dataset(config: TrainConfig) -> Dataset:
     """The data set to train on; for a resumed run the very one that it began with."""
     if config.resume:
         return read_run_dataset(config.run_folder)
-    return build_cached(
+    dataset = build_cached(
         config.data,
         config.artifacts / "datasets",
         classes=config.classes,
         split=config.split,
-        seed=config.seed,
+        seed=config.split_seed,
         group_by=config.group_by,
         unlabelled=config.unlabelled,
         skip_bad=config.skip_bad,
+        folds=config.folds,
     )
+    return dataset if config.fold is None else dataset.in_fold(config.fold)
 
 
-def _check(dataset: Dataset, size: int) -> None:
+def _check(dataset: Dataset, config: TrainConfig) -> None:
     empty = [name for name in ("train", "val") if not dataset.splits[name]]
     if empty:
         raise UserError(
             f"{dataset.path}: no photos in {' and '.join(empty)}: choose another --split"
         )
-    if dataset.record_size and dataset.record_size < size:
+    if dataset.record_size and (config.crop or dataset.record_size < config.side):
+        as_they_are = f"--crop {config.crop} wants them as they are"
+        wish = as_they_are if config.crop else f"--size {config.size} wants more"
         raise UserError(
             f"{dataset.path}: its records hold photos of {dataset.record_size} x "
-            f"{dataset.record_size}, --size {size} wants more: build it again without --record-size"
+            f"{dataset.record_size}, {wish}: build it again without --record-size"
         )
 
 
 def _named(config: TrainConfig) -> TrainConfig:
     """`config` with the name of a run folder that may be written to."""
-    if config.resume or config.overwrite:
+    if config.resume or config.overwrite or config.process_id > 0:
         return replace(config, run=config.run_folder.name)
     if config.run is None:
         name = config.run_folder.name
@@ -108,86 +146,69 @@ def _named(config: TrainConfig) -> TrainConfig:
     return config
 
 
-def _trained(config: TrainConfig, dataset: Dataset, disk: Path, started: float) -> dict[str, Split]:
-    """Fits the network into the run folder; returns the splits that it did not train on."""
-    from segtf.data import load_splits
-    from segtf.fitting import fit, prepare
+def _trained(
+    config: TrainConfig, dataset: Dataset, disk: Path, started: float, stop: Stop
+) -> TrainConfig:
+    """Fits the network into the run folder; returns the configuration with all decided."""
+    from segtf.sizing import decide, write_sizing
 
-    folder = config.run_folder
+    config, plan = decide(_named(config), dataset)
+    _check(dataset, config)
+    tf = import_tensorflow()
+    if config.backend == "jax":
+        tf.config.set_visible_devices([], "GPU")  # it only reads records here
+    from segtf.data import load_splits, loading
+    from segtf.fitting import fit, prepare
+    from segtf.pipelines import check_pipeline, write_pipeline
+
+    folder, own = config.run_folder, config.process_id == 0
+    if config.resume:
+        config = replace(config, augment=str(folder / AUGMENT))
+    pipeline = check_pipeline(config.augment, config.side)
     config, devices, model = prepare(config, len(dataset.classes), len(dataset.splits["train"]))
-    names = tuple(name for name, ids in dataset.splits.items() if ids)
-    splits = {split.name: split for split in load_splits(dataset, names, config.size, disk)}
+    assert config.batch is not None
+    splits = load_splits(dataset, ("train", "val"), loading(config, disk))
     # only now, when nothing is left to be refused, does an older run of this name go
-    if config.overwrite and folder.exists():
+    if own and config.overwrite and folder.exists():
         shutil.rmtree(folder)
-    if not config.resume:
-        write_json(_about(dataset), folder / DATA)
+    if own and not config.resume:
+        write_json(_about(dataset, config.fold), folder / DATA)
+        write_pipeline(pipeline, folder / AUGMENT)
+        write_sizing(folder, plan, batch=config.batch)
         write_config(config, folder)
-    environment = _environment(folder, started)
-    write_json(environment, folder / ENVIRONMENT)
+    barrier(config, "begun")
+    environment = _environment(folder, started, devices.gpus)
+    photos = ", ".join(f"{len(dataset.splits[split.name])} {split.name}" for split in splits)
     note(
-        f"{folder}: {', '.join(f'{len(s)} {name}' for name, s in splits.items())} photos, "
-        f"{config.arch}, batch {config.batch}, {' '.join(devices.gpus) or 'CPU'}, {devices.policy}"
+        f"{folder}: {photos} photos, {config.arch}, batch {config.batch}, "
+        f"{' '.join(devices.gpus) or 'CPU'}, {devices.policy}"
     )
     try:
-        fit(config, devices, model, splits.pop("train"), splits["val"], dataset.classes)
+        if own:
+            write_json(environment, folder / ENVIRONMENT)
+        with stop.waiting():
+            fit(config, devices, model, {split.name: split for split in splits}, dataset, stop)
     except KeyboardInterrupt:
-        elsewhere = (
-            "" if config.artifacts == Path("artifacts") else f" --artifacts {config.artifacts}"
-        )
-        note(f"stopped; go on with: python -m segtf.train --run {folder.name}{elsewhere} --resume")
+        note(f"stopped; go on with: {_command_to_resume(config)}")
         raise
     finally:
-        seconds = environment["seconds"] + time.time() - started
-        write_json({**environment, "seconds": round(seconds, 1)}, folder / ENVIRONMENT)
-    return splits
+        if own:
+            seconds = environment["seconds"] + time.time() - started
+            write_json({**environment, "seconds": round(seconds, 1)}, folder / ENVIRONMENT)
+    return config
 
 
-def _finish(folder: Path, dataset: Dataset, splits: dict[str, Split]) -> None:
-    """Scores, export, pictures and report of the best network of a run."""
-    from segtf.engines import keras_predict
-    from segtf.evaluate import evaluate_split, score_table, scores, write_evaluation
-    from segtf.export import PHOTOS, export_run, require_parity
-    from segtf.figures import draw_curves
-    from segtf.report import write_report
-
-    draw_curves(folder / LOG, folder / "curves.png")
-    predict = keras_predict(folder / BEST)
-    for name, split in splits.items():
-        values = scores(evaluate_split(predict, split, len(dataset.classes), 1), dataset.classes)
-        write_evaluation(
-            values,
-            name,
-            folder,
-            model="keras",
-            size=split.images.shape[1],
-            data={"path": str(dataset.path), "sha256": dataset.sha256},
-        )
-        print(f"\n{name}: {len(split)} photos, best network\n{score_table(values)}")
-    last = splits.get("test", splits["val"])
-    report = export_run(folder, last.images[:PHOTOS])
-    _draw_overlays(folder, dataset, last)
-    print(f"\n{write_report(folder)}")
-    require_parity(report, folder)
+def _command_to_resume(config: TrainConfig) -> str:
+    elsewhere = [] if config.artifacts == Path("artifacts") else ["--artifacts", config.artifacts]
+    processes = ["--processes", config.processes, "--process-id", config.process_id]
+    cluster = [*processes, "--coordinator", config.coordinator] if config.processes > 1 else []
+    parts = ["--run", config.run_folder.name, *elsewhere, "--resume", *cluster]
+    return f"{PROG} {shlex.join(map(str, parts))}"
 
 
-def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
-    """Every photo of a split at its full size, as the ONNX file sees it, the truth outlined."""
-    from segtf.onnx_model import OnnxModel
-    from segtf.predict import draw_photo, read_photo, write_file
-    from voc_builder.images import encode_jpeg
-    from voc_builder.png import decode_mask
-    from voc_builder.progress import progress
-
-    model = OnnxModel(folder)
-    for photo_id in progress(split.ids, len(split), f"{split.name} overlays"):
-        truth = decode_mask(dataset.mask(photo_id).read_bytes())
-        _, overlay = draw_photo(model, read_photo(dataset.photo(photo_id)), truth=truth)
-        write_file(folder / OVERLAYS / f"{photo_id}.jpg", encode_jpeg(overlay))
-
-
-def _about(dataset: Dataset) -> dict[str, Any]:
+def _about(dataset: Dataset, fold: int | None) -> dict[str, Any]:
     return {
+        **({} if fold is None else {"fold": fold}),
         "path": str(dataset.path.resolve()),  # found from any working directory
         "sha256": dataset.sha256,
         "classes": list(dataset.classes),
@@ -196,9 +217,9 @@ def _about(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _environment(folder: Path, started: float) -> dict[str, Any]:
+def _environment(folder: Path, started: float, gpus: tuple[str, ...]) -> dict[str, Any]:
     """What runs where; a resumed run keeps its first command and adds up its seconds."""
-    import tensorflow as tf
+    import keras
 
     command = shlex.join(["python", "-m", "segtf.train", *sys.argv[1:]])
     before: dict[str, Any] = {"command": command, "resumed": [], "seconds": 0.0}
@@ -212,7 +233,8 @@ def _environment(folder: Path, started: float) -> dict[str, Any]:
         **{name: version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
-        "gpus": [gpu.name for gpu in tf.config.list_physical_devices("GPU")],
+        "backend": keras.backend.backend(),
+        "gpus": list(gpus),
     }
 
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 import docstring_parser
 from jsonargparse import ActionYesNo, ArgumentParser
 
-from voc_builder.errors import UserError, explain_os_error
+from voc_builder.errors import Terminated, UserError, explain_os_error
 
 Config = TypeVar("Config")
 
@@ -97,7 +97,7 @@ def run(
     argv: list[str] | None = None,
 ) -> int:
     """Exit code of `command` called with the parsed `config`; 2 after a `UserError`, after what
-    the system refused and after a file name that is not UTF-8, 130 after Ctrl-C.
+    the system refused and after a file name that is not UTF-8, 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
         return command(parse(config, prog, argv)) or 0
@@ -116,6 +116,9 @@ def run(
         around = error.object[max(0, error.start - 60) : error.end + 60]
         print(f"{prog}: error: a name that is not UTF-8: rename {around!r}", file=sys.stderr)
         return 2
+    except Terminated:
+        print(f"{prog}: terminated", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         return 130

@@ -7,6 +7,10 @@ class UserError(Exception):
     """A mistake that the user can mend: the text names the file, the rule, the value, the cure."""
 
 
+class Terminated(KeyboardInterrupt):
+    """The system asked the process to end (SIGTERM), as a scheduler does before it kills."""
+
+
 def refuse_below_one(**numbers: int | None) -> None:
     """Raise `UserError` naming the flag of the first of `numbers` that is below 1."""
     for name, number in numbers.items():

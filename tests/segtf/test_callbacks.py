@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,11 @@ tf = import_tensorflow()
 import keras  # noqa: E402  after TensorFlow
 
 from segtf.callbacks import (  # noqa: E402
-    AveragedWeights,
     Backup,
     BestModel,
+    Measured,
+    Position,
+    Trainer,
 )
 from segtf.confusion import ConfusionCounts, PerClassIoU  # noqa: E402
 from segtf.losses import SegmentationLoss  # noqa: E402
@@ -99,8 +102,12 @@ def test_two_replicas_train_and_count_as_one_device() -> None:
     assert np.sum(counts_of_two) == np.sum(counts) == 4 * 16 * 16
 
 
-def fitted(folder: Path, epochs: int, start: int = 0) -> tuple[keras.callbacks.History, BestModel]:
-    """A network of one layer on eight photos, with the callbacks of a training."""
+def fitted(
+    folder: Path, epochs: int, stop_in_step: int = 0
+) -> tuple[keras.callbacks.History, BestModel]:
+    """A network of one layer on eight photos, two steps an epoch, with the callbacks of a training;
+    goes on where a backup in `folder` left off; asked to stop in a step, counted from 1.
+    """
     keras.utils.set_random_seed(1)
     image = keras.Input((8, 8, 3))
     network = keras.Model(image, keras.layers.Conv2D(3, 1, activation="softmax")(image))
@@ -112,21 +119,31 @@ def fitted(folder: Path, epochs: int, start: int = 0) -> tuple[keras.callbacks.H
         jit_compile=False,
     )
     network.optimizer.build(network.trainable_variables)
-    best = BestModel(network, folder / "best.keras", patience=3)
-    backup = Backup(folder / "backup", best)
-    start = backup.restore(network, epochs) if start else 0
+    best = BestModel(measured := Measured(lambda: network), folder / "best.keras", patience=3)
+    done: list[int] = []
+    backup = Backup(
+        folder / "backup", best, 2, counts=counts, stop=lambda: len(done) == stop_in_step > 0
+    )
+    start = backup.position()
+    if start != Position():
+        backup.restore(network, start)
     x = np.random.default_rng(0).random((8, 8, 8, 3), np.float32)
     y = x.argmax(-1)
+    left = (epochs - start.epoch) * 2 - start.step
+    order = [4 * ((start.step + i) % 2) for i in range(left)]
+    batches = tf.data.Dataset.from_generator(
+        lambda: ((x[i : i + 4], y[i : i + 4]) for i in order),
+        output_signature=(tf.TensorSpec((4, 8, 8, 3)), tf.TensorSpec((4, 8, 8), tf.int64)),
+    )
+    counting = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: done.append(1))
     history = network.fit(
-        x,
-        y,
-        batch_size=4,
+        batches,
+        steps_per_epoch=left // (epochs - start.epoch),
         epochs=epochs,
-        initial_epoch=start,
-        shuffle=False,
+        initial_epoch=start.epoch,
         verbose=0,
         validation_data=(x, y),
-        callbacks=[PerClassIoU(counts, ("a", "b", "c")), best, backup],
+        callbacks=[counting, measured, PerClassIoU(counts, ("a", "b", "c")), best, backup],
     )
     return history, best
 
@@ -145,23 +162,62 @@ def test_the_log_has_every_class_for_training_and_validation(tmp_path: Path) -> 
 def test_a_run_that_is_taken_up_again_ends_as_one_that_was_left_alone(tmp_path: Path) -> None:
     whole, best = fitted(tmp_path / "whole", epochs=4)
     fitted(tmp_path / "parts", epochs=2)
-    rest, again = fitted(tmp_path / "parts", epochs=4, start=2)
+    rest, again = fitted(tmp_path / "parts", epochs=4)
     assert rest.epoch == [2, 3]
-    np.testing.assert_allclose(rest.history["loss"], whole.history["loss"][2:], rtol=1e-5)
-    assert (again.best, again.best_epoch) == (pytest.approx(best.best), best.best_epoch)
+    assert rest.history["loss"] == whole.history["loss"][2:]
+    assert (again.best, again.best_epoch) == (best.best, best.best_epoch)
+
+
+def test_a_run_that_is_asked_to_stop_loses_no_step_and_no_pixel_that_it_counted(
+    tmp_path: Path,
+) -> None:
+    whole, _ = fitted(tmp_path / "whole", epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(tmp_path / "parts", epochs=2, stop_in_step=3)
+    state = json.loads((tmp_path / "parts/backup/state.json").read_text())
+    assert (state["epochs"], state["step"]) == (1, 1)
+    rest, _ = fitted(tmp_path / "parts", epochs=2)
+    assert rest.epoch == [1]
+    for name, (value,) in rest.history.items():
+        assert value == whole.history[name][1], name
+
+
+def test_asked_to_stop_in_an_epochs_last_step_a_run_ends_the_epoch(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fitted(tmp_path, epochs=2, stop_in_step=2)
+    state = json.loads((tmp_path / "backup/state.json").read_text())
+    assert (state["epochs"], state["step"]) == (1, 0)
 
 
 def test_the_backup_is_one_file_of_weights_and_the_state_that_names_it(tmp_path: Path) -> None:
     fitted(tmp_path, epochs=3)
     names = sorted(path.name for path in (tmp_path / "backup").iterdir())
-    assert names == ["epoch-0003.weights.h5", "state.json"]
+    assert names == ["epoch-0003-00000.weights.h5", "state.json"]
+
+
+def test_a_trainer_knows_how_long_it_waited_for_its_input() -> None:
+    image = keras.Input((1,))
+    network = Trainer(image, keras.layers.Dense(1)(image))
+    network.compile("sgd", "mse", jit_compile=False)
+
+    def slow():  # type: ignore[no-untyped-def]
+        for _ in range(4):
+            time.sleep(0.2)
+            yield np.ones((2, 1), np.float32), np.ones((2, 1), np.float32)
+
+    spec = tf.TensorSpec((2, 1))
+    network.fit(tf.data.Dataset.from_generator(slow, output_signature=(spec, spec)), verbose=0)
+    assert 0.6 < network.waited < 3
+    network.waited = 0.0
+    network.fit(np.ones((8, 1)), np.ones((8, 1)), batch_size=2, verbose=0)
+    assert network.waited < 0.2
 
 
 def test_only_a_better_score_replaces_the_best_network_and_patience_ends_training(
     tmp_path: Path,
 ) -> None:
     network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    best = BestModel(network, tmp_path / "best.keras", patience=2)
+    best = BestModel(Measured(lambda: network), tmp_path / "best.keras", patience=2)
     best.set_model(network)
     network.stop_training = False
     kept = []
@@ -194,7 +250,8 @@ def test_validation_sees_the_average_of_the_weights_and_training_goes_on_with_it
         verbose=0,
         validation_data=(x, y),
         callbacks=[
-            AveragedWeights(kept),
+            Measured(lambda: kept),
+            keras.callbacks.SwapEMAWeights(),
             keras.callbacks.LambdaCallback(
                 on_epoch_end=lambda epoch, logs: raw.append(trainer.get_weights()[0].item())
             ),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,24 +21,45 @@ pytestmark = pytest.mark.slow  # TensorFlow alone takes seconds
 tf = import_tensorflow()
 
 from segtf import data  # noqa: E402  after TensorFlow
+from segtf.config import TrainConfig  # noqa: E402
+from segtf.sampling import Sampler  # noqa: E402
 
 SIZE = 32
 
 
+HOW = data.Loading(SIZE)
+
+
 @pytest.fixture(scope="module")
 def training(dataset: Dataset) -> data.Split:
-    (split,) = data.load_splits(dataset, ("train",), SIZE, Path("unused"))
+    (split,) = data.load_splits(dataset, ("train",), HOW)
     return split
 
 
 def test_a_split_holds_every_photo_and_mask_at_training_size(dataset: Dataset) -> None:
-    for split in data.load_splits(dataset, ("train", "val", "test"), SIZE, Path("unused")):
-        assert sorted(split.ids) == sorted(dataset.splits[split.name])
+    for split in data.load_splits(dataset, ("train", "val", "test"), HOW):
+        assert split.ids == dataset.splits[split.name]
         for i, photo_id in enumerate(split.ids):
             photo = decode_image(dataset.photo(photo_id).read_bytes(), photo_id)
             mask = np.array(Image.open(dataset.mask(photo_id)))
             np.testing.assert_array_equal(split.images[i], resize_image(photo, SIZE, SIZE))
             np.testing.assert_array_equal(split.masks[i], resize_mask(mask, SIZE, SIZE))
+
+
+def test_for_crops_training_photos_stay_whole_and_others_come_as_tiles(dataset: Dataset) -> None:
+    how = data.Loading(SIZE * 2, crop=True)  # 96 x 96 in tiles of 64: four, of which three overhang
+    training, validation = data.load_splits(dataset, ("train", "val"), how)
+    for i, photo_id in enumerate(training.ids):
+        mask = np.array(Image.open(dataset.mask(photo_id)))
+        np.testing.assert_array_equal(training.masks[i], mask)
+        assert training.images[i].shape == (96, 96, 3)
+    assert len(validation) == 4 * 2
+    assert validation.ids == tuple(i for i in dataset.splits["val"] for _ in range(4))
+    first = np.array(Image.open(dataset.mask(dataset.splits["val"][0])))
+    np.testing.assert_array_equal(validation.masks[0], first[:64, :64])
+    np.testing.assert_array_equal(validation.masks[3][:32, :32], first[64:, 64:])
+    assert (validation.masks[3][32:] == 255).all()
+    assert (validation.masks[3][:, 32:] == 255).all()
 
 
 def test_a_split_that_does_not_fit_half_the_free_memory_lies_on_disk(
@@ -48,46 +69,72 @@ def test_a_split_that_does_not_fit_half_the_free_memory_lies_on_disk(
         available = 2 * 16 * SIZE**2 * data.BYTES_A_PIXEL - 2
 
     monkeypatch.setattr(psutil, "virtual_memory", Full)
-    (split,) = data.load_splits(dataset, ("train",), SIZE, tmp_path)
-    assert isinstance(split.images, np.memmap)
-    assert isinstance(split.masks, np.memmap)
+    how = data.Loading(SIZE, disk=tmp_path)
+    (split,) = data.load_splits(dataset, ("train",), how)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["train_images", "train_masks"]
     np.testing.assert_array_equal(split.images, training.images)
+    (asked,) = data.load_splits(dataset, ("train",), dataclasses.replace(how, cache="memory"))
+    assert not isinstance(asked.images.base, np.memmap)
 
 
-def test_an_epoch_shows_each_photo_once_but_for_what_does_not_fill_a_batch(
-    training: data.Split,
+@pytest.mark.parametrize("shares", [1, 2, 3])
+def test_processes_load_their_shares_and_together_every_photo(
+    dataset: Dataset, shares: int
 ) -> None:
-    batches = list(
-        data.training_batches(training, batch=3, augment="none", seed=1, epochs=range(4))
-    )
-    steps = data.steps_per_epoch(training, 3)
-    assert (steps, len(batches)) == (5, 20)
-    orders = []
-    for epoch in range(4):
-        shown = np.concatenate(
-            [images for images, _ in batches[epoch * steps : (epoch + 1) * steps]]
-        )
-        matches = (shown[:, None] == training.images[None]).all(axis=(2, 3, 4))
-        orders.append(tuple(matches.argmax(axis=1).tolist()))
-        assert len(set(orders[-1])) == 15
-    assert all(a != b for a, b in pairwise(orders))
+    loaded: list[str] = []
+    for process in range(shares):
+        how = data.Loading(SIZE, share_count=shares, shares=range(process, process + 1))
+        (split,) = data.load_splits(dataset, ("train",), how)
+        assert split.ids == dataset.splits["train"][process::shares]
+        loaded += split.ids
+    assert sorted(loaded) == sorted(dataset.splits["train"])
 
 
-def test_a_run_that_begins_later_sees_what_it_would_have_seen(training: data.Split) -> None:
-    def batches(epochs: range) -> list[tuple[np.ndarray, np.ndarray]]:
-        stream = data.training_batches(training, batch=4, augment="medium", seed=7, epochs=epochs)
-        return list(stream.as_numpy_iterator())
+def stream(
+    dataset: Dataset, steps: range, **settings: Any
+) -> tuple[Sampler, list[tuple[np.ndarray, np.ndarray]]]:
+    """Training batches of a configuration."""
+    config = TrainConfig(size=SIZE, **{"augment": "none", "batch": 4, **settings})
+    how = data.loading(config, Path("unused"))
+    (split,) = data.load_splits(dataset, ("train",), how)
+    sampler = Sampler(split, config, 3, data.own_shares(config), len(dataset.splits["train"]))
+    return sampler, list(data.training_batches(sampler, steps).as_numpy_iterator())
 
-    whole, rest = batches(range(3)), batches(range(1, 3))
-    for (image, mask), (same_image, same_mask) in zip(whole[4:], rest, strict=True):
+
+def test_a_run_that_goes_on_in_the_middle_of_an_epoch_sees_what_it_would_have_seen(
+    dataset: Dataset,
+) -> None:
+    settings = {"augment": "medium", "mosaic": 0.5, "balance": True, "seed": 7}
+    _, whole = stream(dataset, range(8), **settings)
+    _, rest = stream(dataset, range(3, 8), **settings)
+    for (image, mask), (same_image, same_mask) in zip(whole[3:], rest, strict=True):
         np.testing.assert_array_equal(image, same_image)
         np.testing.assert_array_equal(mask, same_mask)
 
 
-def test_validation_batches_are_all_photos_in_order(training: data.Split) -> None:
-    batches = list(data.batches(training, 5).as_numpy_iterator())
-    assert [len(images) for images, _ in batches] == [5, 5, 5, 1]
+def test_two_processes_see_together_what_one_with_as_many_shares_sees(dataset: Dataset) -> None:
+    settings = {"augment": "light", "mosaic": 0.3, "shares": 2, "batch": 6}
+    _, whole = stream(dataset, range(4), **settings)
+    several = {**settings, "processes": 2, "backend": "jax", "coordinator": "h:1", "run": "r"}
+    parts = [stream(dataset, range(4), process_id=i, **several)[1] for i in range(2)]
+    for (images, masks), *of_processes in zip(whole, *parts, strict=True):
+        np.testing.assert_array_equal(images, np.concatenate([i for i, _ in of_processes]))
+        np.testing.assert_array_equal(masks, np.concatenate([m for _, m in of_processes]))
+
+
+def test_validation_batches_are_all_photos_in_order_and_void_fills_the_last(
+    dataset: Dataset, training: data.Split
+) -> None:
+    config = TrainConfig(size=SIZE, batch=5)
+    batches = list(data.validation_batches(training, config, 16).as_numpy_iterator())
+    assert [len(images) for images, _ in batches] == [4, 4, 4, 4], "no larger than needed"
     np.testing.assert_array_equal(np.concatenate([masks for _, masks in batches]), training.masks)
+    config = TrainConfig(size=SIZE, batch=6)
+    batches = list(data.validation_batches(training, config, 16).as_numpy_iterator())
+    masks = np.concatenate([masks for _, masks in batches])
+    np.testing.assert_array_equal(masks[:16], training.masks)
+    assert (masks[16:] == 255).all()
+    assert len(masks) == 18
 
 
 def example(photo: bytes, mask: bytes) -> bytes:
@@ -125,9 +172,10 @@ def test_a_record_that_is_no_photo_with_its_mask_is_named(
     shard = tmp_path / "train-00000-of-00001.tfrecord"
     with tf.io.TFRecordWriter(str(shard)) as writer:
         writer.write(record)
-    broken = dataclasses.replace(dataset, records={"train": (shard,)})
+    splits = dataset.splits | {"train": ("chip",)}
+    broken = dataclasses.replace(dataset, records={"train": (shard,)}, splits=splits)
     with pytest.raises(UserError, match=f"{shard.name}.*{says}"):
-        data.load_splits(broken, ("train",), SIZE, tmp_path)
+        data.load_splits(broken, ("train",), HOW)
 
 
 def test_a_damaged_file_of_records_is_named(dataset: Dataset, tmp_path: Path) -> None:
@@ -139,16 +187,16 @@ def test_a_damaged_file_of_records_is_named(dataset: Dataset, tmp_path: Path) ->
     with pytest.raises(
         UserError, match=f"{shard.name}: broken TFRecord .*build the data set again"
     ):
-        data.load_splits(broken, ("train",), SIZE, tmp_path)
+        data.load_splits(broken, ("train",), HOW)
 
 
 def test_records_that_are_fewer_than_the_list_says_are_refused(dataset: Dataset) -> None:
     fewer = dataclasses.replace(dataset, records={"train": dataset.records["train"][1:]})
     with pytest.raises(UserError, match="records of 16 train photos"):
-        data.load_splits(fewer, ("train",), SIZE, Path("unused"))
+        data.load_splits(fewer, ("train",), HOW)
 
 
 def test_a_tree_without_records_says_how_to_get_them(dataset: Dataset) -> None:
     bare = dataclasses.replace(dataset, records={"train": ()})
     with pytest.raises(UserError, match="no TFRecords of train"):
-        data.load_splits(bare, ("train",), SIZE, Path("unused"))
+        data.load_splits(bare, ("train",), HOW)

@@ -1,0 +1,186 @@
+"""Processes that train together: they find each other, and notice within seconds if one is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from segtf.config import TrainConfig
+from voc_builder.errors import UserError
+from voc_builder.progress import note
+
+FINDING = 300  # seconds in which all processes must have been started
+BEAT, SILENCE = 3, 30  # seconds: from one sign of life to the next, and without any
+ALIVE, LEAVES = b".", b"q"
+LOST = 2  # exit code
+
+
+class Watch:
+    """A thread for each other process that this one hears: process 0 hears all, they hear it.
+
+    A process that waits for a lost one in the middle of a sum over all machines cannot be woken, so
+    the thread says what happened, calls `cleanup` and ends the process with exit code 2.
+    """
+
+    def __init__(self, config: TrainConfig, cleanup: Callable[[], None]) -> None:
+        self.config = config
+        self.cleanup = cleanup
+        self.leaving = threading.Event()
+        self.peers: list[socket.socket] = []
+
+    def begin(self) -> None:
+        """Connects the processes. Raises `UserError` if they do not all come."""
+        host, port = _address(self.config)
+        if self.config.process_id == 0:
+            connected = self._accept(port)
+        else:
+            connected = {0: self._connect(host, port)}
+        for process, peer in connected.items():
+            peer.settimeout(SILENCE)
+            self.peers.append(peer)
+            threading.Thread(target=self._hear, args=(process, peer), daemon=True).start()
+        threading.Thread(target=self._speak, daemon=True).start()
+
+    def end(self) -> None:
+        """Says goodbye."""
+        self.leaving.set()
+        for peer in self.peers:
+            with contextlib.suppress(OSError):
+                peer.sendall(LEAVES)
+                peer.close()
+
+    def abandon(self) -> None:
+        """Leaves without a goodbye, so that the others end too."""
+        self.leaving.set()
+        for peer in self.peers:
+            peer.close()
+
+    def _accept(self, port: int) -> dict[int, socket.socket]:
+        found: dict[int, socket.socket] = {}
+        try:
+            server = socket.create_server(("", port))
+        except OSError as error:
+            raise UserError(
+                f"--coordinator {self.config.coordinator}: port {port}, the one after it, cannot "
+                f"be opened ({error.strerror}): choose another"
+            ) from error
+        with server:
+            deadline = time.monotonic() + FINDING
+            while len(found) < self.config.processes - 1:
+                server.settimeout(max(deadline - time.monotonic(), 0.01))
+                try:
+                    peer, _ = server.accept()
+                    peer.settimeout(SILENCE)
+                    found[int.from_bytes(peer.recv(4), "big")] = peer
+                except TimeoutError:
+                    missing = sorted({*range(1, self.config.processes)} - set(found))
+                    raise UserError(
+                        f"--processes {self.config.processes}: process {missing[0]} did not come "
+                        f"within {FINDING} s: start every --process-id with the same --coordinator"
+                    ) from None
+        return found
+
+    def _connect(self, host: str, port: int) -> socket.socket:
+        deadline = time.monotonic() + FINDING
+        while True:
+            try:
+                peer = socket.create_connection((host, port), timeout=SILENCE)
+                peer.sendall(self.config.process_id.to_bytes(4, "big"))
+                return peer
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise UserError(
+                        f"--coordinator {self.config.coordinator}: no answer at {host}:{port} "
+                        f"within {FINDING} s ({error}): start --process-id 0 there, and open both "
+                        "ports"
+                    ) from None
+                time.sleep(0.5)
+
+    def _speak(self) -> None:
+        while not self.leaving.wait(BEAT):
+            for peer in self.peers:
+                with contextlib.suppress(OSError):  # who listens to it finds out why
+                    peer.sendall(ALIVE)
+
+    def _hear(self, process: int, peer: socket.socket) -> None:
+        while not self.leaving.is_set():
+            try:
+                heard = peer.recv(64)
+            except TimeoutError:
+                self._give_up(process, f"was silent for {SILENCE} s")
+                return
+            except OSError:
+                heard = b""
+            if LEAVES in heard:
+                return
+            if not heard and not self.leaving.is_set():
+                self._give_up(process, "has ended")
+                return
+
+    def _give_up(self, process: int, why: str) -> None:
+        print(lost_message(self.config, process, why), file=sys.stderr, flush=True)
+        self.cleanup()
+        os._exit(LOST)
+
+
+def lost_message(config: TrainConfig, process: int, why: str) -> str:
+    """One line that says which process is lost and how to go on."""
+    run = f"--run {config.run}" if config.run else "--run NAME"
+    return (
+        f"python -m segtf.train: error: process {process} of {config.processes} {why}: what was "
+        f"trained until the last epoch is kept; go on by starting every process with {run} --resume"
+    )
+
+
+@contextlib.contextmanager
+def joined(config: TrainConfig, cleanup: Callable[[], None]) -> Iterator[None]:
+    """Within it this process is one of `config.processes` that JAX computes with; nothing happens
+    for one alone. Raises `UserError` if they do not find each other.
+    """
+    if config.processes == 1:
+        yield
+        return
+    import jax
+
+    # its own answer to SIGTERM would come before ours
+    jax.config.update("jax_enable_preemption_service", False)
+    watch = Watch(config, cleanup)
+    note(f"process {config.process_id} of {config.processes}: waiting for the others")
+    watch.begin()
+    host, port = _address(config)
+    try:
+        jax.distributed.initialize(
+            f"{host}:{port - 1}",
+            config.processes,
+            config.process_id,
+            cluster_detection_method="deactivate",
+            initialization_timeout=FINDING,
+            heartbeat_timeout_seconds=2 * SILENCE,
+            shutdown_timeout_seconds=2 * SILENCE,
+        )
+        yield
+        jax.distributed.shutdown()
+        watch.end()
+    except BaseException:
+        watch.abandon()
+        raise
+
+
+def _address(config: TrainConfig) -> tuple[str, int]:
+    """Host, and the port after that of JAX's coordinator, for our own signs of life."""
+    assert config.coordinator is not None
+    host, _, port = config.coordinator.rpartition(":")
+    return host, int(port) + 1
+
+
+def barrier(config: TrainConfig, name: str) -> None:
+    """Returns when every process has come here."""
+    if config.processes > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)

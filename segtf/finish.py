@@ -1,0 +1,98 @@
+"""Score, export and draw the best network of a run: the end of every training, and
+`python -m segtf.finish RUN`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segtf.config import BEST, LOG, OVERLAYS, read_config, read_run_dataset
+from voc_builder.command import run
+from voc_builder.errors import UserError
+from voc_builder.tfrecord import import_tensorflow
+
+if TYPE_CHECKING:
+    from segtf.data import Split
+    from voc_builder.voc import Dataset
+
+PROG = "python -m segtf.finish"
+
+
+@dataclass(frozen=True)
+class FinishConfig:
+    """Score a run's best network on val and test, export it, draw curves, overlays and report."""
+
+    run: Path
+    """Run folder whose training has ended, or was ended."""
+
+
+def finish(folder: Path) -> None:
+    """Writes the scores, the export, the pictures and the report of a run's best network. Raises
+    `UserError` if the run has none yet.
+    """
+    if not (folder / BEST).is_file():
+        raise UserError(f"{folder}: no {BEST}: no epoch of this run has ended yet")
+    config, dataset = read_config(folder), read_run_dataset(folder)
+    import_tensorflow()
+    import numpy as np
+
+    from segtf.data import load_splits, loading
+    from segtf.engines import keras_predict
+    from segtf.evaluate import evaluate_split, score_table, scores, write_evaluation
+    from segtf.export import PHOTOS, export_run, require_parity
+    from segtf.figures import draw_curves
+    from segtf.report import write_report
+
+    draw_curves(folder / LOG, folder / "curves.png")
+    predict = keras_predict(folder / BEST)
+    names = [name for name in ("val", "test") if dataset.splits[name]]
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".cache-") as disk:
+        splits = load_splits(dataset, names, loading(config, Path(disk), all_shares=True))
+        for split in splits:
+            found = evaluate_split(predict, split, len(dataset.classes), 1)
+            values = scores(found, dataset.classes)
+            write_evaluation(
+                values,
+                split.name,
+                folder,
+                model="keras",
+                size=config.side,
+                data={"path": str(dataset.path), "sha256": dataset.sha256},
+            )
+            print(f"\n{split.name}: {values['images']} photos, best network\n{score_table(values)}")
+        report = export_run(folder, np.asarray(splits[-1].images[:PHOTOS]))
+        _draw_overlays(folder, dataset, splits[-1])
+    print(f"\n{write_report(folder)}")
+    require_parity(report, folder)
+
+
+def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
+    """Every photo of a split at its full size, as the ONNX file sees it, the truth outlined."""
+    from segtf.onnx_model import OnnxModel
+    from segtf.predict import draw_photo, read_photo, write_file
+    from voc_builder.images import encode_jpeg
+    from voc_builder.png import decode_mask
+    from voc_builder.progress import progress
+
+    model = OnnxModel(folder)
+    ids = dict.fromkeys(split.ids)  # once, also those cut into tiles
+    for photo_id in progress(ids, len(ids), f"{split.name} overlays"):
+        truth = decode_mask(dataset.mask(photo_id).read_bytes())
+        _, overlay = draw_photo(model, read_photo(dataset.photo(photo_id)), truth=truth)
+        write_file(folder / OVERLAYS / f"{photo_id}.jpg", encode_jpeg(overlay))
+
+
+def _command(config: FinishConfig) -> None:
+    finish(config.run)
+
+
+def main() -> int:
+    """The command line."""
+    return run(_command, FinishConfig, PROG)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
