@@ -1,0 +1,186 @@
+"""Tabulate and draw runs side by side: python -m scripts.compare RUNS..."""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from scripts.run_results import (
+    SPLITS,
+    Group,
+    Run,
+    Summary,
+    differing_settings,
+    find_doubts,
+    group_runs,
+    read_runs,
+)
+from voc_builder.command import run
+from voc_builder.errors import UserError
+from voc_builder.files import replacing
+from voc_builder.progress import note
+
+TABLE, ROWS, PICTURE = "compare.md", "compare.csv", "compare.png"
+COUNTED = ("epochs", "best epoch", "minutes")  # not scores of 0 to 1
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Tabulate and draw finished runs; those that differ in seed or fold alone become one row of
+    mean and spread.
+    """
+
+    runs: tuple[Path, ...]
+    """Run folders"""
+    out: Path = Path("artifacts/compare")
+    """Folder for compare.md, compare.csv and compare.png"""
+    split: Literal["val", "test"] | None = None
+    """Photos that Dice and IoU of classes are of; null: test if all runs have it, else val"""
+
+
+def compare(config: CompareConfig) -> str:
+    """The table as Markdown, written beside the picture and the rows of every run. Raises
+    `UserError` for what is no finished run, and for runs of different classes.
+    """
+    from scripts.draw_comparison import draw_comparison
+
+    runs = read_runs(config.runs)
+    split = config.split or ("test" if all("test" in one.scores for one in runs) else "val")
+    without = [str(one.path) for one in runs if split not in one.scores]
+    if without:
+        raise UserError(f"{', '.join(without)}: no {split} photos: compare with --split val")
+    groups = group_runs(runs)
+    doubts = find_doubts(groups)
+    for doubt in doubts:
+        note(f"warning: {doubt}")
+    text = _document(groups, split, doubts)
+    with replacing(config.out / TABLE) as beside:
+        beside.write_text(text, encoding="utf-8")
+    with replacing(config.out / ROWS) as beside:
+        _write_rows(groups, beside)
+    draw_comparison(groups, split, config.out / PICTURE)
+    return text
+
+
+def _document(groups: Sequence[Group], split: str, doubts: Sequence[str]) -> str:
+    """Table, what it shows, warnings, and the commands to repeat the runs."""
+    numbers = {name: None for one in groups[0].runs for name in one.measures(split)}
+    shown = [name for name in numbers if any(_known(group, name, split) for group in groups)]
+    rows = [
+        [
+            str(group.number),
+            _escape(group.label),
+            group.repeats,
+            *(_cell(group, name, split) for name in shown),
+        ]
+        for group in groups
+    ]
+    lines = [
+        *_table(["", "settings", "over", *map(_escape, shown)], rows),
+        "",
+        f"Dice and IoU of classes on {split}. Mean ± sample standard deviation"
+        f"{_over(groups)}; n where fewer had a value.",
+        *[f"\nWarning: {doubt}." for doubt in doubts],
+        "\nCommands:\n",
+        *(
+            f"- {group.number}, {one.name}: `{one.environment.get('command', 'not recorded')}`"
+            for group in groups
+            for one in group.runs
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _over(groups: Sequence[Group]) -> str:
+    folds = any(len(group.folds) > 1 for group in groups)
+    more = any(len(group.runs) > len(group.folds) > 1 for group in groups)
+    of_each = ", of each the mean of its runs" if more else ""
+    return f" over the folds{of_each}" if folds else " over the runs"
+
+
+def _known(group: Group, name: str, split: str) -> bool:
+    return _summary(group, name, split).count > 0
+
+
+def _summary(group: Group, name: str, split: str) -> Summary:
+    return group.summary(lambda one: one.measures(split)[name])
+
+
+def _cell(group: Group, name: str, split: str) -> str:
+    """Mean and spread of a number, with n where it is not that of the group."""
+    found, full = _summary(group, name, split), _summary(group, "epochs", split)
+    if not found.count:
+        return "–"
+    few = "" if found.count == full.count else f" (n = {found.count})"
+    if name in ("epochs", "best epoch") and not found.spread > 0:
+        return f"{found.mean:.0f}{few}"
+    digits = 1 if name in COUNTED else 4
+    spread = "" if math.isnan(found.spread) else f" ± {found.spread:.{digits}f}"
+    return f"{found.mean:.{digits}f}{spread}{few}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table, numbers to the right."""
+    ruler = ["---" if name == "settings" else "---:" for name in head]
+    return [f"| {' | '.join(row)} |" for row in (head, ruler, *rows)]
+
+
+def _escape(text: str) -> str:
+    """Text that Markdown shows as it is, in a cell of a table."""
+    return "".join(f"\\{c}" if c in "\\|*_`<[" else c for c in text)
+
+
+def _write_rows(groups: Sequence[Group], path: Path) -> None:
+    """All runs as CSV, a row each: settings in which they differ, and every score."""
+    runs = [one for group in groups for one in group.runs]
+    settings = differing_settings(runs)
+    rows = []
+    for place, (group, one) in enumerate((g, one) for g in groups for one in g.runs):
+        seed, fold = one.repeat
+        rows.append(
+            {
+                **{"group": group.number, "run": str(one.path), "seed": seed, "fold": fold},
+                **{name: values[place] for name, values in settings.items()},
+                **_numbers(one),
+                "command": one.environment.get("command"),
+            }
+        )
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _numbers(one: Run) -> dict[str, float | None]:
+    """Scores of both splits, epochs and time by the names of their columns, as in a log.csv."""
+    scores = {
+        f"{split}_{name}": value
+        for split in SPLITS
+        for name, value in (
+            ("miou", one.scores.get(split, {}).get("miou")),
+            ("dice", one.scores.get(split, {}).get("dice_mean")),
+            *((f"iou_{c}", one.scores.get(split, {}).get("iou", {}).get(c)) for c in one.classes),
+        )
+    }
+    measures = one.measures("val")
+    counted = {name.replace(" ", "_"): measures[name] for name in COUNTED}
+    return scores | {name: None if math.isnan(v) else round(v, 2) for name, v in counted.items()}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code of the command."""
+    return run(
+        lambda config: print(compare(config), end=""),
+        CompareConfig,
+        "python -m scripts.compare",
+        argv,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
