@@ -63,7 +63,8 @@ class Bounds:
     floor: int
     photos: int  # largest legal size that is not above the photos' own
     affordable: int  # largest legal size of whole photos
-    crop: int | None  # largest affordable crop; None where crops are none or do not fit into photos
+    crop: int | None  # largest affordable crop; None where the network, the
+    # records or the photos' size allow none
     by: Literal["memory", "time"]  # what holds `affordable`
 
 
@@ -191,6 +192,7 @@ def bounds_of(survey: Survey, machine: Machine, config: TrainConfig) -> Bounds:
     floor = min(_up(FLOOR, multiple), photos)
     memory, time = _by_memory(machine, config), _by_time(survey, machine, config, crop=False)
     shorter = _down(min(survey.heights[1], survey.widths[1]), multiple)
+    crops = config.arch != "pspnet" and survey.record_size is None  # they want photos as they are
     crop = _down(min(memory, _by_time(survey, machine, config, crop=True), shorter), multiple)
     return Bounds(
         span=span,
@@ -198,7 +200,7 @@ def bounds_of(survey: Survey, machine: Machine, config: TrainConfig) -> Bounds:
         floor=floor,
         photos=photos,
         affordable=max(_down(min(memory, time), multiple), multiple),
-        crop=max(crop, floor) if config.arch != "pspnet" and shorter >= floor else None,
+        crop=max(crop, floor) if crops and shorter >= floor else None,
         by="memory" if memory <= time else "time",
     )
 

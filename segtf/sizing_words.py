@@ -159,17 +159,19 @@ def _cure(plan: Plan) -> str:
     sizing, bounds, smallest = plan.sizing, plan.sizing.bounds, plan.survey.smallest
     assert smallest is not None
     ways = []
-    affordable = False
+    affordable, records = False, plan.survey.record_size
     if not sizing.crop and bounds.needed and sizing.size < bounds.needed <= bounds.photos:
         affordable = bounds.needed <= bounds.affordable
         ways.append(f"--size {bounds.needed}{'' if affordable else ' (dear on this machine)'}")
     if not sizing.crop and bounds.crop and smallest.size >= bounds.span:
         ways.append(f"--crop {min(bounds.crop, USUAL_CROP)}")
-    elif not affordable and bounds.span > SPAN and smallest.size >= SPAN:
+    elif not affordable and bounds.span > SPAN and smallest.size >= SPAN and not records:
         crop = "" if sizing.crop else f" with --crop {min(bounds.photos // 32 * 32, USUAL_CROP)}"
         ways.append(f"--arch unet{crop}, as its finest features lie closer,")
     if ways:
         return f"{' or '.join(ways)} would keep them"
+    if records:
+        return f"photos of {records} x {records} in the records are too small: build them larger"
     return f"the photos show them at {_pixels(smallest.size)}, and only closer photos would help"
 
 

@@ -177,6 +177,13 @@ def test_only_closer_photos_help_where_full_resolution_does_not() -> None:
     assert "would keep them" not in text
 
 
+def test_records_of_small_photos_take_no_crops_and_hold_the_size_from_above() -> None:
+    small = replace(surveyed(4, 512), record_size=512)
+    sizing = choose(small, CPU, AUTO)
+    assert (sizing.size, sizing.crop, sizing.bounds.crop) == (512, None, None)
+    assert "photos of 512 x 512 in the records are too small" in words(small, CPU, AUTO)
+
+
 def test_crops_that_the_user_chose_keep_objects_as_they_are() -> None:
     text = words(surveyed(20, 2000), CPU, replace(AUTO, size=512, crop=384, batch=6), batch=6)
     assert "Training sees crops of 384 x 384 at full resolution, as --crop 384 says" in text
