@@ -245,7 +245,8 @@ def _resolved(paths: Iterable[Path]) -> set[Path]:
 
 
 def _photos(run: Run, split: str) -> tuple[str, ...]:
-    return tuple(sorted(photo["id"] for photo in run.scores.get(split, {}).get("photos", [])))
+    photos = run.scores.get(split, {}).get("photos", [])
+    return tuple(sorted({photo["id"] for photo in photos}))  # tiles of a photo have one id
 
 
 def _data_text(run: Run) -> str:
