@@ -19,8 +19,12 @@ class ConfusionCounts(keras.metrics.Metric):
     def __init__(self, classes: int, name: str = "miou") -> None:
         super().__init__(name=name)
         self.classes = classes
-        # int64: a float32 stops counting single pixels at 16.7 million
-        self.counts = self.add_variable((classes, classes), "zeros", dtype="int64", name="counts")
+        # float32 stops counting single pixels at 16.7 million, and JAX has no int64 unless asked:
+        # there each count is two words, the low 32 bits and the high ones
+        self.words = keras.backend.backend() == "jax"
+        shape = (2, classes, classes) if self.words else (classes, classes)
+        dtype = "uint32" if self.words else "int64"
+        self.counts = self.add_variable(shape, "zeros", dtype=dtype, name="counts")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         truth = ops.cast(ops.reshape(y_true, (-1,)), "int32")
@@ -29,10 +33,21 @@ class ConfusionCounts(keras.metrics.Metric):
         pair = ops.where(truth == VOID, unknown, truth * self.classes + prediction)
         # not bincount: XLA cannot compile it
         seen = ops.segment_sum(ops.ones_like(pair), pair, num_segments=unknown + 1)[:unknown]
-        self.counts.assign_add(ops.reshape(ops.cast(seen, "int64"), self.counts.shape))
+        self._add(ops.reshape(seen, (self.classes, self.classes)))
+
+    def _add(self, seen: Any) -> None:
+        if not self.words:
+            self.counts.assign_add(ops.cast(seen, "int64"))
+            return
+        before, high = self.counts[0], self.counts[1]
+        low = before + ops.cast(seen, "uint32")
+        carry = ops.cast(low < before, "uint32")  # the sum went past 2^32 and began again at 0
+        self.counts.assign(ops.stack([low, high + carry]))
 
     def result(self) -> Any:
         counts = ops.cast(self.counts, "float32")
+        if self.words:
+            counts = counts[0] + counts[1] * 2.0**32
         tp = ops.diagonal(counts)
         union = ops.sum(counts, axis=0) + ops.sum(counts, axis=1) - tp
         present = ops.cast(union > 0, "float32")
@@ -40,7 +55,8 @@ class ConfusionCounts(keras.metrics.Metric):
 
     def numpy(self) -> metrics.Counts:
         """The counts so far, int64, shape (C, C), rows the truth."""
-        return np.asarray(ops.convert_to_numpy(self.counts), np.int64)
+        counts = np.asarray(ops.convert_to_numpy(self.counts), np.int64)
+        return counts[0] + (counts[1] << 32) if self.words else counts
 
     def get_config(self) -> dict[str, Any]:
         return {"classes": self.classes, "name": self.name}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import keras
 import psutil
-import tensorflow as tf
 
 from segtf.losses import SegmentationLoss
 from voc_builder.errors import UserError
@@ -27,23 +29,43 @@ BYTES_A_WEIGHT = 16  # float32 weight, gradient and Adam's two averages
 class Devices:
     """How a network is trained on this machine."""
 
-    gpus: tuple[str, ...]
+    gpus: tuple[str, ...]  # of all processes
     policy: str  # Keras's dtype policy
     jit: bool  # XLA
 
     @cached_property  # one object: networks belong to the strategy that they were made under
-    def strategy(self) -> tf.distribute.Strategy:
-        """All GPUs together; the plain strategy for one device."""
+    def strategy(self) -> Any:
+        """TensorFlow's: all GPUs together; the plain strategy for one device."""
+        import tensorflow as tf
+
         if len(self.gpus) > 1:
             return tf.distribute.MirroredStrategy(list(self.gpus))
         return tf.distribute.get_strategy()
 
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        """Where networks, metrics and optimisers are made. JAX needs none: there
+        `keras.distribution` shares the work among devices, for the whole process.
+        """
+        return contextlib.nullcontext() if _on_jax() else self.strategy.scope()
+
+
+def _on_jax() -> bool:
+    return keras.backend.backend() == "jax"
+
 
 def find_devices(precision: str) -> Devices:
     """The visible GPUs and the policy that `precision` (auto, float32, mixed) means on them."""
+    devices = _find_by_jax(precision) if _on_jax() else _find_by_tensorflow(precision)
+    if not devices.gpus and shutil.which("nvidia-smi"):
+        who, cure = ("JAX", "'jax[cuda13]'") if _on_jax() else ("TensorFlow", "'.[gpu]'")
+        note(f"warning: this machine has a GPU that {who} cannot use: pip install {cure}")
+    return devices
+
+
+def _find_by_tensorflow(precision: str) -> Devices:
+    import tensorflow as tf
+
     gpus = tf.config.list_physical_devices("GPU")
-    if not gpus and shutil.which("nvidia-smi"):
-        note("warning: this machine has a GPU that TensorFlow cannot use: pip install '.[gpu]'")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)  # so that what is free can be measured
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
@@ -55,6 +77,21 @@ def find_devices(precision: str) -> Devices:
         policy=policy_for(precision, capability),
         jit=len(gpus) == 1,
     )
+
+
+def _find_by_jax(precision: str) -> Devices:
+    import jax
+
+    gpus = [device for device in jax.devices() if device.platform != "cpu"]
+    capability = min((_capability(device) for device in gpus), default=(0, 0))
+    # without XLA JAX runs one operation after the other
+    return Devices(tuple(map(str, gpus)), policy_for(precision, capability), jit=True)
+
+
+def _capability(device: Any) -> tuple[int, int]:
+    """As Nvidia counts it; what is no Nvidia (TPU, "gfx90a") has bfloat16, as 8.0 has."""
+    numbers = re.fullmatch(r"(\d+)\.(\d+)", str(getattr(device, "compute_capability", "")))
+    return (int(numbers[1]), int(numbers[2])) if numbers else (8, 0)
 
 
 def policy_for(precision: str, capability: tuple[int, int]) -> str:
@@ -75,8 +112,10 @@ def batch_that_fits(devices: Devices, model: keras.Model, size: int, photos: int
         free = _free_gpu_bytes()
         try:
             a_photo = _measured_bytes_a_photo(model, size)
-        except tf.errors.ResourceExhaustedError:  # not even two photos fit
-            a_photo = free
+        except Exception as error:  # each backend has a class of its own
+            if not is_out_of_memory(error):
+                raise
+            a_photo = free  # not even two photos fit
         each = min(_largest(int(free * SHARE_OF_GPU) - weights, a_photo), LARGEST_ON_GPU)
         return max(min(each * len(devices.gpus), photos // STEPS_AN_EPOCH), len(devices.gpus), 1)
     fitting = _largest(psutil.virtual_memory().available // 2, BYTES_A_PIXEL_ON_CPU * size**2)
@@ -84,15 +123,27 @@ def batch_that_fits(devices: Devices, model: keras.Model, size: int, photos: int
     return max(min(fitting, modest, LARGEST_ON_CPU, photos // 2), 1)
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether TensorFlow or JAX means by it that a device has no memory left."""
+    tensorflows = type(error).__name__ == "ResourceExhaustedError"
+    return tensorflows or str(error).startswith("RESOURCE_EXHAUSTED")
+
+
 def _largest(free: int, a_photo: int) -> int:
     return max(free // max(a_photo, 1), 0)
 
 
 def _measured_bytes_a_photo(model: keras.Model, size: int) -> int:
-    """Peak memory of a forward and backward pass over two photos on the first GPU, a photo."""
-    loss = SegmentationLoss()
-    images = tf.zeros((2, size, size, 3), tf.uint8)
-    masks = tf.zeros((2, size, size), tf.uint8)
+    """Memory of a forward and backward pass over two photos on one GPU, a photo."""
+    measure = _planned_by_jax if _on_jax() else _peak_of_tensorflow
+    return measure(model, SegmentationLoss(), (2, size, size)) // 2
+
+
+def _peak_of_tensorflow(model: keras.Model, loss: SegmentationLoss, shape: tuple[int, ...]) -> int:
+    """Bytes by running it once."""
+    import tensorflow as tf
+
+    images, masks = tf.zeros((*shape, 3), tf.uint8), tf.zeros(shape, tf.uint8)
 
     @tf.function
     def step() -> list[tf.Tensor]:
@@ -103,11 +154,44 @@ def _measured_bytes_a_photo(model: keras.Model, size: int) -> int:
     before = tf.config.experimental.get_memory_info("GPU:0")["current"]
     tf.config.experimental.reset_memory_stats("GPU:0")
     step()
-    return int((tf.config.experimental.get_memory_info("GPU:0")["peak"] - before) // 2)
+    return int(tf.config.experimental.get_memory_info("GPU:0")["peak"] - before)
+
+
+def _planned_by_jax(model: keras.Model, loss: SegmentationLoss, shape: tuple[int, ...]) -> int:
+    """Bytes that XLA plans for what lies between weights and gradients; nothing is run."""
+    import jax
+
+    def value(weights: list[Any], others: list[Any], images: Any, masks: Any) -> Any:
+        probabilities, others = model.stateless_call(weights, others, images, training=True)
+        return loss(masks, probabilities), others
+
+    weights = [variable.value for variable in model.trainable_variables]
+    others = [variable.value for variable in model.non_trainable_variables]
+    images = jax.ShapeDtypeStruct((*shape, 3), "uint8")
+    masks = jax.ShapeDtypeStruct(shape, "uint8")
+    gradients = jax.jit(jax.grad(value, has_aux=True))
+    plan = gradients.lower(weights, others, images, masks).compile().memory_analysis()
+    if plan is None:
+        raise UserError("JAX does not tell how much memory a step takes here: name a --batch")
+    return int(plan.temp_size_in_bytes)
 
 
 def _free_gpu_bytes() -> int:
-    """Free memory of the fullest visible GPU, by the driver's own tool. Raises `UserError`."""
+    """Free memory of the fullest visible GPU of this process. Raises `UserError`."""
+    return _free_by_jax() if _on_jax() else _free_by_nvidia_smi()
+
+
+def _free_by_jax() -> int:
+    """What is left of the pools that JAX has taken."""
+    import jax
+
+    pools = [device.memory_stats() for device in jax.local_devices()]
+    if not all(pool and "bytes_limit" in pool for pool in pools):
+        raise UserError("JAX does not tell how much memory its devices have: name a --batch")
+    return min(int(pool["bytes_limit"] - pool["bytes_in_use"]) for pool in pools)
+
+
+def _free_by_nvidia_smi() -> int:
     query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     query += [f"--id={visible}"] if visible else []

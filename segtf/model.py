@@ -10,8 +10,6 @@ import types
 import warnings
 from pathlib import Path
 
-os.environ.setdefault("SM_FRAMEWORK", "tf.keras")  # read by segmentation_models at import
-
 import keras
 import numpy as np
 from keras import layers, ops
@@ -23,10 +21,27 @@ DOWNLOAD_TIMEOUT = 20  # seconds without an answer
 
 
 def _segmentation_models() -> types.ModuleType:
+    """The package, on the backend that Keras has."""
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    os.environ["SM_FRAMEWORK"] = "tf.keras" if on_tensorflow else "keras"  # read at its import
+    if not on_tensorflow:
+        _complete_keras()
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its framework's name
         import segmentation_models
 
     return segmentation_models
+
+
+def _complete_keras() -> None:
+    """Gives Keras the four names of its version 2 that the package looks for: `tf.keras` has them,
+    but would import TensorFlow.
+    """
+    keras.backend.int_shape = lambda tensor: tuple(tensor.shape)
+    keras.backend.shape = ops.shape
+    keras.backend.sigmoid = ops.sigmoid
+    keras.utils.generic_utils = types.SimpleNamespace(
+        get_custom_objects=keras.saving.get_custom_objects
+    )
 
 
 @keras.saving.register_keras_serializable(package="segtf")
@@ -226,3 +241,13 @@ def fit_batchnorm(model: keras.Model, momentum: float) -> None:
     for layer in model.get_layer("network").layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = min(layer.momentum, momentum)
+
+
+def freeze_encoder(model: keras.Model, encoder: str, frozen: bool) -> None:
+    """Keeps the weights of the encoder, the averages of its batch normalisation too, or sets them
+    free; takes effect when a training step is traced next.
+    """
+    of_encoder = {layer.name for layer in _backbone(encoder, None).layers}
+    for layer in model.get_layer("network").layers:
+        if layer.name in of_encoder:
+            layer.trainable = not frozen

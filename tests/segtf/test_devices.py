@@ -61,3 +61,37 @@ def test_the_batch_on_gpus_is_what_was_measured_to_fit(
     names = tuple(f"GPU:{number}" for number in range(gpus))
     plan = devices.Devices(gpus=names, policy="mixed_bfloat16", jit=True)
     assert devices.batch_that_fits(plan, TINY, 512, photos) == batch
+
+
+@pytest.mark.parametrize(
+    ("name", "capability"), [("9.0", (9, 0)), ("12.0", (12, 0)), ("gfx90a", (8, 0)), (None, (8, 0))]
+)
+def test_what_jax_calls_the_capability_is_read(
+    name: str | None, capability: tuple[int, int]
+) -> None:
+    class Gpu:
+        if name:
+            compute_capability = name
+
+    assert devices._capability(Gpu()) == capability
+
+
+def test_networks_are_made_where_the_strategy_keeps_them() -> None:
+    with CPU.scope():
+        assert devices.Devices((), "float32", False).strategy is CPU.strategy
+
+
+def test_tensorflow_running_out_of_memory_is_told_from_other_errors() -> None:
+    tf = import_tensorflow()
+    assert devices.is_out_of_memory(tf.errors.ResourceExhaustedError(None, None, "OOM"))
+    assert not devices.is_out_of_memory(tf.errors.InternalError(None, None, "broken"))
+
+
+def test_two_photos_that_do_not_fit_leave_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object) -> int:
+        raise import_tensorflow().errors.ResourceExhaustedError(None, None, "OOM")
+
+    monkeypatch.setattr(devices, "_free_gpu_bytes", lambda: 2**30)
+    monkeypatch.setattr(devices, "_measured_bytes_a_photo", exhausted)
+    plan = devices.Devices(gpus=("GPU:0",), policy="float32", jit=True)
+    assert devices.batch_that_fits(plan, TINY, 512, 100) == 1
