@@ -79,7 +79,7 @@ class BuildConfig:
     seed: int = 42
     """of the draw of the split and of the folds"""
     folds: int = 0
-    """Folds of cross-validation over train and val together; 0: none"""
+    """folds of cross-validation over train and val together; 0: none"""
     group_by: str | None = None
     """regular expression; photos whose ids match with the same text stay in one split or fold"""
     records: bool = True
