@@ -247,6 +247,6 @@ def _jaccard_steps(members: Any) -> Any:
     area = left[:, -1:]
     union = ops.cast(area + ops.cumsum(1 - counts, axis=-1), "float32")
     intersection = ops.cast(area - left, "float32")
-    # a class without members has no union at first, and no share in the loss
+    # only in a class without members the union is 1 here, and the intersection 0
     others = intersection / (union * ops.maximum(union - 1.0, 1.0))
-    return ops.where(members > 0, 1.0 / ops.maximum(union, 1.0), others)
+    return ops.where(members > 0, 1.0 / union, others)

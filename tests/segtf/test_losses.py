@@ -342,6 +342,16 @@ def test_gradients_are_finite_everywhere(expression: str) -> None:
                 assert np.isfinite(gradient(expression, truth, p, weights)).all(), what
 
 
+@pytest.mark.parametrize("expression", [*TERMS, "focal_tversky(gamma=10)"])
+def test_a_whole_photo_taken_for_an_absent_class_keeps_value_and_gradient_finite(
+    expression: str,
+) -> None:
+    truth = np.zeros((1, 128, 128), np.uint8)
+    absent = np.broadcast_to(np.eye(3, dtype=np.float32)[2], (1, 128, 128, 3))
+    assert np.isfinite(value(expression, truth, absent))
+    assert np.isfinite(gradient(expression, truth, absent)).all()
+
+
 @pytest.mark.parametrize("name", ["ce", "focal"])
 def test_a_pixel_that_is_surely_wrong_goes_on_learning(name: str) -> None:
     # softmax gives p = 1e-15: its gradient p (1 - p) times 1 / p is 1 a pixel
@@ -367,14 +377,16 @@ def test_a_loss_is_one_number_of_rank_one_in_float32_at_any_precision() -> None:
     loss = SegmentationLoss("ce + lovasz", [1, 2])
     low = ops.cast(PROBABILITIES, "bfloat16")
     expected = float(loss(TRUTH, ops.cast(low, "float32")))
-    before = keras.config.dtype_policy()
+    before, width = keras.config.dtype_policy(), keras.config.floatx()
     keras.config.set_dtype_policy("mixed_bfloat16")
+    keras.config.set_floatx("bfloat16")
     try:
         mixed = SegmentationLoss("ce + lovasz", [1, 2])
         number = mixed(TRUTH, low)
         assert mixed.call(ops.convert_to_tensor(TRUTH), low).shape == (1,)
     finally:
         keras.config.set_dtype_policy(before)
+        keras.config.set_floatx(width)
     assert keras.backend.standardize_dtype(number.dtype) == "float32"
     assert float(number) == expected
 
