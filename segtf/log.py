@@ -51,3 +51,13 @@ def best_epoch(log: Log) -> int | None:
     """Row of the highest val_miou; None if every one is NaN."""
     scores = log["val_miou"]
     return None if np.isnan(scores).all() else int(np.nanargmax(scores))
+
+
+def waiting(log: Log) -> float | None:
+    """Share of training, 0 to 1, that was spent waiting for input: the median of the epochs from
+    the second on, as the first one also traces the network and fills caches. None if the log does
+    not tell.
+    """
+    shares = log.get("data_wait", np.array([]))[1:]
+    known = shares[~np.isnan(shares)]
+    return float(np.median(known)) if known.size else None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import PurePath
 from string import Template
 from urllib.parse import quote
+
+from voc_builder.colours import voc_colours
 
 CSS = """
 :root { color-scheme: light dark; --ink: #1c2330; --soft: #5b6675; --line: #dde2ea; --back: #f6f7f9;
@@ -57,6 +60,7 @@ img { max-width: 100%; height: auto; display: block; border-radius: .4rem; }
 .strips { display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); }
 figure { margin: 0; } figcaption { font-size: .85rem; padding-top: .3rem; overflow-wrap: anywhere; }
+.flag { white-space: nowrap; } .scroll + .scroll { margin-top: .75rem; }
 summary { cursor: pointer; color: var(--accent); }
 @media print { body { background: #fff; font-size: 11px; } nav { display: none; }
   section, figure, tr, .card { break-inside: avoid; } section { border: 0; padding: 0; }
@@ -64,7 +68,8 @@ summary { cursor: pointer; color: var(--accent); }
 @media (max-width: 30rem) { main { padding: .5rem; } section { padding: .8rem; }
   .photos { grid-template-columns: 1fr 1fr; gap: .6rem; }
   table { font-size: .85rem; } th, td { padding: .3rem .35rem; }
-  th:first-child, td:first-child { min-width: 5rem; } table.pairs td { min-width: 4rem; } }
+  th:first-child, td:first-child { min-width: 5rem; }
+  td .soft { font-size: .7rem; } table.pairs td { min-width: 4rem; } }
 """
 
 PAGE = Template("""<!DOCTYPE html>
@@ -145,6 +150,11 @@ def picture(path: PurePath, caption: str, *, full: PurePath | None = None, kind:
     return f'<figure><a href="{link(full or path)}">{image}</a>{text}</figure>'
 
 
+def flags(text: str) -> str:
+    """Text as HTML in which no `--flag` is broken between its dashes."""
+    return re.sub(r"(?<![\w-])--\w[\w-]*", r'<span class="flag">\g<0></span>', escape(text))
+
+
 def link(path: PurePath) -> str:
     """A relative path as a URL, whatever characters it holds."""
     return quote(path.as_posix())
@@ -154,6 +164,11 @@ def swatch(colour: Sequence[int]) -> str:
     """A small square in a class's colour."""
     red, green, blue = (int(value) for value in colour)
     return f'<span class="swatch" style="background: rgb({red}, {green}, {blue})"></span>'
+
+
+def class_name(index: int, name: str) -> str:
+    """The name of a class as HTML, behind its colour."""
+    return f"{swatch(voc_colours(index + 1)[index])}{escape(name)}"
 
 
 def _cell(cell: str) -> str:

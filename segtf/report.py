@@ -11,10 +11,22 @@ from typing import Any
 import yaml
 
 from segtf.config import CONFIG, DATA, ENVIRONMENT, EXPORT, LOG
-from segtf.log import Log, best_epoch, read_log
-from segtf.page import Section, bar, link, missing, pairs, picture, render_page, swatch, table
+from segtf.log import read_log
+from segtf.page import (
+    Section,
+    bar,
+    class_name,
+    flags,
+    link,
+    missing,
+    pairs,
+    picture,
+    render_page,
+    table,
+)
 from segtf.report_photos import photo_gallery, progress_gallery
-from voc_builder.colours import voc_colours
+from segtf.report_training import sizing_section, training_section
+from segtf.sizing import read_sizing
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
 from voc_builder.overlay import format_share
@@ -34,10 +46,13 @@ def write_report(run: Path) -> Path:
     export = _read_json(run / EXPORT)
     log = read_log(run / LOG) if (run / LOG).is_file() else None
     classes = (test or val or about or {}).get("classes", [])
+    sizing = read_sizing(run)
+    training = training_section(run, config, environment, sizing, log)
     sections = [
-        Section("result", "Result", _result(val, test, export, classes)),
+        Section("result", "Result", _result(config, val, test, export, classes)),
         Section("data", "Data", _about_data(about)),
-        Section("training", "Training", _training(run, config, environment, log)),
+        Section("size", "Framework, size and batch", sizing_section(sizing, classes)),
+        Section("training", "Training", training),
         Section("scores", "Scores", _scores(run, val, test, classes)),
         Section("confusion", "Confusion matrices", _confusions(run)),
         Section("export", "Export", _export(run, export)),
@@ -46,7 +61,7 @@ def write_report(run: Path) -> Path:
         Section("use", "How to use the model", _use(run, config, classes)),
         Section("environment", "Environment", _environment(environment)),
     ]
-    keys = ("arch", "encoder", "size", "data")
+    keys = ("arch", "encoder", "crop" if config.get("crop") else "size", "fold", "data")
     subtitle = " · ".join(f"{key} {config[key]}" for key in keys if config.get(key) is not None)
     out = run / "report.html"
     with replacing(out) as beside:
@@ -83,11 +98,9 @@ def _score(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _class_name(index: int, name: str) -> str:
-    return f"{swatch(voc_colours(index + 1)[index])}{escape(name)}"
-
-
-def _result(val: Json | None, test: Json | None, export: Json | None, classes: list[str]) -> str:
+def _result(
+    config: Json, val: Json | None, test: Json | None, export: Json | None, classes: list[str]
+) -> str:
     """The few numbers that one looks for first."""
     metrics, split = (test, "test") if test else (val, "val")
     notes = [] if test else [missing("There are no test scores: no test photos, or no end yet.")]
@@ -98,12 +111,15 @@ def _result(val: Json | None, test: Json | None, export: Json | None, classes: l
         f'<span class="soft">Dice {_score(metrics["dice_mean"])}</span></div>'
     ]
     cards += [
-        f'<div class="card"><span class="name">{_class_name(i, name)}</span>'
+        f'<div class="card"><span class="name">{class_name(i, name)}</span>'
         f"<b>{_score(metrics['iou'].get(name))}</b>"
         f'<span class="soft">IoU; Dice {_score(metrics["dice"].get(name))}</span></div>'
         for i, name in enumerate(classes)
     ]
-    text = f"{metrics['images']} {split} photos at {metrics['size']} x {metrics['size']} pixels"
+    scale = "in tiles of" if config.get("crop") else "at"
+    text = (
+        f"{metrics['images']} {split} photos {scale} {metrics['size']} x {metrics['size']} pixels"
+    )
     text += f", pixel accuracy {_score(metrics['pixel_accuracy'])}"
     if export:
         verdict = "answer alike" if export["passed"] else "DO NOT answer alike"
@@ -122,7 +138,7 @@ def _about_data(about: Json | None) -> str:
     names = [*classes, *sorted(void - set(classes))]
     totals = {split: max(1, sum(about["pixels"][split].values())) for split in splits}
     for index, name in enumerate(names):
-        label = _class_name(index, name) if name in classes else escape(name)
+        label = class_name(index, name) if name in classes else escape(name)
         counts = {split: about["pixels"][split].get(name, 0) for split in splits}
         cells = [
             f'{format_share(counts[s] / totals[s])} <span class="soft">{counts[s]:,}</span>'
@@ -132,45 +148,6 @@ def _about_data(about: Json | None) -> str:
     where = f"<code>{escape(str(about['path']))}</code>, SHA-256 <code>{about['sha256']}</code>"
     head = ["share of pixels", *splits]
     return f'{table(head, rows)}<p class="soft">{where}</p>'
-
-
-def _training(run: Path, config: Json, environment: Json | None, log: Log | None) -> str:
-    parts = []
-    if environment and environment.get("command"):
-        parts.append(f"<pre>{escape(str(environment['command']))}</pre>")
-    if log is None:
-        parts.append(missing("There is no log.csv: no epoch has ended."))
-    else:
-        parts.append(f"<p>{_pace(config, environment, log)}</p>")
-    if (run / "curves.png").is_file():
-        parts.append(picture(PurePath("curves.png"), "", kind="plot"))
-    else:
-        parts.append(
-            missing(f"There is no curves.png: python -m scripts.plot_log {quote(str(run))}")
-        )
-    settings = f"<details><summary>All settings</summary>{pairs(config)}</details>"
-    return "\n".join([*parts, settings])
-
-
-def _pace(config: Json, environment: Json | None, log: Log) -> str:
-    """Epochs, time and best epoch in a sentence or two."""
-    done, planned = len(log["epoch"]), config.get("epochs")
-    text = f"{done} of {planned} epochs" if planned else f"{done} epochs"
-    if "seconds" in log:
-        text += f" in {_duration(float(log['seconds'].sum()))}"
-    if environment and environment.get("seconds") is not None:
-        text += f" ({_duration(float(environment['seconds']))} with start and data)"
-    best = best_epoch(log)
-    if best is None:
-        return text + "; no epoch has a validation score."
-    score, epoch = log["val_miou"][best], int(log["epoch"][best]) + 1
-    return text + f"; best validation mean IoU <b>{score:.4f}</b> in epoch <b>{epoch}</b>."
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _scores(run: Path, val: Json | None, test: Json | None, classes: list[str]) -> str:
@@ -185,7 +162,7 @@ def _scores(run: Path, val: Json | None, test: Json | None, classes: list[str]) 
         return "".join(notes)
     head = ["class", *(f"{name} {score}" for name in splits for score in ("IoU", "Dice"))]
     rows = [
-        [_class_name(i, c), *(bar(m[k].get(c)) for m in splits.values() for k in ("iou", "dice"))]
+        [class_name(i, c), *(bar(m[k].get(c)) for m in splits.values() for k in ("iou", "dice"))]
         for i, c in enumerate(classes)
     ]
     rows.append(
@@ -248,13 +225,17 @@ def _use(run: Path, config: Json, classes: list[str]) -> str:
             ["output", "probabilities", "float32", f"(N, H, W, {len(classes) or 'C'})", "0 to 1"],
         ],
     )
+    side = config.get("crop") or config.get("size")
+    scale = (
+        "crops of photos at their full resolution," if config.get("crop") else "photos squeezed to"
+    )
     text = (
-        f"Trained on photos squeezed to {config.get('size')} x {config.get('size')} pixels. The "
+        f"Trained on {scale} {side} x {side} pixels. The "
         "preprocessing of the encoder is inside. Classes, colours, training size and what height "
         "and width must be divisible by stand in the metadata of the file."
     )
     return (
-        f"<pre>{escape(command)}</pre>{table_of_ends}<p>Classes: {escape(names)}.</p>"
+        f"<pre>{flags(command)}</pre>{table_of_ends}<p>Classes: {escape(names)}.</p>"
         f'<p>{escape(text)}</p><p><a href="{link(PurePath("model.onnx"))}">model.onnx</a></p>'
     )
 

@@ -268,6 +268,7 @@ def write_sizing(folder: Path, plan: Plan, *, batch: int) -> None:
         "arch": config.arch,
         "encoder": config.encoder,
         "backend": config.backend,
+        "processes": config.processes,
         "batch": batch,
         **dataclasses.asdict(sizing),
         "keeps": sizing.keeps,

@@ -13,8 +13,13 @@ import pytest
 
 from scripts.make_fishki import draw_photo, plan_photo
 from scripts.report import main
+from segtf.config import TrainConfig
 from segtf.figures import draw_confusion, draw_curves
+from segtf.log import read_log, waiting
+from segtf.page import flags
 from segtf.report import write_report
+from segtf.sizing import Machine, Plan, as_asked, write_sizing
+from segtf.survey import Objects, Survey
 from tests.segtf.test_figures import write_log
 from voc_builder.colours import voc_colours
 from voc_builder.errors import UserError
@@ -58,11 +63,32 @@ def write_overlay(path: Path, index: int, size: int) -> None:
     cv2.imwrite(str(path), overlay[..., ::-1])
 
 
+def write_size(run: Path, config: TrainConfig) -> None:
+    """The sizing.json of photos with one class that is kept at 256 and one that is not."""
+    objects = (Objects("fishka", 60, 4, 300.0, 0.3), Objects(CLASSES[2], 27, 0, 12.0, 0.012))
+    sides = (900, 1000, 1200)
+    survey = Survey({"train": 32, "val": 4}, 36, sides, sides, objects, "__background__", None)
+    here = Machine(cpus=2, free_bytes=16 * 2**30)
+    plan = Plan(config, survey, here, as_asked(survey, here, config))
+    write_sizing(run, plan, batch=8)
+
+
+def add_waits(log: Path, shares: list[float]) -> None:
+    """The column of a log that says how long training waited; the last one goes on."""
+    head, *rows = log.read_text(encoding="utf-8").splitlines()
+    column = [*shares, *shares[-1:] * len(rows)]
+    lines = [f"{head},data_wait", *(f"{row},{w}" for row, w in zip(rows, column, strict=False))]
+    log.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def write_run(run: Path, size: int = 128) -> Path:
     """A run folder as a finished training leaves it, but for the networks themselves."""
     run.mkdir(parents=True)
     settings = "data: fishki_labelme\nsize: 256\narch: unet\nencoder: mobilenetv2\nepochs: 40\n"
+    settings += "loss: ce + dice\nclass_weights: balanced\naugment: medium\nfold: 2\nfolds: 5\n"
     (run / "config.yaml").write_text(f"{settings}seed: 42\nclasses: null\n")
+    (run / "augment.yaml").write_text("__version__: 2.0.8\n")
+    write_size(run, TrainConfig(size=256, encoder="mobilenetv2"))
     pixels = {"__background__": 1_205_000, "fishka": 487_000, "defect <b>": 55_000, "void": 0}
     about = {
         "path": "artifacts/datasets/fishki",
@@ -79,7 +105,12 @@ def write_run(run: Path, size: int = 128) -> Path:
         "passed": True,
         "onnx": {"bytes": 25_300_000, "opset": 18},
     }
-    environment = {"command": "python -m segtf.train --size 256", "gpus": [], "seconds": 640.5}
+    environment = {
+        "command": "python -m segtf.train --size 256",
+        "gpus": [],
+        "seconds": 640.5,
+        "backend": "tensorflow",
+    }
     for name, values in {"data": about, "export": export, "environment": environment}.items():
         (run / f"{name}.json").write_text(json.dumps(values))
     curve = [1 - 0.9 * 0.9**epoch for epoch in range(40)]
@@ -145,6 +176,82 @@ def test_the_page_says_the_scores_the_best_epoch_and_what_agreed(finished: Path)
     assert '<p class="missing">' not in page
 
 
+def test_the_page_says_why_the_size_and_what_the_smallest_objects_become(finished: Path) -> None:
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert "There they measure up to 3.1 pixels, which is too little: unet wants 8" in page
+    assert '<span class="flag">--crop</span> 512 would keep them' in page
+    assert "<td>width, pixels</td><td>900</td><td>1,000</td><td>1,200</td>" in page
+    assert '<td>27</td><td>12.0</td><td><span class="bad">3.1</span></td>' in page
+    assert "<td>60</td><td>300.0</td><td><b>76.8</b></td>" in page
+    assert "Not counted: 4 rests of annotation" in page
+
+
+def test_the_page_says_what_decides_most_about_a_training(finished: Path) -> None:
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    before = page[: page.index("<summary>All settings</summary>")]
+    for name, value in (
+        ("loss", "ce + dice"),
+        ("class weights", "balanced"),
+        ("augment", "medium"),
+        ("fold", "2 of 5"),
+        ("backend", "tensorflow"),
+        ("processes", "1"),
+    ):
+        assert f"<tr><td>{name}</td><td>{value}</td></tr>" in before
+    assert 'href="augment.yaml"' in before
+
+
+@pytest.mark.parametrize(
+    ("share", "gpus", "says", "cure"),
+    [
+        (0.03, [], "Arithmetic holds training back</b>: 3 % of", "What makes it faster: a GPU, a"),
+        (0.03, ["GPU:0"], "Arithmetic holds training back</b>", "faster: a faster GPU"),
+        (0.2, [], "Arithmetic holds training back more than input, but both", "20 % at most"),
+        (0.6, [], "Input holds training back</b>: 60 % of", "--cache</span> memory"),
+    ],
+)
+def test_the_page_says_whether_input_or_arithmetic_holds_training_back(
+    share: float, gpus: list[str], says: str, cure: str, tmp_path: Path
+) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "environment.json").write_text(json.dumps({"gpus": gpus}))
+    add_waits(run / "log.csv", [0.99, share])
+    page = write_report(run).read_text(encoding="utf-8")
+    assert says in page
+    assert cure in page
+    assert "below 10 % input costs next to nothing, from 30 % on it is the bottleneck" in page
+
+
+def test_waiting_is_the_median_from_the_second_epoch_on_of_logs_that_tell(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log.csv", CLASSES, [0.5] * 4)
+    assert waiting(read_log(log)) is None
+    add_waits(log, [0.9, 0.1, float("nan"), 0.3])
+    assert waiting(read_log(log)) == pytest.approx(0.2)
+    single = write_log(tmp_path / "single.csv", CLASSES, [0.5])
+    add_waits(single, [0.9])
+    assert waiting(read_log(single)) is None
+
+
+def test_a_log_of_an_older_run_says_nothing_about_waiting(finished: Path) -> None:
+    assert "holds training back" not in (finished / "report.html").read_text(encoding="utf-8")
+
+
+def test_crops_and_tiles_are_called_so(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(f"{config}crop: 256\n")
+    write_size(run, TrainConfig(crop=256))
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "crop 256" in page
+    assert "4 test photos in tiles of 256 x 256 pixels" in page
+    assert "Trained on crops of photos at their full resolution, 256 x 256 pixels" in page
+    assert "<th>px in crops</th>" in page
+
+
+def test_flags_are_not_broken_between_their_dashes() -> None:
+    assert flags("a--b <--size 4") == 'a--b &lt;<span class="flag">--size</span> 4'
+
+
 def test_names_are_escaped(finished: Path) -> None:
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert "<h1>first &amp; best</h1>" in page
@@ -182,7 +289,13 @@ def test_the_page_of_a_run_that_just_began_says_what_is_missing(tmp_path: Path) 
     page = write_report(tmp_path).read_text(encoding="utf-8")
     for name in ("data.json", "log.csv", "curves.png", "metrics_val.json", "metrics_test.json"):
         assert f"There is no {name}" in page
-    for name in ("confusion_val.png", "export.json", "model.onnx", "environment.json"):
+    for name in (
+        "confusion_val.png",
+        "export.json",
+        "model.onnx",
+        "environment.json",
+        "sizing.json",
+    ):
         assert f"There is no {name}" in page
     assert page.count('<p class="missing">') >= 12
     assert not Links(page).opened
