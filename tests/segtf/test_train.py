@@ -52,7 +52,7 @@ def test_the_log_has_a_row_an_epoch_with_every_column(run: Path) -> None:
     logged = rows(run)
     assert [row["epoch"] for row in logged] == ["0", "1"]
     wanted = {"epoch", "loss", "val_loss", "miou", "val_miou", "val_dice", "learning_rate"}
-    wanted |= {"seconds", "images_per_second"}
+    wanted |= {"seconds", "images_per_second", "data_wait"}
     wanted |= {f"{prefix}iou_{name}" for prefix in ("", "val_") for name in CLASSES}
     assert set(logged[0]) == wanted
     for row in logged:
@@ -82,7 +82,7 @@ def test_a_run_that_was_stopped_goes_on_with_its_log_its_score_and_its_optimiser
         raise KeyboardInterrupt
 
     config = dataclasses.replace(read_config(run), epochs=3, artifacts=tmp_path, run="stopped")
-    config = dataclasses.replace(config, arch="unet_plain", size=32)  # quicker to trace
+    config = dataclasses.replace(config, arch="unet_plain", size=32, patience=0)  # quick to trace
     folder = config.run_folder
     write_config(config, tmp_path)
     with monkeypatch.context() as patch:
