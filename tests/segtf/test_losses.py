@@ -342,7 +342,7 @@ def test_gradients_are_finite_everywhere(expression: str) -> None:
                 assert np.isfinite(gradient(expression, truth, p, weights)).all(), what
 
 
-@pytest.mark.parametrize("expression", [*TERMS, "focal_tversky(gamma=10)"])
+@pytest.mark.parametrize("expression", [*TERMS, "focal_tversky(alpha=10, gamma=10)"])
 def test_a_whole_photo_taken_for_an_absent_class_keeps_value_and_gradient_finite(
     expression: str,
 ) -> None:
