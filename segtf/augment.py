@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from segtf.pipelines import load_pipeline
+from segtf.pipelines import check_pipeline, load_pipeline, write_pipeline
+
+__all__ = ["augmenter", "check_pipeline", "load_pipeline", "mosaic", "write_pipeline"]
 
 Image = NDArray[np.uint8]  # (H, W, 3)
 Mask = NDArray[np.uint8]  # (H, W)

@@ -58,8 +58,12 @@ def build_parser(config: type[Any], prog: str) -> ArgumentParser:
     parser.add_argument("--config", action="config", help="YAML file with any of these settings")
     hints = typing.get_type_hints(config)
     parser.wanted = {name: type_name(hint) for name, hint in hints.items()}
-    documented = docstring_parser.parse_from_object(config).params
-    help_of = {parameter.arg_name: parameter.description for parameter in documented}
+    help_of = {
+        parameter.arg_name: parameter.description
+        for part in reversed(config.__mro__)  # a field is documented in the class that has it
+        if dataclasses.is_dataclass(part)
+        for parameter in docstring_parser.parse_from_object(part).params
+    }
     for field in dataclasses.fields(config):
         hint, text = hints[field.name], help_of.get(field.name)
         flag = f"--{field.name.replace('_', '-')}"

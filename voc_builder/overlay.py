@@ -32,13 +32,14 @@ def draw_overlay(
     colours: NDArray[np.uint8],
     *,
     truth: NDArray[np.uint8] | None = None,
+    legend: bool = True,
 ) -> NDArray[np.uint8]:
     """The RGB photo (H, W, 3) with the class ids `mask` (H, W) drawn on it; the same shape.
 
     The background (id 0, if its name says so) stays as it is, void (255) is hatched. `colours` is
     (C, 3), RGB. The outlines of `truth` (H, W), if given, are added as white dashes on a line of
     the class colour.
-    A photo under 160 x 160 pixels gets no legend.
+    Without `legend`, and on a photo under 160 x 160 pixels, there is none.
     Raises ValueError for shapes that differ and for ids without a name or a colour.
     """
     _check(image, mask, classes, colours)
@@ -64,7 +65,7 @@ def draw_overlay(
         for i in sorted(set(np.unique(truth).tolist()) - unpainted):
             _dash(canvas, _contours(truth == i), _rgb(colours[i]), line)
 
-    if side >= SMALLEST:
+    if legend and side >= SMALLEST:
         entries = _entries(areas, classes, colours, truth is not None)
         covered = mask != 0 if 0 in unpainted else np.ones_like(mask, bool)
         _draw_legend(canvas, covered, entries, text=max(10, round(side / 40)))

@@ -82,7 +82,7 @@ def test_the_mask_follows_the_photo(preset: str) -> None:
         inside = mask != 255
         # bending and blurring blend along borders, brightness shifts all: correlation remains
         agreement.append(np.corrcoef(image[..., 0][inside], mask[inside])[0, 1])
-    assert np.min(agreement) > {"light": 0.999, "medium": 0.85, "heavy": 0.65}[preset]
+    assert np.min(agreement) > {"light": 0.999, "medium": 0.85, "heavy": 0.4}[preset]
     assert np.mean(agreement) > {"light": 0.999, "medium": 0.95, "heavy": 0.88}[preset]
 
 

@@ -149,6 +149,24 @@ def test_help_is_plain_text_with_the_docstrings(capsys: pytest.CaptureFixture[st
     assert "\x1b" not in text
 
 
+@dataclass(frozen=True)
+class Longer(Config):
+    """Trains and draws."""
+
+    pictures: int = 3
+    """Pictures to draw."""
+
+
+def test_help_of_a_dataclass_has_the_docstrings_of_the_one_that_it_adds_to(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(Longer, "prog", ["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for text in ("Trains and draws.", "Pictures to draw.", "Learning rate.", "50 % of a photo."):
+        assert text in said
+
+
 @pytest.mark.parametrize(
     ("hint", "name"),
     [
