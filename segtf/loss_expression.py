@@ -109,7 +109,7 @@ def _read_arguments(text: str, name: str, inside: str) -> dict[str, float]:
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(name.lower(), names, n=1)
-    meant = f"did you mean {near[0]}? There are" if near else "take one of"
+    meant = f"did you mean {near[0]}? Known:" if near else "take one of"
     return f"no {what} is called {name}: {meant} {', '.join(names)}"
 
 
