@@ -155,6 +155,11 @@ def flags(text: str) -> str:
     return re.sub(r"(?<![\w-])--\w[\w-]*", r'<span class="flag">\g<0></span>', escape(text))
 
 
+def prose(text: str) -> str:
+    """Text as HTML in which flags and numbers with their units are not broken."""
+    return re.sub(r"(?<=\d) (?=%|GB\b|s\b)", "&nbsp;", flags(text))
+
+
 def link(path: PurePath) -> str:
     """A relative path as a URL, whatever characters it holds."""
     return quote(path.as_posix())

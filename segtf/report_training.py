@@ -9,7 +9,7 @@ from typing import Any
 
 from segtf.config import AUGMENT
 from segtf.log import Log, best_epoch, waiting
-from segtf.page import class_name, flags, link, missing, pairs, picture, table
+from segtf.page import class_name, flags, link, missing, pairs, picture, prose, table
 from segtf.survey import SMALLEST
 
 # of the time of training, spent waiting for input: below the first input costs next to nothing,
@@ -23,7 +23,7 @@ def sizing_section(sizing: Json | None, classes: list[str]) -> str:
     if sizing is None:
         return missing("There is no sizing.json: training began before there was one.")
     survey, span = sizing["survey"], sizing["bounds"]["span"]
-    parts = [f"<p>{flags(sizing['paragraph'])}</p>", _photo_table(survey)]
+    parts = [f"<p>{prose(sizing['paragraph'])}</p>", _photo_table(survey)]
     if survey["objects"]:
         parts += [_object_table(sizing, classes), _object_note(survey, span)]
     return "\n".join(parts)
@@ -70,10 +70,11 @@ def _object_note(survey: Json, span: int) -> str:
         text += f" {survey['masks']:,} masks were looked at, evenly spread."
     specks = sum(objects["specks"] for objects in survey["objects"])
     if specks:
-        text += f" Not counted: {specks:,} rests of annotation less than 3 pixels wide."
+        rests = f"{specks:,} rest{'s' if specks > 1 else ''} of annotation"
+        text += f" Not counted: {rests} less than 3 pixels wide."
     if survey["background"] is not None and "background" not in survey["background"].lower():
         text += f" Class {survey['background']}, the first, counts as background."
-    return f'<p class="soft">{escape(text)}</p>'
+    return f'<p class="soft">{prose(text)}</p>'
 
 
 def training_section(
@@ -145,7 +146,7 @@ def _bottleneck(config: Json, environment: Json | None, log: Log) -> str:
     else:
         verdict = "Input holds training back"
         cure = f"What makes it faster: {quicker}. Quicker arithmetic would gain nothing."
-    return f"<p><b>{verdict}</b>: {escape(waited)}. {flags(cure)}</p>"
+    return f"<p><b>{verdict}</b>: {prose(waited)}. {prose(cure)}</p>"
 
 
 def _main_settings(run: Path, config: Json, environment: Json | None, sizing: Json | None) -> str:

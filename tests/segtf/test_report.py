@@ -16,7 +16,7 @@ from scripts.report import main
 from segtf.config import TrainConfig
 from segtf.figures import draw_confusion, draw_curves
 from segtf.log import read_log, waiting
-from segtf.page import flags
+from segtf.page import flags, prose
 from segtf.report import write_report
 from segtf.sizing import Machine, Plan, as_asked, write_sizing
 from segtf.survey import Objects, Survey
@@ -204,10 +204,15 @@ def test_the_page_says_what_decides_most_about_a_training(finished: Path) -> Non
 @pytest.mark.parametrize(
     ("share", "gpus", "says", "cure"),
     [
-        (0.03, [], "Arithmetic holds training back</b>: 3 % of", "What makes it faster: a GPU, a"),
+        (
+            0.03,
+            [],
+            "Arithmetic holds training back</b>: 3&nbsp;% of",
+            "What makes it faster: a GPU, a",
+        ),
         (0.03, ["GPU:0"], "Arithmetic holds training back</b>", "faster: a faster GPU"),
-        (0.2, [], "Arithmetic holds training back more than input, but both", "20 % at most"),
-        (0.6, [], "Input holds training back</b>: 60 % of", "--cache</span> memory"),
+        (0.2, [], "Arithmetic holds training back more than input, but both", "20&nbsp;% at most"),
+        (0.6, [], "Input holds training back</b>: 60&nbsp;% of", "--cache</span> memory"),
     ],
 )
 def test_the_page_says_whether_input_or_arithmetic_holds_training_back(
@@ -219,7 +224,7 @@ def test_the_page_says_whether_input_or_arithmetic_holds_training_back(
     page = write_report(run).read_text(encoding="utf-8")
     assert says in page
     assert cure in page
-    assert "below 10 % input costs next to nothing, from 30 % on it is the bottleneck" in page
+    assert "below 10&nbsp;% input costs next to nothing, from 30&nbsp;% on it is" in page
 
 
 def test_waiting_is_the_median_from_the_second_epoch_on_of_logs_that_tell(tmp_path: Path) -> None:
@@ -248,7 +253,8 @@ def test_crops_and_tiles_are_called_so(tmp_path: Path) -> None:
     assert "<th>px in crops</th>" in page
 
 
-def test_flags_are_not_broken_between_their_dashes() -> None:
+def test_flags_and_numbers_with_units_are_not_broken() -> None:
+    assert prose("5 % in 3 s, 4 sizes") == "5&nbsp;% in 3&nbsp;s, 4 sizes"
     assert flags("a--b <--size 4") == 'a--b &lt;<span class="flag">--size</span> 4'
 
 
