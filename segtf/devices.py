@@ -88,6 +88,15 @@ def _find_by_jax(precision: str) -> Devices:
     return Devices(tuple(map(str, gpus)), policy_for(precision, capability), jit=True)
 
 
+def leave_gpus_to_jax() -> None:
+    """Keeps TensorFlow, which may feed the photos, on the CPU: its first operation would take all
+    memory of every GPU that it sees. To be called before that operation.
+    """
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+
+
 def _capability(device: Any) -> tuple[int, int]:
     """As Nvidia counts it; what is no Nvidia (TPU, "gfx90a") has bfloat16, as 8.0 has."""
     numbers = re.fullmatch(r"(\d+)\.(\d+)", str(getattr(device, "compute_capability", "")))

@@ -196,6 +196,35 @@ def loaded(other: Path) -> Arrays:
     return found
 
 
+def shared() -> Arrays:
+    """Counts of training and validation on two devices, and of the same photos by hand."""
+    import keras
+
+    from segtf.confusion import ConfusionCounts
+    from segtf.losses import SegmentationLoss
+    from segtf.metrics import confusion
+
+    size = 16
+    layers = [keras.Input((None, None, 3)), keras.layers.Rescaling(1 / 255)]
+    layers += [keras.layers.Conv2D(CLASSES, 3, padding="same"), keras.layers.Softmax()]
+    keras.distribution.set_distribution(keras.distribution.DataParallel())
+    metric = ConfusionCounts(CLASSES)  # its variable too must lie on both
+    network = keras.Sequential(layers)
+    network.compile("sgd", SegmentationLoss(), metrics=[metric])
+    network.fit(photos(size, 8), truth(size, 8), batch_size=4, verbose=0)
+    trained = metric.numpy()
+    network.evaluate(photos(size, 8), truth(size, 8), batch_size=4, verbose=0)
+    devices = len(metric.counts.value.sharding.device_set)
+    ids = network.predict(photos(size, 8), verbose=0).argmax(-1).astype(np.uint8)
+    keras.distribution.set_distribution(None)
+    return {
+        "shared devices": np.asarray(devices),
+        "shared training": trained,
+        "shared validation": metric.numpy(),
+        "shared validation by hand": confusion(truth(size, 8), ids, CLASSES),
+    }
+
+
 def devices() -> Arrays:
     """What `segtf.devices` finds, and bytes a photo of two networks."""
     import keras
@@ -244,7 +273,7 @@ def main() -> None:
         sys.meta_path.insert(0, WithoutTensorFlow())
     what, own = sys.argv[1], Path(sys.argv[2])
     if what == "training":
-        np.savez(own / "training.npz", **devices(), **training(own))
+        np.savez(own / "training.npz", **shared(), **devices(), **training(own))
         return
     np.savez(own / "answers.npz", **losses(), **counts(), **networks(own))
     print("answered", flush=True)

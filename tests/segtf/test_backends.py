@@ -18,12 +18,14 @@ from segtf.architectures import ARCHS
 from segtf.loss_expression import PARAMETERS
 from segtf.metrics import confusion, miou
 from tests.segtf.one_backend import CLASSES, COUNTED, TRAINED, Arrays, probabilities, truth
+from voc_builder.colours import VOID
 
 pytestmark = pytest.mark.slow
 
 BACKENDS = ("tensorflow", "jax")
 # compiled code that runs once may be slow; compiling it well takes longer than all the rest
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+TWO_DEVICES = "--xla_force_host_platform_device_count=2"
 # float32 rounds to 6e-8; these networks have 50 and more layers, and normalise what is small
 ROUNDING = 2e-5
 
@@ -38,11 +40,15 @@ class Answers:
 
 
 def start(backend: str, what: str, *folders: Path) -> subprocess.Popen[str]:
+    of_backend = {
+        "KERAS_BACKEND": backend,
+        "SM_FRAMEWORK": "neither",  # what segmentation-models reads follows from the backend
+        "XLA_FLAGS": f"{QUICK} {TWO_DEVICES}",
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "tests.segtf.one_backend", what, *map(str, folders)],
         cwd=Path(__file__).parents[2],
-        env=os.environ
-        | {"KERAS_BACKEND": backend, "XLA_FLAGS": QUICK, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        env=os.environ | of_backend,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -129,10 +135,17 @@ def test_the_default_network_trains_and_reloads_without_tensorflow(answers: Answ
     told = answers.training
     assert np.isfinite(told["training loss"]).all()
     # each epoch counts afresh: eight photos of 32 x 32, a quarter of them void
-    known = (truth(32, 8) != 255).sum()
+    known = (truth(32, 8) != VOID).sum()
     assert told["training counts"].sum() == known
     assert told["training miou"][-1] == pytest.approx(miou(told["training counts"]), rel=1e-5)
     np.testing.assert_allclose(told["training answer again"], told["training answer"], atol=1e-6)
+
+
+def test_each_pixel_is_counted_once_over_two_devices(answers: Answers) -> None:
+    told = answers.training
+    assert told["shared devices"] == 2
+    assert told["shared training"].sum() == (truth(16, 8) != VOID).sum()
+    np.testing.assert_array_equal(told["shared validation"], told["shared validation by hand"])
 
 
 def test_devices_of_jax_are_found_without_tensorflow(answers: Answers) -> None:

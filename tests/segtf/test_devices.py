@@ -76,6 +76,15 @@ def test_what_jax_calls_the_capability_is_read(
     assert devices._capability(Gpu()) == capability
 
 
+def test_tensorflow_sees_no_gpu_where_jax_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, seen = import_tensorflow().config, {"GPU": ["GPU:0"], "CPU": ["CPU:0"]}
+    monkeypatch.setattr(
+        config, "set_visible_devices", lambda these, kind: seen.update({kind: these})
+    )
+    devices.leave_gpus_to_jax()
+    assert seen == {"GPU": [], "CPU": ["CPU:0"]}
+
+
 def test_networks_are_made_where_the_strategy_keeps_them() -> None:
     with CPU.scope():
         assert devices.Devices((), "float32", False).strategy is CPU.strategy
