@@ -81,6 +81,7 @@ class Measured:
     seconds_a_step: float
     compile_seconds: float
     memory_bytes: int  # that XLA plans for the step: weights, optimiser, batch and all between
+    most_bytes_so_far: int | None  # measured on the device since the bench began
     operations: int  # of a step, by the layers' shapes
     operations_by_xla: float | None  # of the same step
     teraflops: float  # a second
@@ -191,6 +192,8 @@ def measure(
     peak: float | None,
 ) -> Measured:
     """One row; `operations` are those of a step. Raises what JAX raises when memory runs out."""
+    import jax
+
     step, state = training_step(network, classes)
     batch = random_batch(row.batch, row.size, classes)
     start = time.perf_counter()
@@ -207,6 +210,7 @@ def measure(
         seconds_a_step=seconds,
         compile_seconds=compiling,
         memory_bytes=fixed + plan.temp_size_in_bytes,
+        most_bytes_so_far=(jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use"),
         operations=operations,
         operations_by_xla=(cost or {}).get("flops"),
         teraflops=teraflops,
