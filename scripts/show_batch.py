@@ -48,10 +48,10 @@ def show_batch(config: ShowBatchConfig, changed: set[str]) -> Path:
     were given and not left at their default. Raises `UserError` as training does.
     """
     from scripts.batch_sheet import Frequencies, draw_sheet, frequency_table, write_picture
-    from segtf.train import _dataset
+    from segtf.train import open_dataset
 
     if config.run is None:
-        folder, dataset, training = config.artifacts, _dataset(config), _plain(config)
+        folder, dataset, training = config.artifacts, open_dataset(config), _plain(config)
     else:
         folder, (dataset, training) = config.run_folder, _of_run(config, changed)
     training = _decided(training, dataset)

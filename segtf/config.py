@@ -161,6 +161,9 @@ class TrainConfig:
     shares: int | None = None
     """Parts of the training photos, of which each process reads its own and each step takes as many
     from each; null: as many as processes. The same number repeats a run on fewer machines."""
+    export: bool = True
+    """Export, draw and report the network after its scores; a sweep over settings may not need
+    it."""
     run: str | None = None
     """Name of the run folder; null: made of data, network and size."""
     artifacts: Path = Path("artifacts")
@@ -179,7 +182,6 @@ class TrainConfig:
             raise UserError("--crop: pspnet answers at one size only, photos have many: use unet")
         parse_loss(self.loss)
         check_class_weights(self.class_weights)
-        augmentation_file(self.augment)
         self._check_numbers()
         self._check_processes()
         if self.run is not None and (self.run in ("", ".", "..") or {"/", "\\"} & set(self.run)):

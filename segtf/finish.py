@@ -63,6 +63,8 @@ def finish(folder: Path) -> None:
                 data={"path": str(dataset.path), "sha256": dataset.sha256},
             )
             print(f"\n{split.name}: {values['images']} photos, best network\n{score_table(values)}")
+        if not config.export:
+            return
         report = export_run(folder, np.asarray(splits[-1].images[:PHOTOS]))
         _draw_overlays(folder, dataset, splits[-1])
     print(f"\n{write_report(folder)}")

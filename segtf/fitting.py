@@ -115,7 +115,7 @@ def fit(
         note(f"training of {folder} is complete")
         return
     if config.process_id == 0:
-        _cut_log(folder / LOG, rows=position.epoch)
+        _tidy(folder, rows=position.epoch)
     trainers: dict[bool, keras.Model] = {}  # by whether the encoder is frozen
 
     def trainer_at(epoch: int) -> keras.Model:
@@ -305,8 +305,13 @@ def _momentum(remembered: float, epochs: int, steps: int) -> float:
     return 1 - 1 / max(steps * min(remembered, SHARE_OF_RUN * epochs), 4)
 
 
-def _cut_log(log: Path, rows: int) -> None:
-    """Keeps the first `rows` epochs: a run may have been killed between its log and its backup."""
+def _tidy(folder: Path, rows: int) -> None:
+    """Removes what a run that was killed had half written, and what its log has beyond the `rows`
+    epochs that are backed up.
+    """
+    for half in [*folder.glob(".*.part*"), *folder.glob(f"{BACKUP}/.*.part*")]:
+        half.unlink()
+    log = folder / LOG
     if not rows:
         return
     with log.open(encoding="utf-8", newline="") as file:

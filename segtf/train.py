@@ -22,6 +22,7 @@ from segtf.config import (
     DATA,
     ENVIRONMENT,
     TrainConfig,
+    augmentation_file,
     read_run_dataset,
     resumed,
     write_config,
@@ -51,7 +52,10 @@ def train(config: TrainConfig) -> Path:
     user can mend, KeyboardInterrupt on Ctrl-C, `Terminated` on SIGTERM.
     """
     started = time.time()
-    config = resumed(config) if config.resume else config
+    if config.resume:
+        config = resumed(config)
+    else:
+        augmentation_file(config.augment)  # before anything is built for it
     _use_backend(config.backend)
     config.artifacts.mkdir(parents=True, exist_ok=True)
     stop = Stop()
@@ -62,7 +66,7 @@ def train(config: TrainConfig) -> Path:
     ):
         if config.process_id > 0:  # the first process builds the data set that all then read
             barrier(config, "built")
-        dataset = _dataset(config)
+        dataset = open_dataset(config)
         if config.process_id == 0:
             barrier(config, "built")
         config = _trained(config, dataset, Path(disk), started, stop)
@@ -96,7 +100,7 @@ def _finish(config: TrainConfig) -> None:
         )
 
 
-def _dataset(config: TrainConfig) -> Dataset:
+def open_dataset(config: TrainConfig) -> Dataset:
     """The data set to train on; for a resumed run the very one that it began with."""
     if config.resume:
         return read_run_dataset(config.run_folder)
@@ -154,9 +158,11 @@ def _trained(
 
     config, plan = decide(_named(config), dataset)
     _check(dataset, config)
-    tf = import_tensorflow()
+    import_tensorflow()
+    from segtf.devices import leave_gpus_to_jax
+
     if config.backend == "jax":
-        tf.config.set_visible_devices([], "GPU")  # it only reads records here
+        leave_gpus_to_jax()  # TensorFlow only reads records here
     from segtf.data import load_splits, loading
     from segtf.fitting import fit, prepare
     from segtf.pipelines import check_pipeline, write_pipeline
