@@ -14,8 +14,10 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from segtf.data import Split
+from segtf.devices import alone
 from voc_builder.colours import voc_colours
 from voc_builder.files import replacing
 from voc_builder.images import encode_jpeg
@@ -119,7 +121,7 @@ class BestModel(keras.callbacks.Callback):
         if logs["val_miou"] > self.best:
             self.best, self.best_epoch = logs["val_miou"], epoch
             if self.path is not None:
-                with replacing(self.path) as beside:
+                with alone(), replacing(self.path) as beside:
                     self.measured.network.save(beside)
         elif self.patience and epoch - self.best_epoch >= self.patience:
             note(f"no better val_miou since epoch {self.best_epoch + 1}: stopped early")
@@ -229,7 +231,7 @@ class Backup(keras.callbacks.Callback):
             self.model.jax_state_sync()
         name = f"epoch-{position.epoch:04d}-{position.step:05d}"
         weights = self.folder / f"{name}.weights.h5"
-        with replacing(weights) as beside:
+        with alone(), replacing(weights) as beside:
             named = beside.with_name(f"{beside.name.removesuffix('.h5')}.weights.h5")
             self.model.save_weights(named)
             named.rename(beside)
@@ -278,6 +280,10 @@ class Overlays(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if epoch % self.every and epoch + 1 != self.params["epochs"]:
             return
+        with alone(), replacing(self.folder / f"epoch-{epoch + 1:04d}.jpg") as beside:
+            beside.write_bytes(encode_jpeg(self._drawn()))
+
+    def _drawn(self) -> NDArray[np.uint8]:
         colours = voc_colours(len(self.classes))
         strips = []
         for image, mask in zip(self.images, self.masks, strict=True):
@@ -287,8 +293,7 @@ class Overlays(keras.callbacks.Callback):
             prediction = probabilities.argmax(-1).astype(np.uint8)
             drawn = [draw_overlay(image, m, self.classes, colours) for m in (mask, prediction)]
             strips.append(np.vstack(drawn))
-        with replacing(self.folder / f"epoch-{epoch + 1:04d}.jpg") as beside:
-            beside.write_bytes(encode_jpeg(np.hstack(strips)))
+        return np.hstack(strips)
 
 
 class Progress(keras.callbacks.Callback):

@@ -270,15 +270,19 @@ def training_batches(sampler: Sampler, steps: range) -> tf.data.Dataset:
     )
 
 
-def validation_batches(split: Split, config: TrainConfig, photos: int) -> tf.data.Dataset:
-    """All (images, masks) of this process's part of a split, unchanged, in batches of one size: the
-    last is filled up with black photos under void masks, which no loss and no score counts.
-    `photos` are those of all processes together.
+def validation_batches(
+    split: Split, config: TrainConfig, photos: int, devices: int = 1
+) -> tf.data.Dataset:
+    """All (images, masks) of this process's part of a split, unchanged, in batches of one size that
+    its `devices` can share: the last is filled up with black photos under void masks, which no loss
+    and no score counts. `photos` are those of all processes together.
     """
     assert config.batch is not None
     of_share = -(-photos // config.part_count)
     steps = -(-of_share * config.part_count // config.batch)
-    batch = -(-of_share // steps) * len(own_shares(config))
+    shares = len(own_shares(config))
+    alike = devices // math.gcd(shares, devices)
+    batch = -(-of_share // (steps * alike)) * alike * shares
     size = config.side
     nothing = np.zeros((size, size, 3), np.uint8), np.full((size, size), VOID, np.uint8)
 

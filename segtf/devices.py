@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,6 +33,8 @@ class Devices:
     gpus: tuple[str, ...]  # of all processes
     policy: str  # Keras's dtype policy
     jit: bool  # XLA
+    sharing: int = 1  # devices of all processes among which JAX splits every batch evenly
+    local: int = 1  # those of this process
 
     @cached_property  # one object: networks belong to the strategy that they were made under
     def strategy(self) -> Any:
@@ -85,7 +88,38 @@ def _find_by_jax(precision: str) -> Devices:
     gpus = [device for device in jax.devices() if device.platform != "cpu"]
     capability = min((_capability(device) for device in gpus), default=(0, 0))
     # without XLA JAX runs one operation after the other
-    return Devices(tuple(map(str, gpus)), policy_for(precision, capability), jit=True)
+    return Devices(
+        gpus=tuple(map(str, gpus)),
+        policy=policy_for(precision, capability),
+        jit=True,
+        sharing=jax.device_count(),
+        local=jax.local_device_count(),
+    )
+
+
+def share_batches(devices: Devices) -> None:
+    """Lets JAX split every batch among all devices of all processes, each of which brings its own
+    part. To be called before networks and metrics are made. TensorFlow has its `scope`.
+    """
+    shared = None  # also instead of that of a run before, in the same process
+    if devices.sharing > 1:
+        shared = keras.distribution.DataParallel(
+            devices=keras.distribution.list_devices(), auto_shard_dataset=False
+        )
+    keras.distribution.set_distribution(shared)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Within it this process computes for itself: what it does without the others, such as saving,
+    would wait for them for ever.
+    """
+    shared = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(shared)
 
 
 def leave_gpus_to_jax() -> None:

@@ -18,7 +18,14 @@ from segtf.callbacks import Position
 from segtf.config import BACKUP, BEST, LOG, OVERLAYS, PROGRESS, TrainConfig
 from segtf.confusion import ConfusionCounts, PerClassIoU
 from segtf.data import Split, own_shares, training_batches, validation_batches
-from segtf.devices import Devices, batch_that_fits, find_devices, is_out_of_memory
+from segtf.devices import (
+    Devices,
+    alone,
+    batch_that_fits,
+    find_devices,
+    is_out_of_memory,
+    share_batches,
+)
 from segtf.loss_expression import parse_class_weights
 from segtf.losses import SegmentationLoss
 from segtf.model import build_model, fit_batchnorm, freeze_encoder, load_encoder_weights
@@ -54,6 +61,7 @@ def prepare(
         tf.config.experimental.enable_op_determinism()
     devices = find_devices(config.precision)
     keras.config.set_dtype_policy(devices.policy)
+    share_batches(devices)
     with devices.scope():
         model = build_model(config.arch, config.encoder, classes, config.side)
     goes_on = config.resume and of_ours.has_backup(config.run_folder / BACKUP)
@@ -66,7 +74,13 @@ def prepare(
     rate = config.learning_rate or RATES[config.optimizer][0 if trained else 1]
     batch = config.batch or batch_that_fits(devices, model, config.side, photos)
     shares = config.part_count
-    batch = max(batch // shares, 1) * shares
+    alike = math.lcm(shares, devices.sharing)
+    if config.batch is not None and batch % alike:
+        raise UserError(
+            f"--batch {batch}: must be a multiple of {alike}, so that all {devices.sharing} "
+            "devices have as many photos"
+        )
+    batch = max(batch // alike, 1) * alike
     if batch > photos:
         raise UserError(f"--batch {batch}: there are only {photos} photos to train on")
     return replace(config, batch=batch, learning_rate=rate, shares=shares), devices, model
@@ -104,7 +118,7 @@ def fit(
     folder, classes = config.run_folder, len(dataset.classes)
     photos = {name: len(ids) for name, ids in dataset.splits.items()}
     sampler = Sampler(splits["train"], config, classes, own_shares(config), photos["train"])
-    validation = validation_batches(splits["val"], config, photos["val"])
+    validation = validation_batches(splits["val"], config, photos["val"], devices.local)
     steps = sampler.steps_per_epoch
     if config.batchnorm_epochs:
         fit_batchnorm(model, _momentum(config.batchnorm_epochs, config.epochs, steps))
@@ -293,7 +307,8 @@ def _double(config: TrainConfig, classes: int) -> keras.Model:
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        return build_model(config.arch, config.encoder, classes, config.side)
+        with alone():
+            return build_model(config.arch, config.encoder, classes, config.side)
     finally:
         keras.config.set_dtype_policy(policy)
 
