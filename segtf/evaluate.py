@@ -79,6 +79,9 @@ def scores(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
         "miou": _number(metrics.miou(counts)),
         "dice_mean": _number(metrics.mean(metrics.dice(counts))),
         "pixel_accuracy": _number(metrics.pixel_accuracy(counts)),
+        "iou_micro_imagewise": _number(
+            metrics.iou_micro_imagewise(of_photo for _, of_photo in evaluation.photos)
+        ),
         "confusion": counts.tolist(),
         "photos": [
             {
@@ -93,7 +96,7 @@ def scores(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
 
 def score_table(values: dict[str, Any]) -> str:
     """IoU and Dice of each class as text columns."""
-    width = max(len(name) for name in (*values["classes"], "pixel accuracy"))
+    width = max(len(name) for name in (*values["classes"], "micro, imagewise"))
     rows = [("class", "IoU", "Dice")]
     rows += [
         (name, _text(values["iou"][name]), _text(values["dice"][name]))
@@ -102,6 +105,7 @@ def score_table(values: dict[str, Any]) -> str:
     rows += [
         ("mean", _text(values["miou"]), _text(values["dice_mean"])),
         ("pixel accuracy", _text(values["pixel_accuracy"]), ""),
+        ("micro, imagewise", _text(values["iou_micro_imagewise"]), ""),
     ]
     return "\n".join(f"{name:<{width}}  {iou:>6}  {dice:>6}".rstrip() for name, iou, dice in rows)
 

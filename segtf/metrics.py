@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,6 +45,16 @@ def dice(counts: Counts) -> Scores:
 def pixel_accuracy(counts: Counts) -> float:
     """Share of pixels with the right class; NaN without pixels."""
     return float(_share(np.trace(counts), counts.sum()))
+
+
+def iou_micro_imagewise(photos: Iterable[Counts]) -> float:
+    """IoU of each photo with tp, fp and fn summed over its classes, mean over the photos: the score
+    of remote sensing (`reduction="micro-imagewise"` of segmentation_models.pytorch). A photo of
+    void alone has none; NaN without photos.
+    """
+    hits = np.array([(np.trace(counts), counts.sum()) for counts in photos]).reshape(-1, 2)
+    # every wrong pixel is a fp of one class and a fn of another
+    return mean(_share(hits[:, 0], 2 * hits[:, 1] - hits[:, 0]))
 
 
 def mean(scores: Scores) -> float:

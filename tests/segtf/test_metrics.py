@@ -86,3 +86,12 @@ def test_counts_of_parts_add_up_to_those_of_the_whole(
     truth, prediction = pair
     rows = [metrics.confusion(t, p, CLASSES) for t, p in zip(truth, prediction, strict=True)]
     np.testing.assert_array_equal(sum(rows), metrics.confusion(truth, prediction, CLASSES))
+
+
+def test_micro_imagewise_iou_is_the_mean_of_each_photos_own() -> None:
+    good, bad = np.array([[6, 0], [0, 2]]), np.array([[1, 2], [1, 0]])
+    void = np.zeros((2, 2), np.int64)
+    # tp 1, fp 3, fn 3 over both classes of the second: 1 / 7
+    assert metrics.iou_micro_imagewise([good, bad, void]) == pytest.approx((1 + 1 / 7) / 2)
+    assert np.isnan(metrics.iou_micro_imagewise([void]))
+    assert np.isnan(metrics.iou_micro_imagewise([]))
