@@ -55,6 +55,7 @@ class Run:
         miou = {f"{name} mIoU": self.scores.get(name, {}).get("miou") for name in SPLITS}
         values = {
             **miou,
+            "micro imagewise": of_split.get("iou_micro_imagewise"),
             "Dice": of_split.get("dice_mean"),
             **{f"IoU {name}": of_split.get("iou", {}).get(name) for name in self.classes},
             "epochs": self.log["epoch"][-1] + 1,

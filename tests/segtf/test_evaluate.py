@@ -35,12 +35,13 @@ def test_scores_of_a_split_are_those_of_all_photos_together() -> None:
 def test_the_table_names_a_class_without_score_by_a_dash() -> None:
     values = scores(Evaluation(COUNTS, ()), ("back", "chip", "flaw"))
     assert score_table(values).splitlines() == [
-        "class              IoU    Dice",
-        "back            0.6667  0.8000",
-        "chip            0.5000  0.6667",
-        "flaw                 -       -",
-        "mean            0.5833  0.7333",
-        "pixel accuracy  0.7500",
+        "class                IoU    Dice",
+        "back              0.6667  0.8000",
+        "chip              0.5000  0.6667",
+        "flaw                   -       -",
+        "mean              0.5833  0.7333",
+        "pixel accuracy    0.7500",
+        "micro, imagewise       -",
     ]
 
 

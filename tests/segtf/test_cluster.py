@@ -1,0 +1,188 @@
+"""Processes that train together end as one would have; a lost one does not hang the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from segtf import cluster
+from segtf.config import TrainConfig
+from voc_builder.errors import UserError
+from voc_builder.voc import Dataset
+
+# A small training on JAX without the scores and the export at its end.
+CHILD = """
+import sys
+from pathlib import Path
+from segtf import train
+from segtf.config import TrainConfig
+from voc_builder.command import run
+train._finish = lambda config: None
+raise SystemExit(run(train._command, TrainConfig, "python -m segtf.train"))
+"""
+USUAL = ["--backend", "jax", "--arch", "unet_plain", "--size", "32", "--batch", "4"]
+# a small rate: normalisation over small batches makes much of every rounding
+USUAL += ["--shares", "2", "--optimizer", "sgd", "--learning-rate", "0.001", "--warm-up", "0"]
+USUAL += ["--run", "run", "--augment", "light"]
+
+
+def free_port() -> int:
+    """A port that is free, as is the one after it."""
+    with socket.create_server(("localhost", 0)) as first:
+        return int(first.getsockname()[1])
+
+
+def begin(artifacts: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", CHILD, "--artifacts", str(artifacts), *more]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def begin_two(artifacts: Path, *more: str) -> list[subprocess.Popen[str]]:
+    together = ["--processes", "2", "--coordinator", f"localhost:{free_port()}"]
+    return [begin(artifacts, *more, *together, "--process-id", str(i)) for i in range(2)]
+
+
+def weights(artifacts: Path) -> dict[str, np.ndarray]:
+    """The network's weights in the last backup by their path in the file."""
+    folder = artifacts / "runs/run/backup"
+    found: dict[str, np.ndarray] = {}
+
+    def visit(path: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and "optimizer" not in path:
+            found[path] = item[()]
+
+    with h5py.File(folder / json.loads((folder / "state.json").read_text())["weights"]) as file:
+        file.visititems(visit)
+    return found
+
+
+@pytest.mark.slow
+def test_two_processes_train_to_the_weights_of_one_and_survive_the_loss_of_each_other(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    data = ["--data", str(dataset.path), *USUAL]
+    one = begin(tmp_path / "one", *data, "--epochs", "2")
+    assert one.wait(300) == 0, one.stderr and one.stderr.read()
+    both = begin_two(tmp_path / "two", *data, "--epochs", "2")
+    said = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], "\n".join(said)
+    alone, together = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert alone.keys() == together.keys()
+    for path, value in alone.items():
+        np.testing.assert_allclose(together[path], value, rtol=1e-5, atol=1e-5, err_msg=path)
+    moved = [float(np.abs(value).max()) for path, value in alone.items() if "batch" in path]
+    assert max(moved) > 1e-3
+
+    # a long run loses its second process in the middle
+    many = begin_two(tmp_path / "lost", *data, "--epochs", "1000", "--patience", "0")
+    state = tmp_path / "lost/runs/run/backup/state.json"
+    wait_for(state.is_file)
+    many[1].send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    _, said_by_first = many[0].communicate(timeout=60)
+    assert time.monotonic() - killed < 60
+    assert many[0].returncode == cluster.LOST, said_by_first
+    assert "process 1 of 2 has ended" in said_by_first
+    assert "--run run --resume" in said_by_first
+    left = list((tmp_path / "lost").glob(".cache-*"))
+    assert len(left) <= 1, "nobody can tidy up after the one that was killed"
+
+    # one machine goes on with what was begun on two
+    before = json.loads(state.read_text())["epochs"]
+    rest = begin(tmp_path / "lost", "--run", "run", "--resume")
+    wait_for(lambda: json.loads(state.read_text())["epochs"] > before)
+    rest.send_signal(signal.SIGTERM)
+    assert rest.wait(60) == 143
+
+
+def wait_for(condition: Any, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def config(process: int, port: int, processes: int = 2) -> TrainConfig:
+    return TrainConfig(
+        backend="jax",
+        processes=processes,
+        process_id=process,
+        coordinator=f"localhost:{port}",
+        run="run",
+        batch=processes,
+    )
+
+
+class Lost(Exception):
+    """Stands for the end of the process in these tests."""
+
+
+def watches(
+    monkeypatch: pytest.MonkeyPatch, processes: int
+) -> tuple[list[cluster.Watch], list[str]]:
+    """Watches of processes that are threads here, and what each says when it gives up."""
+    said: list[str] = []
+
+    def give_up(self: cluster.Watch, process: int, why: str) -> None:
+        self.leaving.set()
+        said.append(cluster.lost_message(self.config, process, why))
+
+    monkeypatch.setattr(cluster.Watch, "_give_up", give_up)
+    port = free_port()
+    found = [cluster.Watch(config(i, port, processes), bool) for i in range(processes)]
+    threads = [threading.Thread(target=watch.begin) for watch in found]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    return found, said
+
+
+def test_processes_that_say_goodbye_are_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, said = watches(monkeypatch, 3)
+    assert [len(watch.peers) for watch in found] == [2, 1, 1]
+    for watch in found:
+        watch.end()
+    time.sleep(0.3)
+    assert said == []
+
+
+def test_a_process_that_ends_without_a_word_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, said = watches(monkeypatch, 3)
+    found[2].abandon()
+    wait_for(lambda: said, 10)
+    assert "process 2 of 3 has ended" in said[0]
+    for watch in found[:2]:
+        watch.end()
+
+
+def test_a_process_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "SILENCE", 0.5)
+    monkeypatch.setattr(cluster.Watch, "_speak", lambda self: None)
+    found, said = watches(monkeypatch, 2)
+    wait_for(lambda: len(said) == 2, 10)
+    assert all("was silent for 0.5 s" in line for line in said)
+    assert {watch.config.process_id for watch in found} == {0, 1}
+
+
+def test_processes_that_do_not_come_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "FINDING", 0.5)
+    with pytest.raises(UserError, match=r"process 1 did not come within 0\.5 s"):
+        cluster.Watch(config(0, free_port()), bool).begin()
+    with pytest.raises(UserError, match=r"no answer at localhost:.*start --process-id 0 there"):
+        cluster.Watch(config(1, free_port()), bool).begin()
