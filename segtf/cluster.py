@@ -16,7 +16,7 @@ from voc_builder.progress import note
 
 FINDING = 300  # seconds in which all processes must have been started
 BEAT, SILENCE = 3, 30  # seconds: from one sign of life to the next, and without any
-ALIVE, LEAVES = b".", b"q"
+ALIVE, ASKS, LEAVES = b".", b"s", b"q"
 LOST = 2  # exit code
 
 
@@ -24,12 +24,16 @@ class Watch:
     """A thread for each other process that this one hears: process 0 hears all, they hear it.
 
     A process that waits for a lost one in the middle of a sum over all machines cannot be woken, so
-    the thread says what happened, calls `cleanup` and ends the process with exit code 2.
+    the thread says what happened, calls `cleanup` and ends the process with exit code 2. `asked` is
+    called in process 0 when another one was told to end: it saves for all.
     """
 
-    def __init__(self, config: TrainConfig, cleanup: Callable[[], None]) -> None:
+    def __init__(
+        self, config: TrainConfig, cleanup: Callable[[], None], asked: Callable[[], None]
+    ) -> None:
         self.config = config
         self.cleanup = cleanup
+        self.asked = asked
         self.leaving = threading.Event()
         self.peers: list[socket.socket] = []
 
@@ -53,6 +57,21 @@ class Watch:
             with contextlib.suppress(OSError):
                 peer.sendall(LEAVES)
                 peer.close()
+
+    def forwarding(self, stop: Callable[[], bool]) -> Callable[[], bool]:
+        """`stop` as this process should look at it: any but process 0 passes it on, and is ended
+        when that one has saved and left.
+        """
+        if self.config.process_id == 0:
+            return stop
+
+        def pass_on() -> bool:
+            if stop():
+                with contextlib.suppress(OSError):
+                    self.peers[0].sendall(ASKS)
+            return False
+
+        return pass_on
 
     def abandon(self) -> None:
         """Leaves without a goodbye, so that the others end too."""
@@ -118,6 +137,8 @@ class Watch:
                 heard = b""
             if LEAVES in heard:
                 return
+            if ASKS in heard:
+                self.asked()
             if not heard and not self.leaving.is_set():
                 self._give_up(process, "has ended")
                 return
@@ -133,23 +154,25 @@ def lost_message(config: TrainConfig, process: int, why: str) -> str:
     run = f"--run {config.run}" if config.run else "--run NAME"
     return (
         f"python -m segtf.train: error: process {process} of {config.processes} {why}: what was "
-        f"trained until the last epoch is kept; go on by starting every process with {run} --resume"
+        f"saved last is kept; go on by starting every process with {run} --resume"
     )
 
 
 @contextlib.contextmanager
-def joined(config: TrainConfig, cleanup: Callable[[], None]) -> Iterator[None]:
+def joined(
+    config: TrainConfig, cleanup: Callable[[], None], asked: Callable[[], None]
+) -> Iterator[Watch | None]:
     """Within it this process is one of `config.processes` that JAX computes with; nothing happens
     for one alone. Raises `UserError` if they do not find each other.
     """
     if config.processes == 1:
-        yield
+        yield None
         return
     import jax
 
     # its own answer to SIGTERM would come before ours
     jax.config.update("jax_enable_preemption_service", False)
-    watch = Watch(config, cleanup)
+    watch = Watch(config, cleanup, asked)
     note(f"process {config.process_id} of {config.processes}: waiting for the others")
     watch.begin()
     host, port = _address(config)
@@ -163,7 +186,7 @@ def joined(config: TrainConfig, cleanup: Callable[[], None]) -> Iterator[None]:
             heartbeat_timeout_seconds=2 * SILENCE,
             shutdown_timeout_seconds=2 * SILENCE,
         )
-        yield
+        yield watch
         jax.distributed.shutdown()
         watch.end()
     except BaseException:

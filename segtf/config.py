@@ -209,14 +209,16 @@ class TrainConfig:
             )
 
     def _check_processes(self) -> None:
-        if self.processes > 1 and (self.backend != "jax" or self.coordinator is None):
+        # of a run that goes on, backend and batch are known when its settings have been read
+        known = not self.resume or self.shares is not None
+        if self.processes > 1 and (self.coordinator is None or (known and self.backend != "jax")):
             raise UserError(
                 f"--processes {self.processes}: several processes need --backend jax and "
                 "--coordinator HOST:PORT"
             )
         if self.coordinator is not None and not re.fullmatch(r"\S+:\d{1,5}", self.coordinator):
             raise UserError(f"--coordinator {self.coordinator}: must be HOST:PORT")
-        if self.processes > 1 and None in (self.run, self.batch):
+        if self.processes > 1 and known and None in (self.run, self.batch):
             raise UserError(
                 f"--processes {self.processes}: name --run and --batch, which must be the same in "
                 "every process"
@@ -225,7 +227,7 @@ class TrainConfig:
             raise UserError(
                 f"--process-id {self.process_id}: the {self.processes} processes are counted from 0"
             )
-        if self.part_count % self.processes:
+        if known and self.part_count % self.processes:
             raise UserError(
                 f"--shares {self.shares}: must be a multiple of --processes {self.processes}"
             )

@@ -22,6 +22,10 @@ class Stop:
     def __call__(self) -> bool:
         return self._received is not None
 
+    def ask(self) -> None:
+        """Asks for it from within, as SIGTERM does from without."""
+        self._received = self._received or signal.SIGTERM
+
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
         """Within it a signal is only noted down, until the second one."""

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -62,14 +63,15 @@ def train(config: TrainConfig) -> Path:
     with (
         tempfile.TemporaryDirectory(dir=config.artifacts, prefix=".cache-") as disk,
         stop.listening(),
-        joined(config, lambda: shutil.rmtree(disk, ignore_errors=True)),
+        joined(config, lambda: shutil.rmtree(disk, ignore_errors=True), stop.ask) as watch,
     ):
         if config.process_id > 0:  # the first process builds the data set that all then read
             barrier(config, "built")
         dataset = open_dataset(config)
         if config.process_id == 0:
             barrier(config, "built")
-        config = _trained(config, dataset, Path(disk), started, stop)
+        asked = watch.forwarding(stop) if watch else stop
+        config = _trained(config, dataset, Path(disk), started, stop, asked)
     if config.process_id == 0:
         _finish(config)
     return config.run_folder
@@ -151,7 +153,12 @@ def _named(config: TrainConfig) -> TrainConfig:
 
 
 def _trained(
-    config: TrainConfig, dataset: Dataset, disk: Path, started: float, stop: Stop
+    config: TrainConfig,
+    dataset: Dataset,
+    disk: Path,
+    started: float,
+    stop: Stop,
+    asked: Callable[[], bool],
 ) -> TrainConfig:
     """Fits the network into the run folder; returns the configuration with all decided."""
     from segtf.sizing import decide, write_sizing
@@ -193,7 +200,7 @@ def _trained(
         if own:
             write_json(environment, folder / ENVIRONMENT)
         with stop.waiting():
-            fit(config, devices, model, {split.name: split for split in splits}, dataset, stop)
+            fit(config, devices, model, {split.name: split for split in splits}, dataset, asked)
     except KeyboardInterrupt:
         note(f"stopped; go on with: {_command_to_resume(config)}")
         raise

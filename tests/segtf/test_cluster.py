@@ -134,9 +134,12 @@ class Lost(Exception):
 
 def watches(
     monkeypatch: pytest.MonkeyPatch, processes: int
-) -> tuple[list[cluster.Watch], list[str]]:
-    """Watches of processes that are threads here, and what each says when it gives up."""
+) -> tuple[list[cluster.Watch], list[str], list[int]]:
+    """Watches of processes that are threads here, what each says when it gives up, and how often
+    the first was asked to stop.
+    """
     said: list[str] = []
+    asked: list[int] = []
 
     def give_up(self: cluster.Watch, process: int, why: str) -> None:
         self.leaving.set()
@@ -144,17 +147,20 @@ def watches(
 
     monkeypatch.setattr(cluster.Watch, "_give_up", give_up)
     port = free_port()
-    found = [cluster.Watch(config(i, port, processes), bool) for i in range(processes)]
+    found = [
+        cluster.Watch(config(i, port, processes), bool, lambda: asked.append(1))
+        for i in range(processes)
+    ]
     threads = [threading.Thread(target=watch.begin) for watch in found]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
-    return found, said
+    return found, said, asked
 
 
 def test_processes_that_say_goodbye_are_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, said = watches(monkeypatch, 3)
+    found, said, _ = watches(monkeypatch, 3)
     assert [len(watch.peers) for watch in found] == [2, 1, 1]
     for watch in found:
         watch.end()
@@ -163,7 +169,7 @@ def test_processes_that_say_goodbye_are_not_missed(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_process_that_ends_without_a_word_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, said = watches(monkeypatch, 3)
+    found, said, _ = watches(monkeypatch, 3)
     found[2].abandon()
     wait_for(lambda: said, 10)
     assert "process 2 of 3 has ended" in said[0]
@@ -174,7 +180,7 @@ def test_a_process_that_ends_without_a_word_is_named(monkeypatch: pytest.MonkeyP
 def test_a_process_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "SILENCE", 0.5)
     monkeypatch.setattr(cluster.Watch, "_speak", lambda self: None)
-    found, said = watches(monkeypatch, 2)
+    found, said, _ = watches(monkeypatch, 2)
     wait_for(lambda: len(said) == 2, 10)
     assert all("was silent for 0.5 s" in line for line in said)
     assert {watch.config.process_id for watch in found} == {0, 1}
@@ -183,6 +189,23 @@ def test_a_process_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -
 def test_processes_that_do_not_come_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "FINDING", 0.5)
     with pytest.raises(UserError, match=r"process 1 did not come within 0\.5 s"):
-        cluster.Watch(config(0, free_port()), bool).begin()
+        cluster.Watch(config(0, free_port()), bool, bool).begin()
     with pytest.raises(UserError, match=r"no answer at localhost:.*start --process-id 0 there"):
-        cluster.Watch(config(1, free_port()), bool).begin()
+        cluster.Watch(config(1, free_port()), bool, bool).begin()
+
+
+def test_a_process_that_is_told_to_end_asks_the_first_which_saves_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found, said, asked = watches(monkeypatch, 2)
+    told: list[int] = []
+    first, second = (watch.forwarding(lambda: bool(told)) for watch in found)
+    assert not first()
+    assert not second()
+    told.append(1)
+    assert first(), "the first stops after its step"
+    assert not second(), "the second goes on until the first has left"
+    wait_for(lambda: asked, 10)
+    for watch in found:
+        watch.end()
+    assert said == []

@@ -8,6 +8,7 @@ import pytest
 
 from segtf.config import (
     TrainConfig,
+    augmentation_file,
     read_config,
     read_data,
     read_run_dataset,
@@ -17,6 +18,8 @@ from segtf.config import (
 )
 from voc_builder.errors import UserError
 from voc_builder.voc import Dataset
+
+TWO = {"processes": 2, "backend": "jax", "coordinator": "host:1234", "run": "a", "batch": 4}
 
 
 @pytest.mark.parametrize(
@@ -34,6 +37,20 @@ from voc_builder.voc import Dataset
         ({"resume": True}, "--run NAME --resume"),
         ({"resume": True, "run": "a", "overwrite": True}, "exclude each other"),
         ({"run": "a/b"}, "--run 'a/b'"),
+        ({"crop": 100}, "--crop 100: unet needs a multiple of 32; the nearest are 96 or 128"),
+        ({"crop": 96, "arch": "pspnet"}, "--crop: pspnet answers at one size only"),
+        ({"mosaic": 1.5}, "--mosaic 1.5: must be at least 0 and at most 1"),
+        ({"warm_up": -0.1}, "--warm-up -0.1: must be at least 0"),
+        ({"clip": 0.0}, "--clip 0.0: must be above 0"),
+        ({"class_weights": "1,-2"}, "--class-weights"),
+        ({"freeze_encoder": 2, "encoder_weights": "none"}, "--freeze-encoder 2"),
+        ({"fold": 0}, "--fold 0: must be at least 1"),
+        ({"processes": 2}, "need --backend jax and --coordinator HOST:PORT"),
+        ({**TWO, "coordinator": "host"}, "--coordinator host: must be HOST:PORT"),
+        ({**TWO, "process_id": 2}, "--process-id 2: the 2 processes are counted from 0"),
+        ({**TWO, "batch": None}, "name --run and --batch"),
+        ({**TWO, "shares": 3}, "--shares 3: must be a multiple of --processes 2"),
+        ({"batch": 5, "shares": 2}, "--batch 5: must be a multiple of the 2 shares"),
         ({"seed": 2**32}, "--seed 4294967296: must be at least 0 and at most 4294967295"),
     ],
 )
@@ -92,3 +109,34 @@ def test_a_data_set_that_changed_is_not_taken_for_that_of_the_run(
     write_json({**data, "sha256": "0123456789abcdef"}, tmp_path / "data.json")
     with pytest.raises(UserError, match=r"not the data set that .* was trained on any more"):
         read_run_dataset(tmp_path)
+
+
+def test_a_run_of_two_processes_goes_on_with_one_or_with_others(tmp_path: Path) -> None:
+    saved = TrainConfig(**TWO, shares=2, artifacts=tmp_path)  # type: ignore[arg-type]
+    write_config(saved, saved.run_folder)
+    alone = resumed(TrainConfig(run="a", artifacts=tmp_path, resume=True))
+    assert (alone.processes, alone.part_count, alone.batch) == (1, 2, 4)
+    asked = {"run": "a", "artifacts": tmp_path, "resume": True, "coordinator": "other:99"}
+    second = resumed(TrainConfig(**asked, processes=2, process_id=1))
+    assert (second.backend, second.process_id, second.coordinator) == ("jax", 1, "other:99")
+    with pytest.raises(UserError, match="--shares 2: must be a multiple of --processes 3"):
+        resumed(TrainConfig(**asked, processes=3, process_id=1))
+
+
+def test_a_run_of_tensorflow_does_not_go_on_with_two_processes(tmp_path: Path) -> None:
+    saved = TrainConfig(run="a", batch=4, shares=2, artifacts=tmp_path)
+    write_config(saved, saved.run_folder)
+    with pytest.raises(UserError, match="need --backend jax"):
+        resumed(
+            TrainConfig(run="a", artifacts=tmp_path, resume=True, processes=2, coordinator="h:1")
+        )
+
+
+@pytest.mark.parametrize("name", ["none", "light", "medium", "heavy"])
+def test_presets_of_augmentation_are_files(name: str) -> None:
+    assert augmentation_file(name).name == f"{name}.yaml"
+
+
+def test_an_unknown_augmentation_is_named_with_what_there_is() -> None:
+    with pytest.raises(UserError, match="strong: neither one of heavy, light, medium, none nor"):
+        augmentation_file("strong")
