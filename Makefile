@@ -1,5 +1,5 @@
 # demo   the whole job on the shipped photos, small      test   lint and the whole test suite
-# lint   ruff and mypy                                    bench  data set building, both sides measured
+# lint   ruff and mypy                                    bench  building and training, both sides measured
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -23,6 +23,7 @@ lint: .venv/.dev
 
 bench: .venv/.run
 	$(BIN)/python -m scripts.bench_build
+	$(BIN)/python -m scripts.bench_train
 
 .venv/bin/python:
 	"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "segtf needs Python 3.11 to 3.13 (TensorFlow), this is " + sys.version.split()[0] + ": run make PYTHON=python3.13")'

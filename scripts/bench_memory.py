@@ -1,0 +1,159 @@
+"""Measure the memory of training after each epoch, with few photos and with many.
+
+`measure_memory` trains in fresh processes. Where the photos are to be seen, the network is one of
+two convolutions, so that many photos take little time: everything else is that of `segtf.train`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from scripts.bench_table import Table, met, network_name
+from scripts.bench_watch import draw_dataset, train_watched
+from segtf.config import TrainConfig
+from segtf.data import BYTES_A_PIXEL
+from voc_builder.errors import UserError
+from voc_builder.progress import note
+from voc_builder.voc import Dataset, read_dataset
+
+ROOT = Path(__file__).resolve().parents[1]
+STATUS = Path("/proc/self/status")
+MEGABYTE = 10**6
+GROWTH = 16 * MEGABYTE  # over all epochs from the second on, that may be chance
+HELD = 0.1  # share of the photos' bytes that may be found in memory, by chance again
+MARK = "memory: "  # before the line that a child prints
+DRAWN = 96  # pixels; it is the size of training that takes memory
+Memory = dict[str, int]  # bytes, by kind
+
+
+def read_memory() -> Memory:
+    """Bytes of this process: RssAnon is its own, RssFile and RssShmem are pages of files, which the
+    system takes back when it needs them.
+    """
+    found = re.findall(r"^(VmRSS|RssAnon|RssFile|RssShmem):\s+(\d+) kB", STATUS.read_text(), re.M)
+    return {name: int(kilobytes) * 1024 for name, kilobytes in found}
+
+
+def tiny_network(arch: str, encoder: str, classes: int, size: int) -> Any:
+    """A stand-in for `segtf.model.build_model`: one answer for each 4 x 4 pixels."""
+    import keras
+    from keras import layers
+
+    pixels = keras.Input((None, None, 3))
+    x = layers.Conv2D(8, 4, strides=4, activation="relu")(pixels)
+    x = layers.UpSampling2D(4)(layers.Conv2D(classes, 1)(x))
+    network = keras.Model(pixels, x, name="network")
+    image = keras.Input((size, size, 3), dtype="uint8")
+    return keras.Model(image, layers.Softmax()(network(layers.Rescaling(1 / 255)(image))))
+
+
+def train_once(config: TrainConfig, disk: Path, *, tiny: bool) -> list[Memory]:
+    """Trains in this process; its memory after each epoch, when every other callback is done."""
+    import keras
+
+    from segtf import fitting
+
+    found: list[Memory] = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+            found.append(read_memory())
+
+    with contextlib.ExitStack() as stack:
+        if tiny:
+            stack.enter_context(patch.object(fitting, "build_model", tiny_network))
+        train_watched(config, read_dataset(config.data), disk, lambda calls: [*calls, Watch()])
+    return found
+
+
+def memory_of(dataset: Dataset, settings: dict[str, Any], *, tiny: bool) -> list[Memory]:
+    """What `train_once` finds in a fresh process. Raises RuntimeError with what it said if it
+    fails.
+    """
+    wanted = json.dumps({**settings, "data": str(dataset.path.resolve()), "tiny": tiny})
+    command = [sys.executable, "-m", "scripts.bench_memory", wanted]
+    ended = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    told = [line for line in ended.stdout.splitlines() if line.startswith(MARK)]
+    if ended.returncode or not told:
+        raise RuntimeError(f"{' '.join(command[1:])}: {ended.stderr[-2000:]}")
+    return list(json.loads(told[0].removeprefix(MARK)))
+
+
+def measure_memory(
+    network: dict[str, Any], folder: Path, *, few: int, many: int, size: int, epochs: int
+) -> Table:
+    """Trains `network` (settings of `segtf.train`) on `few` photos, and the tiny network on `few`
+    and on `many` photos of `size` x `size`. Raises `UserError` where memory cannot be told apart.
+    """
+    if not STATUS.is_file():
+        raise UserError(f"no {STATUS} here: measure memory on Linux, or leave it out of --only")
+    sets = {n: draw_dataset(folder / str(n), n, DRAWN) for n in (few, many)}
+    common = {"epochs": epochs, "size": size, "batch": 16, "cache": "disk", "patience": 0}
+    name = network_name(network["arch"], network["encoder"])
+    runs: dict[str, tuple[int, dict[str, Any], bool]] = {
+        f"{name} at {network['size']}, {few} photos, disk": (few, {**common, **network}, False),
+        f"tiny network, {few} photos, disk": (few, common, True),
+        f"tiny network, {many} photos, disk": (many, common, True),
+        f"tiny network, {many} photos, memory": (many, {**common, "cache": "memory"}, True),
+    }
+    found, held = {}, {}
+    for name, (count, settings, tiny) in runs.items():
+        note(f"memory: {name}")
+        loaded = sum(len(sets[count].splits[split]) for split in ("train", "val"))
+        held[name] = loaded * int(settings["size"]) ** 2 * BYTES_A_PIXEL
+        found[name] = memory_of(sets[count], settings, tiny=tiny)
+    return _table(found, held, epochs)
+
+
+def _table(found: dict[str, list[Memory]], held: dict[str, int], epochs: int) -> Table:
+    rows, growth = [], {}
+    for name, after in found.items():
+        growth[name] = after[-1]["RssAnon"] - after[1]["RssAnon"]
+        files = after[-1]["VmRSS"] - after[-1]["RssAnon"]
+        own = [after[epoch]["RssAnon"] for epoch in (0, 1, -1)]
+        figures = (held[name], *own, growth[name], files, after[-1]["VmRSS"])
+        rows.append((name, *(f"{value / MEGABYTE:.0f}" for value in figures)))
+    real, small, large, _ = found
+    more = found[large][-1]["RssAnon"] - found[small][-1]["RssAnon"]
+    most = HELD * (held[large] - held[small])
+    grown = max(growth[name] for name in (real, small, large))
+    return Table(
+        title="Memory after each epoch, MB",
+        columns=(
+            *("run", "decoded photos", "own, epoch 1", "own, epoch 2", f"own, epoch {epochs}"),
+            *(f"growth, 2 to {epochs}", "pages of files", "resident in all"),
+        ),
+        rows=tuple(rows),
+        verdict=f"Wanted: no growth from epoch to epoch: {met(grown, GROWTH)} (at most "
+        f"{grown / MEGABYTE:.0f} MB from epoch 2 to {epochs}). Wanted: no growth with the photos "
+        f"on disk: {met(more, most)} ({more / MEGABYTE:.0f} MB more of its own for "
+        f"{(held[large] - held[small]) / MEGABYTE:.0f} MB more of photos). Pages of files, which "
+        "the disk cache is, are dropped when another program wants the memory.",
+        figures={"after_each_epoch": found, "decoded_photos": held},
+    )
+
+
+def main() -> None:
+    """The child: settings as JSON."""
+    from voc_builder.tfrecord import import_tensorflow
+
+    import_tensorflow()
+    settings = json.loads(sys.argv[1])
+    tiny = settings.pop("tiny")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        settings = {**settings, "data": Path(settings["data"]), "artifacts": folder, "run": "run"}
+        config = TrainConfig(**settings, encoder_weights="none")
+        print(MARK + json.dumps(train_once(config, folder / "disk", tiny=tiny)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

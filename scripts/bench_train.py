@@ -1,0 +1,203 @@
+"""Measure training beside the usual way: python -m scripts.bench_train
+
+Prints a Markdown table for each part and writes `bench_train.md` and `bench_train.json`. Both sides
+of a part are measured by turns on the same photos. Figures are worth something on a machine that
+does nothing else meanwhile; its load is written down with them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segtf.architectures import Arch
+from voc_builder.command import run
+from voc_builder.errors import UserError
+from voc_builder.files import replacing
+from voc_builder.progress import note
+
+if TYPE_CHECKING:
+    from scripts.bench_table import Table
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Measure an epoch, the input pipeline, the start and the memory of training."""
+
+    out: Path = Path("artifacts/bench_train")
+    """Folder for bench_train.md and bench_train.json."""
+    only: str = "start,input,memory,epoch"
+    """Parts to measure, with commas."""
+    data: Path = Path("fishki_labelme")
+    """Annotated photos or VOC tree, of the parts epoch and start."""
+    arch: Arch = "unet"
+    """Architecture, of all parts but input."""
+    encoder: str = "efficientnetb0"
+    """Encoder of the network."""
+    size: int = 256
+    """Training size of the part epoch, pixels."""
+    batch: int | None = None
+    """Photos a step of the part epoch; null: as segtf.train decides."""
+    epochs: int = 4
+    """Epochs of each repetition of the part epoch; the first does not count."""
+    repeats: int = 2
+    """Repetitions of the part epoch, both sides by turns."""
+    explain: bool = False
+    """Measure a third side too: a bare fit with moving averages and confusion counts."""
+    input_size: int = 512
+    """Training size of the part input, pixels."""
+    photo_size: int = 2448
+    """Photos of the part input, pixels; half of it too."""
+    input_photos: int = 10
+    """Photos of each size, of the part input."""
+    input_seconds: float = 3.0
+    """How long each pipeline runs in each round."""
+    input_rounds: int = 3
+    """Rounds of the part input, all pipelines by turns; the middle one counts."""
+    start_size: int = 512
+    """Training size of the part start, pixels."""
+    starts: int = 2
+    """How often both sides of the part start are started; the median counts."""
+    few: int = 200
+    """Photos of the part memory."""
+    many: int = 2000
+    """Photos of the part memory, compared with few."""
+    memory_size: int = 192
+    """Size at which these photos are kept, pixels."""
+    network_size: int = 64
+    """Training size of the network in the part memory, pixels."""
+    memory_epochs: int = 6
+    """Epochs of the part memory."""
+
+
+def bench_train(config: BenchConfig) -> None:
+    """Measures the parts in the order in which they are named, and writes after each of them.
+    Raises `UserError` for a part that is not there and for numbers that leave nothing to measure.
+    """
+    parts: dict[str, Callable[[BenchConfig, Path], Table]] = {
+        "start": _start,
+        "input": _input,
+        "memory": _memory,
+        "epoch": _epoch,
+    }
+    names = config.only.split(",")
+    unknown = sorted(set(names) - set(parts))
+    if unknown:
+        raise UserError(f"--only {config.only}: no part {unknown[0]!r}, but {', '.join(parts)}")
+    least = {"epochs": 2, "repeats": 1, "input_rounds": 1, "starts": 1, "memory_epochs": 3}
+    for name, value in least.items():
+        if getattr(config, name) < value:
+            flag = f"--{name.replace('_', '-')} {getattr(config, name)}"
+            raise UserError(f"{flag}: must be at least {value}")
+    begun, machine = time.time(), describe_machine()
+    tables: dict[str, Table] = {}
+    print(machine, flush=True)
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            tables[name] = parts[name](config, Path(folder))
+        print(f"\n{tables[name].markdown()}", flush=True)
+        _write(config.out, machine, tables)
+    note(f"{config.out}: measured in {time.time() - begun:.0f} s")
+
+
+def describe_machine() -> str:
+    """What the figures were measured on, and how busy it was, in one line."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    load = f", load {os.getloadavg()[0]:.1f} before" if hasattr(os, "getloadavg") else ""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras"))
+    return f"{cores} cores{load}, Python {platform.python_version()}, {packages}"
+
+
+def _write(out: Path, machine: str, tables: dict[str, Table]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    with replacing(out / "bench_train.md") as beside:
+        text = [f"{machine}\n", *(table.markdown() for table in tables.values())]
+        beside.write_text("\n".join(text), encoding="utf-8")
+    figures: dict[str, Any] = {name: table.figures for name, table in tables.items()}
+    with replacing(out / "bench_train.json") as beside:
+        beside.write_text(json.dumps({"machine": machine, **figures}, indent=2), encoding="utf-8")
+
+
+def _start(config: BenchConfig, folder: Path) -> Table:
+    from scripts.bench_start import measure_start
+
+    flags = ["--data", str(config.data.resolve()), "--size", str(config.start_size)]
+    flags += ["--arch", config.arch, "--encoder", config.encoder]
+    flags += ["--epochs", "1", "--encoder-weights", "none"]
+    return measure_start(flags, folder, repeats=config.starts)
+
+
+def _input(config: BenchConfig, folder: Path) -> Table:
+    _import_tensorflow()
+    from scripts.bench_input import measure_input
+    from segtf.config import TrainConfig
+
+    return measure_input(
+        TrainConfig(size=config.input_size, batch=min(8, config.input_photos)),
+        folder,
+        photo_size=config.photo_size,
+        count=config.input_photos,
+        seconds=config.input_seconds,
+        rounds=config.input_rounds,
+    )
+
+
+def _memory(config: BenchConfig, folder: Path) -> Table:
+    _import_tensorflow()
+    from scripts.bench_memory import measure_memory
+
+    network = {"arch": config.arch, "encoder": config.encoder, "size": config.network_size}
+    return measure_memory(
+        network,
+        folder,
+        few=config.few,
+        many=config.many,
+        size=config.memory_size,
+        epochs=config.memory_epochs,
+    )
+
+
+def _epoch(config: BenchConfig, folder: Path) -> Table:
+    _import_tensorflow()
+    from scripts.bench_epoch import measure_epochs
+    from segtf.config import TrainConfig
+    from segtf.train import open_dataset
+
+    training = TrainConfig(
+        data=config.data,
+        arch=config.arch,
+        encoder=config.encoder,
+        encoder_weights="none",
+        size=config.size,
+        batch=config.batch,
+        epochs=config.epochs,
+        patience=0,  # every epoch is wanted
+        artifacts=folder,
+    )
+    return measure_epochs(
+        training, open_dataset(training), folder, repeats=config.repeats, extra=config.explain
+    )
+
+
+def _import_tensorflow() -> None:
+    """Quietly, before anything else imports it."""
+    from voc_builder.tfrecord import import_tensorflow
+
+    import_tensorflow()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code of the command."""
+    return run(bench_train, BenchConfig, "python -m scripts.bench_train", argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
