@@ -143,8 +143,9 @@ def has_backup(folder: Path) -> bool:
 
 
 class Backup(keras.callbacks.Callback):
-    """Keeps what is needed to go on: weights, optimiser, best score, and in the middle of an epoch
-    what its metrics have counted; after every epoch, and when `stop` says that the run must end.
+    """Keeps what is needed to go on: weights, optimiser, the chance of dropout, best score, and in
+    the middle of an epoch what its metrics have counted; after every epoch, and when `stop` says
+    that the run must end.
 
     The state names its weights and is written after them, so that a run which is killed at any
     moment finds a pair that belongs together.
@@ -185,8 +186,14 @@ class Backup(keras.callbacks.Callback):
         """
         state = self._read()
         model.load_weights(self.folder / state["weights"])
+        seeds = state.get("seeds", [])  # those of the first version are not in its backups
+        for variable, value in zip(_seeds(model), seeds, strict=False):
+            variable.assign(np.array(value, variable.dtype))
         self.best.best, self.best.best_epoch = state["best"], state["best_epoch"]
         self.kept_plateau = state.get("plateau")
+        if self.kept_plateau:
+            rate = float(ops.convert_to_numpy(model.optimizer.learning_rate))
+            self.kept_plateau["learning_rate"] = rate
         self.begun = position
 
     def _read(self) -> dict[str, Any]:
@@ -197,6 +204,8 @@ class Backup(keras.callbacks.Callback):
         if self.plateau is not None and self.kept_plateau:  # it has just forgotten everything
             for name in PLATEAU_STATE:
                 setattr(self.plateau, name, self.kept_plateau[name])
+            # an optimiser that begins with this stage would begin at the peak again
+            self.model.optimizer.learning_rate = self.kept_plateau["learning_rate"]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.epoch = epoch
@@ -242,6 +251,7 @@ class Backup(keras.callbacks.Callback):
             "best": self.best.best,
             "best_epoch": self.best.best_epoch,
             "stopped": position.stopped,
+            "seeds": [ops.convert_to_numpy(v).tolist() for v in _seeds(self.model)],
         }
         if self.plateau is not None:
             state["plateau"] = {name: getattr(self.plateau, name) for name in PLATEAU_STATE}
@@ -264,12 +274,18 @@ class Overlays(keras.callbacks.Callback):
         classes: Sequence[str],
         folder: Path,
         epochs: int,
+def _seeds(model: keras.Model) -> list[keras.Variable]:
+    """How far the chance of each dropout has come, which Keras does not save with the weights."""
+    return [variable for variable in model.variables if variable.name == "seed_generator_state"]
+
+
         photos: int = 4,
     ) -> None:
         super().__init__()
         self.measured = measured
         self.classes = classes
         self.folder = folder
+        self.epochs = epochs
         self.every = -(-epochs // OVERLAYS_A_RUN)
         # the photos with the most classes, the smallest objects first among equals
         richness = [(-len(np.unique(m)), int((m > 0).sum())) for m in split.masks]
@@ -278,7 +294,7 @@ class Overlays(keras.callbacks.Callback):
         self.masks = [split.masks[i] for i in chosen]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if epoch % self.every and epoch + 1 != self.params["epochs"]:
+        if epoch % self.every and epoch + 1 != self.epochs:
             return
         with alone(), replacing(self.folder / f"epoch-{epoch + 1:04d}.jpg") as beside:
             beside.write_bytes(encode_jpeg(self._drawn()))
@@ -299,9 +315,10 @@ class Overlays(keras.callbacks.Callback):
 class Progress(keras.callbacks.Callback):
     """A bar with the time left on a terminal; a line an epoch everywhere."""
 
-    def __init__(self, best: BestModel) -> None:
+    def __init__(self, best: BestModel, epochs: int) -> None:
         super().__init__()
         self.best = best
+        self.epochs = epochs  # of the run: Keras knows those of a stage
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         from tqdm import tqdm
@@ -312,7 +329,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.bar.reset()
-        self.bar.set_description(f"epoch {epoch + 1}/{self.params['epochs']}")
+        self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if not self.bar.disable:
@@ -321,9 +338,9 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         assert logs is not None
-        left = logs["seconds"] * (self.params["epochs"] - epoch - 1)
+        left = logs["seconds"] * (self.epochs - epoch - 1)
         note(
-            f"epoch {epoch + 1}/{self.params['epochs']}: loss {logs['loss']:.4f}, "
+            f"epoch {epoch + 1}/{self.epochs}: loss {logs['loss']:.4f}, "
             f"val_loss {logs['val_loss']:.4f}, val_miou {logs['val_miou']:.4f} "
             f"(best {self.best.best:.4f} in epoch {self.best.best_epoch + 1}), "
             f"{logs['seconds']:.1f} s, at most {_minutes(left)} left"

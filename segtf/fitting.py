@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from segtf import callbacks as of_ours
 from segtf.callbacks import Position
+from segtf.cluster import barrier
 from segtf.config import BACKUP, BEST, LOG, OVERLAYS, PROGRESS, TrainConfig
 from segtf.confusion import ConfusionCounts, PerClassIoU
 from segtf.data import Split, own_shares, training_batches, validation_batches
@@ -83,6 +84,11 @@ def prepare(
     batch = max(batch // alike, 1) * alike
     if batch > photos:
         raise UserError(f"--batch {batch}: there are only {photos} photos to train on")
+    if batch * config.accumulate > photos:
+        raise UserError(
+            f"--accumulate {config.accumulate}: so many steps of {batch} photos are more than the "
+            f"{photos} photos to train on: take {photos // batch} at most, or a smaller --batch"
+        )
     return replace(config, batch=batch, learning_rate=rate, shares=shares), devices, model
 
 
@@ -138,7 +144,8 @@ def fit(
             freeze_encoder(model, config.encoder, frozen)
         if frozen not in trainers:
             with devices.scope():
-                trainers[frozen] = _compiled(model, counts, config, devices, steps, epoch, dataset)
+                before = _epochs_before(epoch, config)
+                trainers[frozen] = _compiled(model, counts, config, devices, steps, before, dataset)
         return trainers[frozen]
 
     while position.epoch < config.epochs and not position.stopped:
@@ -166,6 +173,7 @@ def fit(
         if not _ended_well(history, folder):
             return
         position = Position(end, stopped=bool(trainer.stop_training))
+        barrier(config, f"epoch {end}")  # what the first process saved is what all read next
 
 
 def _end_of_stage(position: Position, config: TrainConfig) -> int:
@@ -174,7 +182,15 @@ def _end_of_stage(position: Position, config: TrainConfig) -> int:
     """
     if position.step:
         return position.epoch + 1
-    return config.freeze_encoder if position.epoch < config.freeze_encoder else config.epochs
+    frozen = position.epoch < config.freeze_encoder
+    return min(config.freeze_encoder, config.epochs) if frozen else config.epochs
+
+
+def _epochs_before(epoch: int, config: TrainConfig) -> int:
+    """Epochs that were over when the optimiser of this epoch began: setting the encoder free is a
+    new one's begin.
+    """
+    return 0 if epoch < config.freeze_encoder else config.freeze_encoder
 
 
 class _Callbacks:
@@ -217,6 +233,7 @@ class _Callbacks:
         self.overlays = of_ours.Overlays(
             self.measured, validation, classes, folder / OVERLAYS / PROGRESS, config.epochs
         )
+        self.progress = of_ours.Progress(self.best, config.epochs)
 
     def of_stage(self, append: bool) -> list[keras.callbacks.Callback]:
         """All, in the order in which they need each other; `append` goes on with the log."""
@@ -231,7 +248,7 @@ class _Callbacks:
             *([log] if self.writes else []),
             self.best,
             self.backup,
-            *([self.overlays, of_ours.Progress(self.best)] if self.writes else []),
+            *([self.overlays, self.progress] if self.writes else []),
         ]
 
 
@@ -251,15 +268,17 @@ def _compiled(
     config: TrainConfig,
     devices: Devices,
     steps: int,
-    epoch: int,
+    epochs_before: int,
     dataset: Dataset,
 ) -> keras.Model:
-    """A network that shares the weights of `model` and has what training from `epoch` on needs."""
+    """A network that shares the weights of `model` and has what training needs after so many epochs
+    with another optimiser.
+    """
     pixels = [dataset.pixels["train"][name] for name in dataset.classes]
     weights = parse_class_weights(config.class_weights, dataset.classes, pixels)
     trainer = of_ours.Trainer(model.input, model.output)
     trainer.compile(
-        optimizer=_optimizer(config, steps, config.freeze_encoder if epoch else 0),
+        optimizer=_optimizer(config, steps, epochs_before),
         loss=SegmentationLoss(config.loss, weights),
         metrics=[counts],
         jit_compile=devices.jit,
@@ -273,9 +292,9 @@ def _optimizer(config: TrainConfig, steps: int, epochs_before: int) -> keras.opt
     assert config.learning_rate is not None
     rate: float | Course = config.learning_rate
     if config.schedule != "plateau":
-        updates = steps * config.epochs // config.accumulate
-        before = steps * epochs_before // config.accumulate
-        rate = Course(config.schedule, config.learning_rate, updates, config.warm_up, before)
+        # Keras asks for the rate of each step, also of those that only accumulate
+        whole, before = steps * config.epochs, steps * epochs_before
+        rate = Course(config.schedule, config.learning_rate, whole, config.warm_up, before)
     kind = {
         "adam": keras.optimizers.Adam,
         "adamw": keras.optimizers.AdamW,

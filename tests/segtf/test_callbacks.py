@@ -24,6 +24,7 @@ from segtf.callbacks import (  # noqa: E402
     BestModel,
     Measured,
     Position,
+    Progress,
     Trainer,
 )
 from segtf.confusion import ConfusionCounts, PerClassIoU  # noqa: E402
@@ -110,7 +111,8 @@ def fitted(
     """
     keras.utils.set_random_seed(1)
     image = keras.Input((8, 8, 3))
-    network = keras.Model(image, keras.layers.Conv2D(3, 1, activation="softmax")(image))
+    changed = keras.layers.Dropout(0.3)(image)  # whose chance must go on where it was, too
+    network = keras.Model(image, keras.layers.Conv2D(3, 1, activation="softmax")(changed))
     counts = ConfusionCounts(3)
     network.compile(
         keras.optimizers.Adam(0.1),
@@ -187,6 +189,38 @@ def test_asked_to_stop_in_an_epochs_last_step_a_run_ends_the_epoch(tmp_path: Pat
         fitted(tmp_path, epochs=2, stop_in_step=2)
     state = json.loads((tmp_path / "backup/state.json").read_text())
     assert (state["epochs"], state["step"]) == (1, 0)
+
+
+def test_a_rate_that_a_plateau_has_lowered_stays_low_with_a_new_optimiser(tmp_path: Path) -> None:
+    def network(rate: float) -> keras.Model:
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(rate), metrics=[ConfusionCounts(2)])
+        model.optimizer.build(model.trainable_variables)
+        model.stop_training = False
+        return model
+
+    plateau = keras.callbacks.ReduceLROnPlateau("val_miou", mode="max")
+    best = BestModel(Measured(lambda: network(0.5)), None, patience=0)
+    backup = Backup(tmp_path, best, 1, counts=ConfusionCounts(2), plateau=plateau)
+    first, second = network(0.25), network(0.5)
+    backup.set_model(first)
+    backup.on_epoch_end(0, {"loss": 1.0})
+    backup.restore(first, Position(1))
+    backup.set_model(second)
+    backup.on_train_begin()
+    assert float(second.optimizer.learning_rate) == 0.25
+
+
+def test_progress_counts_the_epochs_of_the_run_not_those_of_a_stage(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    best = BestModel(Measured(lambda: keras.Sequential()), None, patience=0)
+    progress = Progress(best, epochs=10)
+    progress.set_params({"epochs": 2, "steps": 1})
+    progress.on_epoch_end(1, {"loss": 1.0, "val_loss": 1.0, "val_miou": 0.5, "seconds": 5.0})
+    said = capfd.readouterr().err
+    assert "epoch 2/10" in said
+    assert "at most 40 s left" in said
 
 
 def test_the_backup_is_one_file_of_weights_and_the_state_that_names_it(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from segtf.config import TrainConfig
+from voc_builder.errors import UserError
 from voc_builder.tfrecord import import_tensorflow
 from voc_builder.voc import Dataset
 
@@ -100,6 +101,28 @@ def test_stages_end_where_the_encoder_is_set_free_and_after_a_broken_off_epoch(
     assert fitting._end_of_stage(position, config) == end
 
 
+def test_an_encoder_frozen_for_longer_than_the_run_does_not_make_it_longer() -> None:
+    assert fitting._end_of_stage(Position(), TrainConfig(epochs=2, freeze_encoder=5)) == 2
+
+
+def test_only_the_optimiser_of_the_free_encoder_begins_in_the_middle_of_the_course() -> None:
+    config = TrainConfig(epochs=9, freeze_encoder=3)
+    assert [fitting._epochs_before(epoch, config) for epoch in range(5)] == [0, 0, 0, 3, 3]
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_the_rate_falls_over_the_whole_run_however_many_steps_are_accumulated(
+    accumulate: int,
+) -> None:
+    config = TrainConfig(learning_rate=0.1, warm_up=0.0, epochs=10, accumulate=accumulate)
+    optimizer = fitting._optimizer(config, steps=8, epochs_before=0)
+    weight = keras.Variable(np.ones(2, np.float32))
+    optimizer.build([weight])
+    for _ in range(40):
+        optimizer.apply([np.zeros(2, np.float32)], [weight])
+    assert float(optimizer.learning_rate) == pytest.approx(0.1 * (0.01 + 0.99 / 2), rel=0.05)
+
+
 def fitted(dataset: Dataset, artifacts: Path, **settings: Any) -> tuple[keras.Model, list[Any]]:
     """The network after a training, and the rows of its log."""
     usual = {"size": 32, "batch": 8, "epochs": 2, "artifacts": artifacts, "run": "run"}
@@ -110,6 +133,14 @@ def fitted(dataset: Dataset, artifacts: Path, **settings: Any) -> tuple[keras.Mo
     fitting.fit(config, devices, model, {split.name: split for split in splits}, dataset)
     with (config.run_folder / "log.csv").open(newline="") as file:
         return model, list(csv.DictReader(file))
+
+
+def test_more_accumulated_steps_than_an_epoch_has_are_refused(tmp_path: Path) -> None:
+    config = TrainConfig(
+        arch="unet_plain", size=32, batch=4, accumulate=5, artifacts=tmp_path, run="run"
+    )
+    with pytest.raises(UserError, match=r"--accumulate 5: .* 16 photos to train on: take 4"):
+        fitting.prepare(config, 3, 16)
 
 
 def test_a_frozen_encoder_keeps_its_weights_and_is_then_set_free(
