@@ -31,6 +31,7 @@ Schedule = Literal["cosine", "poly", "one-cycle", "plateau", "constant"]
 # what belongs to one start of a run, not to the run: it may go on elsewhere, with other machines
 OF_THIS_START = ("resume", "overwrite", "processes", "process_id", "coordinator")
 LIMITS: dict[str, tuple[float, float]] = {
+    "crop": (1, math.inf),
     "freeze_encoder": (0, math.inf),
     "epochs": (1, math.inf),
     "batch": (1, math.inf),
@@ -218,6 +219,11 @@ class TrainConfig:
             )
         if self.coordinator is not None and not re.fullmatch(r"\S+:\d{1,5}", self.coordinator):
             raise UserError(f"--coordinator {self.coordinator}: must be HOST:PORT")
+        if self.coordinator is not None and not 0 < int(self.coordinator.split(":")[-1]) < 65535:
+            raise UserError(
+                f"--coordinator {self.coordinator}: must have a port from 1 to 65534; the one "
+                "after it is used too"
+            )
         if self.processes > 1 and known and None in (self.run, self.batch):
             raise UserError(
                 f"--processes {self.processes}: name --run and --batch, which must be the same in "

@@ -171,8 +171,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 def _dataset_for(config: EvaluateConfig, engine: Engine) -> Dataset:
     from voc_builder.voc import read_dataset
 
+    about = {} if engine.run is None else read_data(engine.run)
     if config.data is not None:
-        return read_dataset(config.data)
+        dataset = read_dataset(config.data)
+        own = dataset.sha256 == about.get("sha256")
+        # val as split is part of what a fold's network was trained on
+        return dataset.in_fold(about["fold"]) if own and "fold" in about else dataset
     if engine.run is None:
         raise UserError(f"{config.model}: lies in no run folder: name its data set with --data")
     return read_run_dataset(engine.run)

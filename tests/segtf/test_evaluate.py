@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 from segtf import evaluate as command
+from segtf.config import write_json
+from segtf.engines import Engine
 from segtf.evaluate import EvaluateConfig, Evaluation, evaluate, score_table, scores
+from voc_builder.build import BuildConfig, build
 
 COUNTS = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
 
@@ -73,6 +76,19 @@ def test_scores_on_other_data_do_not_take_the_place_of_the_run_s_own(
     evaluate(EvaluateConfig(run, data=other))
     assert (run / "metrics_test.json").read_bytes() == before
     assert (tmp_path / "scores/metrics_test.json").is_file()
+
+
+def test_a_network_of_a_fold_is_scored_on_that_fold_of_the_data_named_again(
+    photos: Path, tmp_path: Path
+) -> None:
+    folds = build(BuildConfig(photos, tmp_path / "voc", folds=3))
+    trained_on = folds.in_fold(2)
+    about = {"path": str(folds.path), "sha256": folds.sha256, "classes": [], "fold": 2}
+    write_json(about, tmp_path / "data.json")
+    engine = Engine("keras", folds.classes, 32, False, lambda images: images, tmp_path)
+    for data in (None, folds.path):
+        found = command._dataset_for(EvaluateConfig(tmp_path, data=data), engine)
+        assert found.splits["val"] == trained_on.splits["val"] != folds.splits["val"]
 
 
 @pytest.mark.slow
