@@ -264,6 +264,11 @@ class Backup(keras.callbacks.Callback):
                 old.unlink()
 
 
+def _seeds(model: keras.Model) -> list[keras.Variable]:
+    """How far the chance of each dropout has come, which Keras does not save with the weights."""
+    return [variable for variable in model.variables if variable.name == "seed_generator_state"]
+
+
 class Overlays(keras.callbacks.Callback):
     """Draws the same few photos of a split as training goes on, truth above prediction."""
 
@@ -274,11 +279,6 @@ class Overlays(keras.callbacks.Callback):
         classes: Sequence[str],
         folder: Path,
         epochs: int,
-def _seeds(model: keras.Model) -> list[keras.Variable]:
-    """How far the chance of each dropout has come, which Keras does not save with the weights."""
-    return [variable for variable in model.variables if variable.name == "seed_generator_state"]
-
-
         photos: int = 4,
     ) -> None:
         super().__init__()
