@@ -95,7 +95,11 @@ class Watch:
                 try:
                     peer, _ = server.accept()
                     peer.settimeout(SILENCE)
-                    found[int.from_bytes(peer.recv(4), "big")] = peer
+                    process = int.from_bytes(peer.recv(4), "big")
+                    if 0 < process < self.config.processes:
+                        found[process] = peer
+                    else:
+                        peer.close()  # whoever only looked whether the port is open
                 except TimeoutError:
                     missing = sorted({*range(1, self.config.processes)} - set(found))
                     raise UserError(

@@ -71,6 +71,7 @@ class Sampler:
         self.change = augmenter(config.augment)
         self._draw = lru_cache(maxsize=4 * len(own))(self._drawn)
         self._places = lru_cache(maxsize=None)(self._found)
+        self._rare = lru_cache(maxsize=None)(self._photos_with)
 
     def numbers(self, steps: range) -> NDArray[np.int64]:
         """The samples of this process in those steps, in order."""
@@ -114,12 +115,14 @@ class Sampler:
         if size is None:
             return self.split.images[photo], self.split.masks[photo]
         centre: tuple[int | None, int | None] = (None, None)
-        rare = rare_classes(self._counts[photos])
-        if len(rare) and chance.random() < self.config.foreground:
-            class_id = int(chance.choice(rare))
-            photo = photos[int(chance.choice(np.flatnonzero(self._shown[photos][:, class_id])))]
-            row, column = chance.choice(self._places(photo, class_id))
-            centre = int(row), int(column)
+        rare = self._rare(share)
+        if rare and chance.random() < self.config.foreground:
+            class_id = int(chance.choice(list(rare)))
+            photo = int(chance.choice(rare[class_id]))
+            row, column = divmod(
+                int(chance.choice(self._places(photo, class_id))), self.split.masks[photo].shape[1]
+            )
+            centre = row, column
         height, width = self.split.masks[photo].shape
         top = _start(height, size, centre[0], chance)
         left = _start(width, size, centre[1], chance)
@@ -135,13 +138,19 @@ class Sampler:
     def _shown(self) -> NDArray[np.bool_]:
         return self._counts > 0
 
-    def _found(self, photo: int, class_id: int) -> NDArray[np.int64]:
-        """Row and column of pixels of a class, (N, 2), always the same ones."""
-        mask = self.split.masks[photo]
-        flat = np.flatnonzero(mask.reshape(-1) == class_id)
+    def _photos_with(self, share: int) -> dict[int, NDArray[np.int64]]:
+        """The photos of a share that show each of its rare classes."""
+        photos = np.array(self._photos(share))
+        counts = self._counts[photos]
+        rare = rare_classes(counts).tolist()
+        return {class_id: photos[counts[:, class_id] > 0] for class_id in rare}
+
+    def _found(self, photo: int, class_id: int) -> NDArray[np.uint32]:
+        """Pixels of a class, counted row by row, always the same ones."""
+        flat = np.flatnonzero(self.split.masks[photo].reshape(-1) == class_id)
         chance = np.random.default_rng((self.config.seed, class_id, len(flat)))
         chosen = flat if len(flat) <= PLACES else chance.choice(flat, PLACES, replace=False)
-        return np.stack(np.unravel_index(chosen, mask.shape), axis=1)
+        return chosen.astype(np.uint32)  # they are kept: 8 KB a photo and class
 
 
 def photo_weights(shown: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -192,6 +193,27 @@ def test_processes_that_do_not_come_are_named(monkeypatch: pytest.MonkeyPatch) -
         cluster.Watch(config(0, free_port()), bool, bool).begin()
     with pytest.raises(UserError, match=r"no answer at localhost:.*start --process-id 0 there"):
         cluster.Watch(config(1, free_port()), bool, bool).begin()
+
+
+def test_who_only_looks_whether_the_port_is_open_is_taken_for_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cluster, "FINDING", 5)
+    port = free_port()
+    first, second = (cluster.Watch(config(i, port), bool, bool) for i in range(2))
+    thread = threading.Thread(target=first.begin)
+    thread.start()
+    for _ in range(50):
+        with contextlib.suppress(OSError):
+            socket.create_connection(("localhost", port + 1)).close()
+            break
+        time.sleep(0.1)
+    second.begin()
+    thread.join(10)
+    assert [len(watch.peers) for watch in (first, second)] == [1, 1]
+    assert first.peers[0].getpeername() == second.peers[0].getsockname()
+    for watch in (second, first):
+        watch.end()
 
 
 def test_a_process_that_is_told_to_end_asks_the_first_which_saves_for_all(
