@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +22,7 @@ from numpy.typing import NDArray
 from segtf.data import Split
 from segtf.devices import alone
 from voc_builder.colours import voc_colours
-from voc_builder.files import replacing
+from voc_builder.files import naming, replacing
 from voc_builder.images import encode_jpeg
 from voc_builder.overlay import draw_overlay
 from voc_builder.progress import note
@@ -27,6 +30,7 @@ from voc_builder.progress import note
 STATE = "state.json"
 PLATEAU_STATE = ("best", "wait", "cooldown_counter")  # of keras.callbacks.ReduceLROnPlateau
 OVERLAYS_A_RUN = 12  # pictures of training's progress
+BYTES_A_NUMBER, HDF5_BYTES = 4, 2**20  # of weights in a file, and of the names around them
 
 
 class Trainer(keras.Model):
@@ -241,9 +245,14 @@ class Backup(keras.callbacks.Callback):
         name = f"epoch-{position.epoch:04d}-{position.step:05d}"
         weights = self.folder / f"{name}.weights.h5"
         with alone(), replacing(weights) as beside:
+            # Keras insists on this suffix
             named = beside.with_name(f"{beside.name.removesuffix('.h5')}.weights.h5")
-            self.model.save_weights(named)
-            named.rename(beside)
+            try:
+                self._reserve(named)
+                self.model.save_weights(named)
+                named.rename(beside)
+            finally:
+                named.unlink(missing_ok=True)
         state: dict[str, Any] = {
             "epochs": position.epoch,
             "step": position.step,
@@ -263,10 +272,30 @@ class Backup(keras.callbacks.Callback):
             if old != weights:
                 old.unlink()
 
+    def _reserve(self, path: Path) -> None:
+        """Raises `OSError` if the disk has no room for the weights: HDF5 would find out in their
+        midst, and complain again for each part of the file that it then cannot close.
+        """
+        variables = [*self.model.variables, *self.model.optimizer.variables]
+        size = BYTES_A_NUMBER * sum(math.prod(variable.shape) for variable in variables)
+        with path.open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size + HDF5_BYTES)
+
 
 def _seeds(model: keras.Model) -> list[keras.Variable]:
     """How far the chance of each dropout has come, which Keras does not save with the weights."""
     return [variable for variable in model.variables if variable.name == "seed_generator_state"]
+
+
+class Log(keras.callbacks.CSVLogger):
+    """A row an epoch; names its file when it cannot be written or has vanished."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        with naming(Path(self.filename)):
+            if not Path(self.filename).is_file():  # else what follows fills a folder of the name
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            super().on_epoch_end(epoch, logs)
 
 
 class Overlays(keras.callbacks.Callback):

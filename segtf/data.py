@@ -24,8 +24,10 @@ from segtf.config import TrainConfig
 from segtf.sampling import Image, Mask, Sampler, cut
 from voc_builder.colours import VOID
 from voc_builder.errors import UserError
+from voc_builder.files import naming
 from voc_builder.images import decode_image, resize_image, resize_mask
 from voc_builder.progress import progress
+from voc_builder.tfrecord import reason_of
 from voc_builder.voc import Dataset
 
 AT_ONCE = 64  # encoded photos held while they are decoded; a photo of 6 megapixels takes 1 MB
@@ -171,10 +173,13 @@ def _memory(size: int, path: Path | None) -> NDArray[np.uint8]:
     if path is None or not size:
         return np.empty(size, np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
+    with path.open("wb") as file, naming(path):
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)  # a full disk says so now, not by a crash
-    return np.memmap(path, np.uint8, "r+", shape=(size,))
+    mapped = np.memmap(path, np.uint8, "r+", shape=(size,))
+    if os.name == "posix":
+        path.unlink()  # nobody can cut it short, which would crash, and no kill leaves it behind
+    return mapped
 
 
 def _records(dataset: Dataset, name: str) -> Iterator[tuple[Path, list[bytes]]]:
@@ -185,9 +190,8 @@ def _records(dataset: Dataset, name: str) -> Iterator[tuple[Path, list[bytes]]]:
             try:
                 encoded = next(batches, None)
             except tf.errors.OpError as error:
-                reason = str(error.message).splitlines()[0]
                 raise UserError(
-                    f"{shard}: broken TFRecord ({reason}): build the data set again"
+                    f"{shard}: broken TFRecord ({reason_of(error)}): build the data set again"
                 ) from error
             if encoded is None:
                 break
@@ -246,22 +250,27 @@ def _sample(features: Any, shard: Path, size: int | None, classes: int) -> tuple
         raise UserError(f"{where}: the mask is {found}, the photo {wanted}: build it again")
     strange = sorted(set(np.unique(mask).tolist()) - {*range(classes), VOID})
     if strange:
-        raise UserError(f"{where}: class ids {strange} in the mask, but {classes} classes")
+        raise UserError(
+            f"{where}: class ids {strange} in the mask, but {classes} classes: build it again"
+        )
     ids = np.asarray(mask, np.uint8)
     if size is None:
         return photo_id, image, ids
     return photo_id, resize_image(image, size, size), resize_mask(ids, size, size)
 
 
-def training_batches(sampler: Sampler, steps: range) -> tf.data.Dataset:
+def training_batches(
+    sampler: Sampler, steps: range, failures: list[Exception] | None = None
+) -> tf.data.Dataset:
     """Batches (images, masks) of `steps`, counted from the run's first, uint8, shapes
-    (B, size, size, 3) and (B, size, size), where B is this process's part of the batch.
+    (B, size, size, 3) and (B, size, size), where B is this process's part of the batch. What a
+    sample raises ends the batches with an error of TensorFlow's; `failures` then has it.
     """
     numbers = sampler.numbers(steps)
     return (
         tf.data.Dataset.from_tensor_slices(numbers)
         .map(
-            _in_python(sampler.sample, sampler.config.side),
+            _in_python(sampler.sample, sampler.config.side, failures),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
@@ -271,11 +280,15 @@ def training_batches(sampler: Sampler, steps: range) -> tf.data.Dataset:
 
 
 def validation_batches(
-    split: Split, config: TrainConfig, photos: int, devices: int = 1
+    split: Split,
+    config: TrainConfig,
+    photos: int,
+    devices: int = 1,
+    failures: list[Exception] | None = None,
 ) -> tf.data.Dataset:
     """All (images, masks) of this process's part of a split, unchanged, in batches of one size that
     its `devices` can share: the last is filled up with black photos under void masks, which no loss
-    and no score counts. `photos` are those of all processes together.
+    and no score counts. `photos` are those of all processes together; `failures` as for training.
     """
     assert config.batch is not None
     of_share = -(-photos // config.part_count)
@@ -291,17 +304,29 @@ def validation_batches(
 
     return (
         tf.data.Dataset.range(steps * batch)
-        .map(_in_python(sample, size), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .map(
+            _in_python(sample, size, failures),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
         .batch(batch, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
 
 
-def _in_python(sample, size: int):  # type: ignore[no-untyped-def]
+def _in_python(sample, size: int, failures: list[Exception] | None):  # type: ignore[no-untyped-def]
     """The function of a number as a step of tf.data, with the shapes that it cannot know."""
 
+    def kept(number: int) -> tuple[Image, Mask]:
+        try:
+            return sample(number)
+        except Exception as error:
+            if failures is not None:
+                failures.append(error)
+            raise
+
     def step(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, mask = tf.numpy_function(sample, [number], (tf.uint8, tf.uint8))
+        image, mask = tf.numpy_function(kept, [number], (tf.uint8, tf.uint8))
         return tf.ensure_shape(image, (size, size, 3)), tf.ensure_shape(mask, (size, size))
 
     return step

@@ -31,6 +31,7 @@ from voc_builder.colours import voc_colours
 from voc_builder.command import run
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
+from voc_builder.tfrecord import reason_of
 
 OPSET = 18  # the highest that tf2onnx writes
 FREE = ("batch", "height", "width")  # names of the sizes that a graph leaves open
@@ -152,7 +153,7 @@ def _write_saved_model(network: Path, out: Path, info: ModelInfo) -> None:
         try:
             archive.write_out(str(beside), verbose=False)
         except tf.errors.OpError as error:
-            raise UserError(f"{out}: cannot be written ({error.message})") from error
+            raise UserError(f"{out}: cannot be written: {reason_of(error)}") from error
         (beside / INFO).parent.mkdir(exist_ok=True)
         text = json.dumps(metadata_of(info), ensure_ascii=False, indent=2)
         (beside / INFO).write_text(text, encoding="utf-8")

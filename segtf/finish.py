@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segtf.config import BEST, LOG, OVERLAYS, read_config, read_run_dataset
+from segtf.export import require_parity
+from segtf.stopping import Stop
 from voc_builder.command import run
-from voc_builder.errors import UserError
+from voc_builder.errors import UserError, going_on
+from voc_builder.progress import note
 from voc_builder.tfrecord import import_tensorflow
 
 if TYPE_CHECKING:
@@ -31,10 +35,24 @@ class FinishConfig:
 
 def finish(folder: Path) -> None:
     """Writes the scores, the export, the pictures and the report of a run's best network. Raises
-    `UserError` if the run has none yet.
+    `UserError` if the run has none yet, KeyboardInterrupt on Ctrl-C, `Terminated` on SIGTERM.
     """
     if not (folder / BEST).is_file():
         raise UserError(f"{folder}: no {BEST}: no epoch of this run has ended yet")
+    again = f"go on with: {PROG} {shlex.quote(str(folder))}"
+    kept = f"what was trained is kept, {again}"
+    with Stop().listening(), going_on(kept, (OSError, UserError)):
+        try:
+            report = _finished(folder)
+        except KeyboardInterrupt:
+            note(f"stopped; {again}")
+            raise
+    if report is not None:
+        require_parity(report, folder)
+
+
+def _finished(folder: Path) -> dict[str, Any] | None:
+    """Writes all; returns how well the exported networks agree, if any were wanted."""
     config, dataset = read_config(folder), read_run_dataset(folder)
     import_tensorflow()
     import numpy as np
@@ -42,14 +60,16 @@ def finish(folder: Path) -> None:
     from segtf.data import load_splits, loading
     from segtf.engines import keras_predict
     from segtf.evaluate import evaluate_split, score_table, scores, write_evaluation
-    from segtf.export import PHOTOS, export_run, require_parity
+    from segtf.export import PHOTOS, export_run
     from segtf.figures import draw_curves
     from segtf.report import write_report
 
     draw_curves(folder / LOG, folder / "curves.png")
     predict = keras_predict(folder / BEST)
     names = [name for name in ("val", "test") if dataset.splits[name]]
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".cache-") as disk:
+    with tempfile.TemporaryDirectory(
+        dir=folder, prefix=".cache-", ignore_cleanup_errors=True
+    ) as disk:
         splits = load_splits(dataset, names, loading(config, Path(disk), all_shares=True))
         for split in splits:
             found = evaluate_split(predict, split, len(dataset.classes), 1)
@@ -64,11 +84,11 @@ def finish(folder: Path) -> None:
             )
             print(f"\n{split.name}: {values['images']} photos, best network\n{score_table(values)}")
         if not config.export:
-            return
+            return None
         report = export_run(folder, np.asarray(splits[-1].images[:PHOTOS]))
         _draw_overlays(folder, dataset, splits[-1])
     print(f"\n{write_report(folder)}")
-    require_parity(report, folder)
+    return report
 
 
 def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:

@@ -124,7 +124,8 @@ def fit(
     folder, classes = config.run_folder, len(dataset.classes)
     photos = {name: len(ids) for name, ids in dataset.splits.items()}
     sampler = Sampler(splits["train"], config, classes, own_shares(config), photos["train"])
-    validation = validation_batches(splits["val"], config, photos["val"], devices.local)
+    failures: list[Exception] = []
+    validation = validation_batches(splits["val"], config, photos["val"], devices.local, failures)
     steps = sampler.steps_per_epoch
     if config.batchnorm_epochs:
         fit_batchnorm(model, _momentum(config.batchnorm_epochs, config.epochs, steps))
@@ -157,7 +158,7 @@ def fit(
         trainer = trainer_at(position.epoch)
         try:
             history = trainer.fit(
-                training_batches(sampler, numbers),
+                training_batches(sampler, numbers, failures),
                 validation_data=validation,
                 steps_per_epoch=len(numbers) // (end - position.epoch),
                 initial_epoch=position.epoch,
@@ -167,6 +168,8 @@ def fit(
                 callbacks=calls.of_stage(append=position.epoch > 0),
             )
         except Exception as error:
+            if failures:  # of which TensorFlow passes on the text alone
+                raise failures[0] from None
             if not is_out_of_memory(error):
                 raise
             raise UserError(_out_of_memory(config)) from error
@@ -237,7 +240,7 @@ class _Callbacks:
 
     def of_stage(self, append: bool) -> list[keras.callbacks.Callback]:
         """All, in the order in which they need each other; `append` goes on with the log."""
-        log = keras.callbacks.CSVLogger(str(self.config.run_folder / LOG), append=append)
+        log = of_ours.Log(str(self.config.run_folder / LOG), append=append)
         return [
             keras.callbacks.TerminateOnNaN(),
             self.measured,  # before the averages leave the network again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from segtf.cluster import barrier, joined
 from segtf.config import (
     AUGMENT,
+    CONFIG,
     DATA,
     ENVIRONMENT,
     TrainConfig,
@@ -33,7 +35,8 @@ from segtf.finish import finish
 from segtf.stopping import Stop
 from voc_builder.cache import build_cached
 from voc_builder.command import given, run
-from voc_builder.errors import UserError
+from voc_builder.errors import UserError, going_on
+from voc_builder.files import replacing
 from voc_builder.progress import note
 from voc_builder.tfrecord import import_tensorflow
 
@@ -61,7 +64,10 @@ def train(config: TrainConfig) -> Path:
     config.artifacts.mkdir(parents=True, exist_ok=True)
     stop = Stop()
     with (
-        tempfile.TemporaryDirectory(dir=config.artifacts, prefix=".cache-") as disk,
+        # where it cannot be removed, what went wrong before is what must be told
+        tempfile.TemporaryDirectory(
+            dir=config.artifacts, prefix=".cache-", ignore_cleanup_errors=True
+        ) as disk,
         stop.listening(),
         joined(config, lambda: shutil.rmtree(disk, ignore_errors=True), stop.ask) as watch,
     ):
@@ -73,7 +79,8 @@ def train(config: TrainConfig) -> Path:
         asked = watch.forwarding(stop) if watch else stop
         config = _trained(config, dataset, Path(disk), started, stop, asked)
     if config.process_id == 0:
-        _finish(config)
+        with stop.listening():
+            _finish(config)
     return config.run_folder
 
 
@@ -181,14 +188,13 @@ def _trained(
     config, devices, model = prepare(config, len(dataset.classes), len(dataset.splits["train"]))
     assert config.batch is not None
     splits = load_splits(dataset, ("train", "val"), loading(config, disk))
-    # only now, when nothing is left to be refused, does an older run of this name go
-    if own and config.overwrite and folder.exists():
-        shutil.rmtree(folder)
     if own and not config.resume:
-        write_json(_about(dataset, config.fold), folder / DATA)
-        write_pipeline(pipeline, folder / AUGMENT)
-        write_sizing(folder, plan, batch=config.batch)
-        write_config(config, folder)
+        # only now, when nothing is left to be refused, does an older run of this name go
+        with replacing(folder) as beside:
+            write_json(_about(dataset, config.fold), beside / DATA)
+            write_pipeline(pipeline, beside / AUGMENT)
+            write_sizing(beside, plan, batch=config.batch)
+            write_config(config, beside)
     barrier(config, "begun")
     environment = _environment(folder, started, devices.gpus)
     photos = ", ".join(f"{len(dataset.splits[split.name])} {split.name}" for split in splits)
@@ -196,19 +202,28 @@ def _trained(
         f"{folder}: {photos} photos, {config.arch}, batch {config.batch}, "
         f"{' '.join(devices.gpus) or 'CPU'}, {devices.policy}"
     )
-    try:
-        if own:
-            write_json(environment, folder / ENVIRONMENT)
-        with stop.waiting():
-            fit(config, devices, model, {split.name: split for split in splits}, dataset, asked)
-    except KeyboardInterrupt:
-        note(f"stopped; go on with: {_command_to_resume(config)}")
-        raise
-    finally:
-        if own:
-            seconds = environment["seconds"] + time.time() - started
-            write_json({**environment, "seconds": round(seconds, 1)}, folder / ENVIRONMENT)
+    again = _command_to_resume(config)
+    with going_on(f"what was trained is kept, go on with: {again}"):
+        try:
+            if own:
+                write_json(environment, folder / ENVIRONMENT)
+            with stop.waiting():
+                fit(config, devices, model, {split.name: split for split in splits}, dataset, asked)
+        except BaseException as error:
+            with contextlib.suppress(OSError):  # the first error is the one to tell
+                _add_seconds(config, environment, started)
+            if isinstance(error, KeyboardInterrupt):
+                note(f"stopped; go on with: {again}")
+            raise
+        _add_seconds(config, environment, started)
     return config
+
+
+def _add_seconds(config: TrainConfig, environment: dict[str, Any], started: float) -> None:
+    if config.process_id == 0 and (config.run_folder / CONFIG).is_file():
+        seconds = environment["seconds"] + time.time() - started
+        path = config.run_folder / ENVIRONMENT
+        write_json({**environment, "seconds": round(seconds, 1)}, path)
 
 
 def _command_to_resume(config: TrainConfig) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """A mistake that the user can mend: the text names the file, the rule, the value, the cure."""
@@ -17,6 +20,18 @@ def refuse_below_one(**numbers: int | None) -> None:
         if number is not None and number < 1:
             flag = name.replace("_", "-")
             raise UserError(f"--{flag} takes a number from 1 on. Received: {number}")
+
+
+@contextmanager
+def going_on(cure: str, kinds: tuple[type[Exception], ...] = (OSError,)) -> Iterator[None]:
+    """Adds to errors of some kinds how to go on after them. Raises `UserError`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # nobody reads any more
+    except kinds as error:
+        text = explain_os_error(error) if isinstance(error, OSError) else str(error)
+        raise UserError(f"{text}; {cure}") from error
 
 
 def explain_os_error(error: OSError) -> str:

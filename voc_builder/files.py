@@ -6,14 +6,24 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Lets an `OSError` name `path`: a write, unlike an opening, does not say what it wrote to."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write a file or fill a folder at; takes the place of `path`, whatever
-    stood there, when the block ends, and vanishes when it fails.
+    stood there, when the block ends, and vanishes when it fails. An `OSError` names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # the suffix stays last, writers choose their format by it; the stem may be as long as is legal
@@ -24,8 +34,16 @@ def replacing(path: Path) -> Iterator[Path]:
             _swap(beside, path)
         else:
             beside.replace(path)
+    except OSError as error:
+        name = str(error.filename or beside)
+        ours = beside.stem in Path(name).name
+        error.filename = str(path) if ours else name.replace(str(beside), str(path))
+        with suppress(OSError):  # a folder that cannot be written cannot be tidied up either
+            _remove(beside)
+        raise
     finally:
-        _remove(beside)
+        if os.path.lexists(beside):
+            _remove(beside)
 
 
 def _swap(beside: Path, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,14 @@ def import_tensorflow() -> Any:
     return tensorflow
 
 
+def reason_of(error: Any) -> str:
+    """What a `tf.errors.OpError` is about, in a line: its message is "{{NODE}} PATH; REASON
+    [Op:NAME]", of which REASON alone is always there.
+    """
+    message = re.sub(r"^\{\{.*?\}\} ?| ?\[Op:.*$", "", str(error.message).splitlines()[0])
+    return message.rpartition("; ")[2]
+
+
 def shard_names(split: str, photos: int, shards: int) -> list[str]:
     """`train-00000-of-00004.tfrecord` and so on; none empty, so no more than there are photos."""
     count = min(shards, photos)
@@ -53,8 +62,8 @@ def write_shard(tree: Path, record_size: int | None, shard: tuple[str, Sequence[
             for photo_id in ids:
                 writer.write(encode_example(tree, photo_id, record_size))
     except tf.errors.OpError as error:
-        # its message is "PATH; REASON" and what it is does not tell a full disk from others
-        raise OSError(errno.EIO, str(error.message).rpartition("; ")[2], path) from None
+        # what kind of error it is does not tell a full disk from others
+        raise OSError(errno.EIO, reason_of(error), path) from None
 
 
 def encode_example(tree: Path, photo_id: str, record_size: int | None) -> bytes:
