@@ -83,7 +83,6 @@ def once(
     ("owner", "name", "when", "file", "kept"),
     [
         (keras.Model, "save", lambda self, path: True, "best.keras", 0),
-        (os, "posix_fallocate", lambda *a: a[2] > 10**6, ".weights.h5", 0),
         (
             keras.callbacks.CSVLogger,
             "on_epoch_end",
@@ -261,7 +260,7 @@ def test_sigterm_while_photos_are_decoded_ends_the_run_before_it_begins(
 def test_a_file_that_may_not_grow_is_named_by_a_real_process(
     dataset: Dataset, tmp_path: Path
 ) -> None:
-    limit = 20 * 2**20  # bytes: the best network fits, the backup with its optimiser does not
+    limit = 50 * 2**20  # bytes: the best network fits, the backup with its optimiser does not
     settings = [str(part) for name, value in SETTINGS.items() for part in (f"--{name}", value)]
     command = [sys.executable, "-m", "segtf.train", "--data", str(dataset.path), *settings]
     ended = subprocess.run(
@@ -272,7 +271,10 @@ def test_a_file_that_may_not_grow_is_named_by_a_real_process(
         timeout=120,
     )
     assert ended.returncode == 2, ended.stderr
-    assert "File too large" in the_error(ended.stderr)
+    weights = tmp_path / "runs/r/backup/epoch-0001-00000.weights.h5"
+    assert f"{weights}: File too large" in the_error(ended.stderr)
+    assert not list(weights.parent.iterdir()), "nothing half written takes the space"
+    assert (tmp_path / "runs/r/best.keras").is_file()
     assert f"--run r --artifacts {tmp_path} --resume" in ended.stderr
 
 
