@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import errno
-import json
 import math
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -27,10 +25,11 @@ from voc_builder.images import encode_jpeg
 from voc_builder.overlay import draw_overlay
 from voc_builder.progress import note
 
-STATE = "state.json"
-PLATEAU_STATE = ("best", "wait", "cooldown_counter")  # of keras.callbacks.ReduceLROnPlateau
+if TYPE_CHECKING:
+    from segtf.backup import BestModel
+
 OVERLAYS_A_RUN = 12  # pictures of training's progress
-BYTES_A_NUMBER, HDF5_BYTES = 4, 2**20  # of weights in a file, and of the names around them
+SHARE_OF_OVERLAYS = 0.01  # of the time that they may take
 
 
 class Trainer(keras.Model):
@@ -87,7 +86,7 @@ class Pace(keras.callbacks.Callback):
 class Measured(keras.callbacks.Callback):
     """Keeps what validation measures as a network of its own, in float32 on one device.
 
-    With `keras.callbacks.SwapEMAWeights` after it in the list that is the moving average of the
+    With `Averages` after it in the list that is the moving average of the
     weights: the weights of single steps swing with the few photos of each batch, and validation
     with them; their average does not (Polyak and Juditsky 1992).
     """
@@ -105,187 +104,18 @@ class Measured(keras.callbacks.Callback):
         self.network.set_weights(self.model.get_weights())
 
 
-class BestModel(keras.callbacks.Callback):
-    """Saves what was measured whenever `val_miou` is the highest so far; stops training after
-    `patience` epochs without a higher one (0: never). Without `path` it only judges.
+class Averages(keras.callbacks.SwapEMAWeights):
+    """Validates with the moving averages of the weights.
+
+    Keras lets TensorFlow swap them by adding and subtracting, for the sake of several replicas:
+    three operations a weight and a rounding. One replica needs neither.
     """
 
-    def __init__(self, measured: Measured, path: Path | None, patience: int) -> None:
-        super().__init__()
-        self.measured = measured
-        self.path = path
-        self.patience = patience
-        self.best = -np.inf
-        self.best_epoch = -1  # from 0
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        assert logs is not None
-        if not np.isfinite(logs["loss"]):  # validation scores even a network of NaN
-            return
-        if logs["val_miou"] > self.best:
-            self.best, self.best_epoch = logs["val_miou"], epoch
-            if self.path is not None:
-                with alone(), replacing(self.path) as beside:
-                    self.measured.network.save(beside)
-        elif self.patience and epoch - self.best_epoch >= self.patience:
-            note(f"no better val_miou since epoch {self.best_epoch + 1}: stopped early")
-            self.model.stop_training = True
-
-
-@dataclass(frozen=True)
-class Position:
-    """How far a run has come."""
-
-    epoch: int = 0  # whole epochs
-    step: int = 0  # of the epoch after them
-    stopped: bool = False  # by patience
-
-
-def has_backup(folder: Path) -> bool:
-    """Whether any training was ever backed up there."""
-    return (folder / STATE).is_file()
-
-
-class Backup(keras.callbacks.Callback):
-    """Keeps what is needed to go on: weights, optimiser, the chance of dropout, best score, and in
-    the middle of an epoch what its metrics have counted; after every epoch, and when `stop` says
-    that the run must end.
-
-    The state names its weights and is written after them, so that a run which is killed at any
-    moment finds a pair that belongs together.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        best: BestModel,
-        steps: int,
-        *,
-        counts: keras.metrics.Metric,
-        plateau: keras.callbacks.ReduceLROnPlateau | None = None,
-        stop: Callable[[], bool] = bool,
-        writes: bool = True,
-    ) -> None:
-        super().__init__()
-        self.folder = folder
-        self.best = best
-        self.steps = steps  # an epoch
-        self.counts = counts
-        self.plateau = plateau
-        self.stop = stop
-        self.writes = writes  # one process of several does
-        self.begun = Position()
-        self.kept_plateau: dict[str, Any] | None = None
-
-    def position(self) -> Position:
-        """Where the run was backed up."""
-        if not has_backup(self.folder):
-            return Position()
-        state = self._read()
-        return Position(state["epochs"], state.get("step", 0), state["stopped"])
-
-    def restore(self, model: keras.Model, position: Position) -> None:
-        """Sets `model`, the best score and the plateau to their state at `position`, which is what
-        was backed up; what the metrics had counted comes back with the epoch's begin.
-        """
-        state = self._read()
-        model.load_weights(self.folder / state["weights"])
-        seeds = state.get("seeds", [])  # those of the first version are not in its backups
-        for variable, value in zip(_seeds(model), seeds, strict=False):
-            variable.assign(np.array(value, variable.dtype))
-        self.best.best, self.best.best_epoch = state["best"], state["best_epoch"]
-        self.kept_plateau = state.get("plateau")
-        if self.kept_plateau:
-            rate = float(ops.convert_to_numpy(model.optimizer.learning_rate))
-            self.kept_plateau["learning_rate"] = rate
-        self.begun = position
-
-    def _read(self) -> dict[str, Any]:
-        state: dict[str, Any] = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
-        return state
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        if self.plateau is not None and self.kept_plateau:  # it has just forgotten everything
-            for name in PLATEAU_STATE:
-                setattr(self.plateau, name, self.kept_plateau[name])
-            # an optimiser that begins with this stage would begin at the peak again
-            self.model.optimizer.learning_rate = self.kept_plateau["learning_rate"]
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.epoch = epoch
-        if self.begun.step and epoch == self.begun.epoch:
-            counted = self._read()["metrics"]
-            for variable, value in zip(self._counted(), counted, strict=True):
-                variable.assign(np.array(value, variable.dtype))
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if not self.stop():
-            return
-        step = batch + 1 + (self.begun.step if self.epoch == self.begun.epoch else 0)
-        if step < self.steps:  # else the epoch's validation comes next, and its end
-            self._save(Position(self.epoch, step))
-            raise KeyboardInterrupt
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        assert logs is not None
-        if np.isfinite(logs["loss"]):
-            self._save(Position(epoch + 1, 0, bool(self.model.stop_training)))
-        if self.stop():
-            raise KeyboardInterrupt
-
-    def _counted(self) -> list[keras.Variable]:
-        """What the epoch's mean loss and scores are made of."""
-        return [*self.model.metrics[0].variables, *self.counts.variables]
-
-    def _save(self, position: Position) -> None:
-        if not self.writes:
-            return
-        if hasattr(self.model, "jax_state_sync"):  # JAX holds the weights in the middle of an epoch
-            self.model.jax_state_sync()
-        name = f"epoch-{position.epoch:04d}-{position.step:05d}"
-        weights = self.folder / f"{name}.weights.h5"
-        with alone(), replacing(weights) as beside:
-            # Keras insists on this suffix
-            named = beside.with_name(f"{beside.name.removesuffix('.h5')}.weights.h5")
-            try:
-                self._reserve(named)
-                self.model.save_weights(named)
-                named.rename(beside)
-            finally:
-                named.unlink(missing_ok=True)
-        state: dict[str, Any] = {
-            "epochs": position.epoch,
-            "step": position.step,
-            "weights": weights.name,
-            "best": self.best.best,
-            "best_epoch": self.best.best_epoch,
-            "stopped": position.stopped,
-            "seeds": [ops.convert_to_numpy(v).tolist() for v in _seeds(self.model)],
-        }
-        if self.plateau is not None:
-            state["plateau"] = {name: getattr(self.plateau, name) for name in PLATEAU_STATE}
-        if position.step:
-            state["metrics"] = [ops.convert_to_numpy(v).tolist() for v in self._counted()]
-        with replacing(self.folder / STATE) as beside:
-            beside.write_text(json.dumps(state), encoding="utf-8")
-        for old in self.folder.glob("*.weights.h5"):
-            if old != weights:
-                old.unlink()
-
-    def _reserve(self, path: Path) -> None:
-        """Raises `OSError` if the disk has no room for the weights: HDF5 would find out in their
-        midst, and complain again for each part of the file that it then cannot close.
-        """
-        variables = [*self.model.variables, *self.model.optimizer.variables]
-        size = BYTES_A_NUMBER * sum(math.prod(variable.shape) for variable in variables)
-        with path.open("wb") as file:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size + HDF5_BYTES)
-
-
-def _seeds(model: keras.Model) -> list[keras.Variable]:
-    """How far the chance of each dropout has come, which Keras does not save with the weights."""
-    return [variable for variable in model.variables if variable.name == "seed_generator_state"]
+    def _tf_swap_variables(self, optimizer: keras.optimizers.Optimizer) -> None:
+        if self.model.distribute_strategy.num_replicas_in_sync > 1:
+            super()._tf_swap_variables(optimizer)
+        else:
+            self._backend_swap_variables(optimizer)
 
 
 class Log(keras.callbacks.CSVLogger):
@@ -299,7 +129,9 @@ class Log(keras.callbacks.CSVLogger):
 
 
 class Overlays(keras.callbacks.Callback):
-    """Draws the same few photos of a split as training goes on, truth above prediction."""
+    """Draws the same few photos of a split as training goes on, truth above prediction: some dozen
+    times a run, less often where that would take more than a hundredth of the time.
+    """
 
     def __init__(
         self,
@@ -321,22 +153,25 @@ class Overlays(keras.callbacks.Callback):
         chosen = sorted(range(len(split)), key=lambda i: richness[i])[:photos]
         self.images = [split.images[i] for i in chosen]
         self.masks = [split.masks[i] for i in chosen]
+        self.cost, self.drawn = 0.0, -math.inf  # seconds that drawing took, and when it ended
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if epoch % self.every and epoch + 1 != self.epochs:
+        begun = time.monotonic()
+        soon = begun - self.drawn < self.cost * (1 / SHARE_OF_OVERLAYS - 1)
+        if epoch + 1 != self.epochs and (epoch % self.every or soon):
             return
         with alone(), replacing(self.folder / f"epoch-{epoch + 1:04d}.jpg") as beside:
-            beside.write_bytes(encode_jpeg(self._drawn()))
+            beside.write_bytes(encode_jpeg(self._picture()))
+        self.drawn = time.monotonic()
+        self.cost = self.drawn - begun
 
-    def _drawn(self) -> NDArray[np.uint8]:
+    def _picture(self) -> NDArray[np.uint8]:
         colours = voc_colours(len(self.classes))
+        probabilities = self.measured.network(np.stack(self.images), training=False)
+        predictions = ops.convert_to_numpy(probabilities).argmax(-1).astype(np.uint8)
         strips = []
-        for image, mask in zip(self.images, self.masks, strict=True):
-            probabilities = ops.convert_to_numpy(
-                self.measured.network(image[None], training=False)
-            )[0]
-            prediction = probabilities.argmax(-1).astype(np.uint8)
-            drawn = [draw_overlay(image, m, self.classes, colours) for m in (mask, prediction)]
+        for image, *masks in zip(self.images, self.masks, predictions, strict=True):
+            drawn = [draw_overlay(image, mask, self.classes, colours) for mask in masks]
             strips.append(np.vstack(drawn))
         return np.hstack(strips)
 

@@ -40,9 +40,11 @@ LIMITS: dict[str, tuple[float, float]] = {
     "weight_decay": (0, 1),
     "ema_epochs": (0, math.inf),
     "batchnorm_epochs": (0, math.inf),
+    "crops": (1, math.inf),
     "mosaic": (0, 1),
     "foreground": (0, 1),
     "patience": (0, math.inf),
+    "backup_share": (0.001, 1),
     "seed": (0, LARGEST_SEED),
     "split_seed": (0, LARGEST_SEED),
     "folds": (0, math.inf),
@@ -121,6 +123,9 @@ class TrainConfig:
     albumentations."""
     mosaic: float = 0.0
     """Share of training samples that are put together from the quarters of four."""
+    crops: int | None = None
+    """Crops of each photo an epoch, with --crop; null: as many as cover it, sixteen at most, and on
+    a CPU what three minutes allow."""
     foreground: float = 0.33
     """Share of crops that are centred on a pixel of a rare class, with --crop."""
     balance: bool = False
@@ -165,6 +170,9 @@ class TrainConfig:
     export: bool = True
     """Export, draw and report the network after its scores; a sweep over settings may not need
     it."""
+    backup_share: float = 0.02
+    """Share of the time that saving may take: where epochs are too short for that, not every one is
+    saved, and a crash costs some. 1: every epoch is saved."""
     run: str | None = None
     """Name of the run folder; null: made of data, network and size."""
     artifacts: Path = Path("artifacts")
@@ -249,6 +257,11 @@ class TrainConfig:
         side = self.crop or self.size
         assert isinstance(side, int), "--size auto is decided by now"
         return side
+
+    @property
+    def samples_a_photo(self) -> int:
+        """Samples of each training photo an epoch."""
+        return self.crops or 1 if self.crop else 1
 
     @property
     def part_count(self) -> int:

@@ -287,8 +287,9 @@ def validation_batches(
     failures: list[Exception] | None = None,
 ) -> tf.data.Dataset:
     """All (images, masks) of this process's part of a split, unchanged, in batches of one size that
-    its `devices` can share: the last is filled up with black photos under void masks, which no loss
-    and no score counts. `photos` are those of all processes together; `failures` as for training.
+    its `devices` can share. `photos` are those of all processes together; `failures` as for
+    training. The last batch is filled up with black photos under void masks, which enter neither
+    loss nor score; but a mean loss over the batches weighs it as a full one.
     """
     assert config.batch is not None
     of_share = -(-photos // config.part_count)

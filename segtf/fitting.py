@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from segtf import callbacks as of_ours
-from segtf.callbacks import Position
+from segtf.backup import Backup, BestModel, Position, has_backup
 from segtf.cluster import barrier
 from segtf.config import BACKUP, BEST, LOG, OVERLAYS, PROGRESS, TrainConfig
 from segtf.confusion import ConfusionCounts, PerClassIoU
@@ -33,7 +33,7 @@ from segtf.model import build_model, fit_batchnorm, freeze_encoder, load_encoder
 from segtf.sampling import Sampler
 from segtf.schedule import Course
 from voc_builder.errors import UserError
-from voc_builder.files import replacing
+from voc_builder.files import remove, replacing
 from voc_builder.progress import note
 from voc_builder.voc import Dataset
 
@@ -65,7 +65,7 @@ def prepare(
     share_batches(devices)
     with devices.scope():
         model = build_model(config.arch, config.encoder, classes, config.side)
-    goes_on = config.resume and of_ours.has_backup(config.run_folder / BACKUP)
+    goes_on = config.resume and has_backup(config.run_folder / BACKUP)
     trained = not goes_on and _fill_encoder(model, config)
     if config.freeze_encoder and not trained and not goes_on:
         raise UserError(
@@ -73,7 +73,8 @@ def prepare(
             "not worth keeping: name --encoder-weights FILE, or leave it out"
         )
     rate = config.learning_rate or RATES[config.optimizer][0 if trained else 1]
-    batch = config.batch or batch_that_fits(devices, model, config.side, photos)
+    samples = photos * config.samples_a_photo
+    batch = config.batch or batch_that_fits(devices, model, config.side, samples)
     shares = config.part_count
     alike = math.lcm(shares, devices.sharing)
     if config.batch is not None and batch % alike:
@@ -82,12 +83,12 @@ def prepare(
             "devices have as many photos"
         )
     batch = max(batch // alike, 1) * alike
-    if batch > photos:
-        raise UserError(f"--batch {batch}: there are only {photos} photos to train on")
-    if batch * config.accumulate > photos:
+    if batch > samples:
+        raise UserError(f"--batch {batch}: there are only {samples} photos to train on")
+    if batch * config.accumulate > samples:
         raise UserError(
             f"--accumulate {config.accumulate}: so many steps of {batch} photos are more than the "
-            f"{photos} photos to train on: take {photos // batch} at most, or a smaller --batch"
+            f"{samples} to train on: take {samples // batch} at most, or a smaller --batch"
         )
     return replace(config, batch=batch, learning_rate=rate, shares=shares), devices, model
 
@@ -213,7 +214,7 @@ class _Callbacks:
         self.writes = config.process_id == 0
         self.measured = of_ours.Measured(lambda: _double(config, len(classes)))
         path = folder / BEST if self.writes else None
-        self.best = of_ours.BestModel(self.measured, path, config.patient_epochs)
+        self.best = BestModel(self.measured, path, config.patient_epochs)
         self.plateau = None
         if config.schedule == "plateau":
             self.plateau = keras.callbacks.ReduceLROnPlateau(
@@ -222,10 +223,11 @@ class _Callbacks:
                 factor=PLATEAU_FACTOR,
                 patience=max(round(PLATEAU_SHARE * config.epochs), 2),
             )
-        self.backup = of_ours.Backup(
+        self.backup = Backup(
             folder / BACKUP,
             self.best,
             steps,
+            config.backup_share,
             counts=counts,
             plateau=self.plateau,
             stop=stop,
@@ -244,7 +246,7 @@ class _Callbacks:
         return [
             keras.callbacks.TerminateOnNaN(),
             self.measured,  # before the averages leave the network again
-            *([keras.callbacks.SwapEMAWeights()] if self.config.ema_epochs else []),
+            *([of_ours.Averages()] if self.config.ema_epochs else []),
             self.scores,
             self.pace,
             *([self.plateau] if self.plateau else []),
@@ -346,8 +348,8 @@ def _tidy(folder: Path, rows: int) -> None:
     """Removes what a run that was killed had half written, and what its log has beyond the `rows`
     epochs that are backed up.
     """
-    for half in [*folder.glob(".*.part*"), *folder.glob(f"{BACKUP}/.*.part*")]:
-        half.unlink()
+    for half in list(folder.rglob(".*.part*")):
+        remove(half)
     log = folder / LOG
     if not rows:
         return

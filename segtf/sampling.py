@@ -67,7 +67,8 @@ class Sampler:
         self.own = own
         self.batch = config.batch
         self.from_each = config.batch // config.part_count
-        self.steps_per_epoch = photos // config.part_count // self.from_each
+        samples = photos // config.part_count * config.samples_a_photo
+        self.steps_per_epoch = samples // self.from_each
         self.change = augmenter(config.augment)
         self._draw = lru_cache(maxsize=4 * len(own))(self._drawn)
         self._places = lru_cache(maxsize=None)(self._found)
@@ -99,14 +100,15 @@ class Sampler:
     def _drawn(self, epoch: int, share: int) -> NDArray[np.int64]:
         """The photos of a share that an epoch shows, as places in the share, in their order."""
         chance = np.random.default_rng((self.config.seed, epoch, share))
-        count = len(self._photos(share))
+        photos = len(self._photos(share))
+        count = photos * self.config.samples_a_photo
         if not self.config.balance:
-            return chance.permutation(count)
+            return chance.permutation(count) % photos
         # systematic resampling: a photo of weight 1.8 comes once or twice, never not at all
         weights = photo_weights(self._shown[self._photos(share)])
         edges = np.cumsum(weights) / weights.sum() * count
         points = np.arange(count) + chance.random()
-        return chance.permutation(np.minimum(np.searchsorted(edges, points), count - 1))
+        return chance.permutation(np.minimum(np.searchsorted(edges, points), photos - 1))
 
     def _view(self, share: int, drawn: int, chance: np.random.Generator) -> tuple[Image, Mask]:
         """A photo as it is, or a crop of it, or of another with a rare class."""

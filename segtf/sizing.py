@@ -42,6 +42,7 @@ FLOOR = 256  # pixels; encoders learned their weights on photos of 224
 SECONDS_AN_EPOCH = 180.0  # on a CPU: the 60 epochs of the default are 3 hours
 PHOTOS_A_STEP = 2  # at least, or batch normalisation has little to average over
 Why = Literal["objects", "floor", "photos", "affordable", "user"]
+MOST_CROPS = 16  # of a photo an epoch: validation should not wait for too many
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,9 @@ def decide(
     sizing = choose(found, here, config) if auto else as_asked(found, here, config)
     if config.size == "auto":
         config = replace(config, size=sizing.size, crop=sizing.crop)
+    if config.crop is not None:
+        crops = crops_a_photo(found, here, config, config.crop)
+        config = replace(config, crops=crops)
     return config, Plan(config, found, here, sizing)
 
 
@@ -238,15 +242,27 @@ def _by_time(survey: Survey, machine: Machine, config: TrainConfig, *, crop: boo
 
 
 def _epoch(survey: Survey, machine: Machine, config: TrainConfig, sizing: Sizing) -> float | None:
-    """Seconds: a sample of each training photo, then the validation. None where it has not been
+    """Seconds: the samples of each training photo, then the validation. None where it has not been
     measured: with a GPU or several processes.
     """
     if machine.gpus or config.processes > 1:
         return None
     area = sizing.size**2
-    pixels = float(survey.photos["train"] * area)
+    crops = crops_a_photo(survey, machine, config, sizing.size) if sizing.crop else 1
+    pixels = float(survey.photos["train"] * crops * area)
     pixels += _tiled_pixels(survey) if sizing.crop else FORWARD * survey.photos["val"] * area
     return pixels * seconds_a_pixel(machine.cpus, config.backend)
+
+
+def crops_a_photo(survey: Survey, machine: Machine, config: TrainConfig, side: int) -> int:
+    """Crops of each photo an epoch: `config.crops`, or as many as cover the median photo, sixteen
+    at most, and on a CPU no more than the time of an epoch allows.
+    """
+    if config.crops is not None:
+        return config.crops
+    cover = math.ceil(survey.heights[1] * survey.widths[1] / side**2)
+    affordable = (_by_time(survey, machine, config, crop=True) / side) ** 2
+    return max(int(min(cover, MOST_CROPS, affordable)), 1)
 
 
 def _tiled_pixels(survey: Survey) -> float:

@@ -182,8 +182,9 @@ def _cost(plan: Plan) -> str:
         return ""
     jax = f", {JAX_ON_CPU:.1f} times that with JAX" if plan.config.backend == "jax" else ""
     where_it_can = " where it can" if seconds > SECONDS_AN_EPOCH else ""
+    samples = plan.survey.photos["train"] * plan.config.samples_a_photo
     return (
-        f"An epoch of {plan.survey.photos['train']:,} samples and the validation should take about "
+        f"An epoch of {samples:,} samples and the validation should take about "
         f"{_duration(seconds)} by the pixels in it (measured: {SECONDS_A_PHOTO} s a photo of "
         f"{MEASURED_SIZE} x {MEASURED_SIZE} with U-Net EfficientNet-B0 on {MEASURED_CPUS} cores"
         f"{jax}); --size auto keeps below {_duration(SECONDS_AN_EPOCH)}{where_it_can}."

@@ -60,7 +60,7 @@ def train(config: TrainConfig) -> Path:
         config = resumed(config)
     else:
         augmentation_file(config.augment)  # before anything is built for it
-    _use_backend(config.backend)
+    _use_backend(config)
     config.artifacts.mkdir(parents=True, exist_ok=True)
     stop = Stop()
     with (
@@ -84,13 +84,16 @@ def train(config: TrainConfig) -> Path:
     return config.run_folder
 
 
-def _use_backend(backend: str) -> None:
+def _use_backend(config: TrainConfig) -> None:
     """What Keras computes with, which is decided when it is imported."""
-    os.environ["KERAS_BACKEND"] = backend
+    os.environ["KERAS_BACKEND"] = config.backend
+    if config.deterministic and config.backend == "jax":  # read when JAX is imported
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     keras = sys.modules.get("keras")
-    if keras is not None and keras.backend.backend() != backend:
+    if keras is not None and keras.backend.backend() != config.backend:
         raise UserError(
-            f"--backend {backend}: Keras runs on {keras.backend.backend()} in this process "
+            f"--backend {config.backend}: Keras runs on {keras.backend.backend()} in this process "
             "already: train in another process"
         )
 

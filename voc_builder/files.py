@@ -39,11 +39,11 @@ def replacing(path: Path) -> Iterator[Path]:
         ours = beside.stem in Path(name).name
         error.filename = str(path) if ours else name.replace(str(beside), str(path))
         with suppress(OSError):  # a folder that cannot be written cannot be tidied up either
-            _remove(beside)
+            remove(beside)
         raise
     finally:
         if os.path.lexists(beside):
-            _remove(beside)
+            remove(beside)
 
 
 def _swap(beside: Path, path: Path) -> None:
@@ -60,10 +60,11 @@ def _swap(beside: Path, path: Path) -> None:
                 path.rename(beside)
             aside.rename(path)
         raise
-    _remove(aside)
+    remove(aside)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Removes a file, a link or a folder with all in it, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

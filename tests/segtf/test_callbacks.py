@@ -19,14 +19,8 @@ tf = import_tensorflow()
 
 import keras  # noqa: E402  after TensorFlow
 
-from segtf.callbacks import (  # noqa: E402
-    Backup,
-    BestModel,
-    Measured,
-    Position,
-    Progress,
-    Trainer,
-)
+from segtf.backup import Backup, BestModel, Position  # noqa: E402
+from segtf.callbacks import Averages, Measured, Progress, Trainer  # noqa: E402
 from segtf.confusion import ConfusionCounts, PerClassIoU  # noqa: E402
 from segtf.losses import SegmentationLoss  # noqa: E402
 
@@ -124,7 +118,7 @@ def fitted(
     best = BestModel(measured := Measured(lambda: network), folder / "best.keras", patience=3)
     done: list[int] = []
     backup = Backup(
-        folder / "backup", best, 2, counts=counts, stop=lambda: len(done) == stop_in_step > 0
+        folder / "backup", best, 2, 1.0, counts=counts, stop=lambda: len(done) == stop_in_step > 0
     )
     start = backup.position()
     if start != Position():
@@ -201,9 +195,10 @@ def test_a_rate_that_a_plateau_has_lowered_stays_low_with_a_new_optimiser(tmp_pa
 
     plateau = keras.callbacks.ReduceLROnPlateau("val_miou", mode="max")
     best = BestModel(Measured(lambda: network(0.5)), None, patience=0)
-    backup = Backup(tmp_path, best, 1, counts=ConfusionCounts(2), plateau=plateau)
+    backup = Backup(tmp_path, best, 1, 1.0, counts=ConfusionCounts(2), plateau=plateau)
     first, second = network(0.25), network(0.5)
     backup.set_model(first)
+    backup.set_params({"epochs": 1})
     backup.on_epoch_end(0, {"loss": 1.0})
     backup.restore(first, Position(1))
     backup.set_model(second)
@@ -227,6 +222,28 @@ def test_the_backup_is_one_file_of_weights_and_the_state_that_names_it(tmp_path:
     fitted(tmp_path, epochs=3)
     names = sorted(path.name for path in (tmp_path / "backup").iterdir())
     assert names == ["epoch-0003-00000.weights.h5", "state.json"]
+
+
+def test_saving_takes_no_more_than_its_share_of_the_time_but_the_end_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = BestModel(Measured(lambda: keras.Sequential()), None, patience=0)
+    backup = Backup(tmp_path, best, 1, 0.1, counts=ConfusionCounts(2))
+    backup.set_model(keras.Sequential())
+    backup.model.stop_training = False
+    backup.set_params({"epochs": 25})
+    now, saved = [0.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def save(position: Position) -> None:  # takes a second
+        saved.append(position.epoch)
+        now[0] += 1
+
+    monkeypatch.setattr(backup, "_save", save)
+    for epoch in range(25):
+        now[0] += 1  # the epoch
+        backup.on_epoch_end(epoch, {"loss": 1.0})
+    assert saved == [1, 10, 19, 25]
 
 
 def test_a_trainer_knows_how_long_it_waited_for_its_input() -> None:
@@ -258,9 +275,11 @@ def test_only_a_better_score_replaces_the_best_network_and_patience_ends_trainin
     for epoch, score in enumerate([0.5, 0.7, 0.6, 0.65]):
         network.layers[0].set_weights([np.full((2, 1), float(epoch)), np.zeros(1)])
         best.on_epoch_end(epoch, {"loss": 1.0, "val_miou": score})
+        best.write()
         saved = keras.saving.load_model(tmp_path / "best.keras", compile=False)
         kept.append(saved.layers[0].get_weights()[0][0, 0])
         assert network.stop_training == (epoch == 3)
+        assert network.layers[0].get_weights()[0][0, 0] == epoch, "what was measured last is back"
     best.on_epoch_end(4, {"loss": float("nan"), "val_miou": 0.9})
     assert kept == [0, 1, 1, 1]
     assert (best.best, best.best_epoch) == (0.7, 1)
@@ -285,7 +304,7 @@ def test_validation_sees_the_average_of_the_weights_and_training_goes_on_with_it
         validation_data=(x, y),
         callbacks=[
             Measured(lambda: kept),
-            keras.callbacks.SwapEMAWeights(),
+            Averages(),
             keras.callbacks.LambdaCallback(
                 on_epoch_end=lambda epoch, logs: raw.append(trainer.get_weights()[0].item())
             ),

@@ -20,7 +20,7 @@ import_tensorflow()
 import keras  # noqa: E402  after TensorFlow
 
 from segtf import fitting  # noqa: E402
-from segtf.callbacks import Position  # noqa: E402
+from segtf.backup import Position  # noqa: E402
 from segtf.confusion import PerClassIoU  # noqa: E402
 from segtf.data import load_splits, loading  # noqa: E402
 from segtf.schedule import Course  # noqa: E402

@@ -29,7 +29,7 @@ from pathlib import Path
 from voc_builder.tfrecord import import_tensorflow
 import_tensorflow()
 import keras
-from segtf import callbacks, train
+from segtf import backup, callbacks, train
 from segtf.config import TrainConfig
 
 data, artifacts, moment, resume = sys.argv[1:]
@@ -59,7 +59,7 @@ elif moment == "state":  # the weights are there, the state that names them is n
 elif moment == "best":  # half the best network is written
     keras.Model.save = lambda self, path: (Path(path).write_bytes(b"half"), die())
 elif moment == "logged":  # the log has the epoch, the backup has not
-    callbacks.BestModel.on_epoch_end = lambda self, epoch, logs=None: die()
+    backup.BestModel.on_epoch_end = lambda self, epoch, logs=None: die()
 elif moment.startswith("after"):  # any moment
     begin = callbacks.Pace.on_train_begin
     seconds = float(moment.removeprefix("after"))
@@ -68,6 +68,7 @@ elif moment.startswith("after"):  # any moment
 train.train(TrainConfig(
     data=Path(data), artifacts=Path(artifacts), run="run", resume=resume == "resume",
     arch="unet_plain", size=32, batch=4, epochs=6, patience=0, deterministic=True, mosaic=0.3,
+    backup_share=1,
 ))
 """
 

@@ -82,7 +82,9 @@ def test_a_run_that_was_stopped_goes_on_with_its_log_its_score_and_its_optimiser
         raise KeyboardInterrupt
 
     config = dataclasses.replace(read_config(run), epochs=3, artifacts=tmp_path, run="stopped")
-    config = dataclasses.replace(config, arch="unet_plain", size=32, patience=0)  # quick to trace
+    config = dataclasses.replace(
+        config, arch="unet_plain", size=32, patience=0, backup_share=1
+    )  # quick to trace
     folder = config.run_folder
     write_config(config, tmp_path)
     with monkeypatch.context() as patch:
