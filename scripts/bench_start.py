@@ -22,7 +22,7 @@ from typing import Any
 from unittest.mock import patch
 
 from scripts.bench_table import Table, met, network_name
-from segtf.config import read_config, read_data
+from segtf.run_folder import read_config, read_data
 from voc_builder.progress import note
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,8 +13,9 @@ from typing import Any
 
 import yaml
 
-from segtf.config import CONFIG, DATA, ENVIRONMENT, LOG, OF_THIS_START
+from segtf.config import OF_THIS_START
 from segtf.log import Log, best_epoch, read_log
+from segtf.run_folder import CONFIG, DATA, ENVIRONMENT, LOG
 from voc_builder.errors import UserError
 
 REPEATS = ("seed", "fold")  # what the runs of a group may differ in

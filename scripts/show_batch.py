@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtf.config import AUGMENT, TrainConfig, read_config, read_run_dataset
+from segtf.config import TrainConfig
+from segtf.run_folder import AUGMENT, read_config, read_run_dataset
 from voc_builder.command import given, run
 from voc_builder.errors import UserError, refuse_below_one
 

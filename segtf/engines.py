@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segtf.config import BEST, CONFIG, read_config, read_data
 from segtf.onnx_model import ModelInfo, OnnxModel, read_info
+from segtf.run_folder import BEST, CONFIG, read_config, read_data
 from voc_builder.errors import UserError
 
 INFO = Path("assets.extra", "segtf.json")  # in a SavedModel: what an ONNX file has as metadata

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtf import metrics
-from segtf.config import read_data, read_run_dataset, write_json
+from segtf.run_folder import read_data, read_run_dataset, write_json
 from voc_builder.command import run
 from voc_builder.errors import UserError
 

@@ -14,19 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtf.architectures import size_multiple
-from segtf.config import (
+from segtf.config import TrainConfig
+from segtf.engines import INFO, keras_predict, saved_model_predict
+from segtf.onnx_model import MODEL_FILE as ONNX
+from segtf.onnx_model import ModelInfo, OnnxModel, metadata_of, write_metadata
+from segtf.run_folder import (
     BEST,
     EXPORT,
     SAVED_MODEL,
-    TrainConfig,
     read_config,
     read_data,
     read_run_dataset,
     write_json,
 )
-from segtf.engines import INFO, keras_predict, saved_model_predict
-from segtf.onnx_model import MODEL_FILE as ONNX
-from segtf.onnx_model import ModelInfo, OnnxModel, metadata_of, write_metadata
 from voc_builder.colours import voc_colours
 from voc_builder.command import run
 from voc_builder.errors import UserError

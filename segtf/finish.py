@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtf.config import BEST, LOG, OVERLAYS, read_config, read_run_dataset
 from segtf.export import require_parity
+from segtf.run_folder import BEST, LOG, OVERLAYS, read_config, read_run_dataset
 from segtf.stopping import Stop
 from voc_builder.command import run
 from voc_builder.errors import UserError, going_on

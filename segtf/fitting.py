@@ -16,7 +16,7 @@ import tensorflow as tf
 from segtf import callbacks as of_ours
 from segtf.backup import Backup, BestModel, Position, has_backup
 from segtf.cluster import barrier
-from segtf.config import BACKUP, BEST, LOG, OVERLAYS, PROGRESS, TrainConfig
+from segtf.config import TrainConfig
 from segtf.confusion import ConfusionCounts, PerClassIoU
 from segtf.data import Split, own_shares, training_batches, validation_batches
 from segtf.devices import (
@@ -30,6 +30,7 @@ from segtf.devices import (
 from segtf.loss_expression import parse_class_weights
 from segtf.losses import SegmentationLoss
 from segtf.model import build_model, fit_batchnorm, freeze_encoder, load_encoder_weights
+from segtf.run_folder import BACKUP, BEST, LOG, OVERLAYS, PROGRESS
 from segtf.sampling import Sampler
 from segtf.schedule import Course
 from voc_builder.errors import UserError

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segtf.config import DATA
+from segtf.run_folder import DATA
 from voc_builder.errors import UserError
 
 REQUIRED = ("epoch", "loss", "val_loss", "miou", "val_miou", "learning_rate")

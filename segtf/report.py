@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from segtf.config import CONFIG, DATA, ENVIRONMENT, EXPORT, LOG
 from segtf.log import read_log
 from segtf.page import (
     Section,
@@ -26,6 +25,7 @@ from segtf.page import (
 )
 from segtf.report_photos import photo_gallery, progress_gallery
 from segtf.report_training import sizing_section, training_section
+from segtf.run_folder import CONFIG, DATA, ENVIRONMENT, EXPORT, LOG
 from segtf.sizing import read_sizing
 from voc_builder.errors import UserError
 from voc_builder.files import replacing

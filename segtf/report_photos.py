@@ -7,8 +7,8 @@ from html import escape
 from pathlib import Path, PurePath
 from typing import Any
 
-from segtf.config import OVERLAYS, PROGRESS
 from segtf.page import missing, picture
+from segtf.run_folder import OVERLAYS, PROGRESS
 from voc_builder.files import replacing
 from voc_builder.images import decode_image, encode_jpeg, resize_image
 

@@ -7,9 +7,9 @@ from pathlib import Path, PurePath
 from shlex import quote
 from typing import Any
 
-from segtf.config import AUGMENT
 from segtf.log import Log, best_epoch, waiting
 from segtf.page import class_name, flags, link, missing, pairs, picture, prose, table
+from segtf.run_folder import AUGMENT
 from segtf.survey import SMALLEST
 
 # of the time of training, spent waiting for input: below the first input costs next to nothing,

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import psutil
 
 from segtf.architectures import size_multiple
-from segtf.config import TrainConfig, write_json
+from segtf.config import TrainConfig
 from segtf.costs import (
     BYTES_A_PIXEL,
     FINEST_STRIDE,
@@ -26,6 +26,7 @@ from segtf.costs import (
     SHARE_OF_MEMORY,
     seconds_a_pixel,
 )
+from segtf.run_folder import write_json
 from segtf.survey import Survey, survey
 from voc_builder.errors import UserError
 from voc_builder.voc import Dataset

@@ -19,19 +19,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segtf.cluster import barrier, joined
-from segtf.config import (
+from segtf.config import TrainConfig, augmentation_file
+from segtf.finish import finish
+from segtf.run_folder import (
     AUGMENT,
     CONFIG,
     DATA,
     ENVIRONMENT,
-    TrainConfig,
-    augmentation_file,
     read_run_dataset,
     resumed,
     write_config,
     write_json,
 )
-from segtf.finish import finish
 from segtf.stopping import Stop
 from voc_builder.cache import build_cached
 from voc_builder.command import given, run

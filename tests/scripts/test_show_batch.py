@@ -10,7 +10,8 @@ import pytest
 from scripts.batch_sheet import Frequencies, Frequency, draw_sheet, frequency_table
 from scripts.show_batch import main
 from segtf.augment import load_pipeline, write_pipeline
-from segtf.config import TrainConfig, write_config
+from segtf.config import TrainConfig
+from segtf.run_folder import write_config
 from voc_builder.images import decode_image
 from voc_builder.voc import Dataset
 
@@ -136,7 +137,7 @@ def test_show_batch_draws_what_training_would_see_and_says_how_often_classes_com
 def test_of_a_run_its_settings_its_own_pipeline_and_what_is_given_beside_are_taken(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from segtf.config import AUGMENT, DATA, write_json
+    from segtf.run_folder import AUGMENT, DATA, write_json
 
     mine = tmp_path / "mine.yaml"
     write_pipeline(load_pipeline("light"), mine)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from segtf.config import (
-    TrainConfig,
-    augmentation_file,
+from segtf.config import TrainConfig, augmentation_file
+from segtf.run_folder import (
     read_config,
     read_data,
     read_run_dataset,

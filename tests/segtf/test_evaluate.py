@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from segtf import evaluate as command
-from segtf.config import write_json
 from segtf.engines import Engine
 from segtf.evaluate import EvaluateConfig, Evaluation, evaluate, score_table, scores
+from segtf.run_folder import write_json
 from voc_builder.build import BuildConfig, build
 
 COUNTS = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segtf.config import TrainConfig, read_data
+from segtf.config import TrainConfig
 from segtf.export import model_info, parity, require_parity
 from segtf.onnx_model import OnnxModel
+from segtf.run_folder import read_data
 from voc_builder.errors import UserError
 
 PHOTOS = np.zeros((2, 10, 10, 3), np.uint8)

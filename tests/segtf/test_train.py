@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from segtf import train as command
-from segtf.config import read_config, read_data, write_config
+from segtf.run_folder import read_config, read_data, write_config
 from voc_builder.build import BuildConfig, build
 from voc_builder.voc import Dataset
 
