@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtf.config import TrainConfig
+from segtf.config import TrainConfig, augmentation_file
 from segtf.run_folder import AUGMENT, read_config, read_run_dataset
 from voc_builder.command import given, run
 from voc_builder.errors import UserError, refuse_below_one
@@ -51,6 +51,8 @@ def show_batch(config: ShowBatchConfig, changed: set[str]) -> Path:
     from scripts.batch_sheet import Frequencies, draw_sheet, frequency_table, write_picture
     from segtf.train import open_dataset
 
+    if "augment" in changed:
+        augmentation_file(config.augment)  # before anything is built for it
     if config.run is None:
         folder, dataset, training = config.artifacts, open_dataset(config), _plain(config)
     else:
