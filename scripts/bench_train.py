@@ -46,7 +46,7 @@ class BenchConfig:
     """Training size of the part epoch, pixels."""
     batch: int | None = None
     """Photos a step of the part epoch; null: as segtf.train decides."""
-    epochs: int = 4
+    epochs: int = 8
     """Epochs of each repetition of the part epoch; the first does not count."""
     repeats: int = 2
     """Repetitions of the part epoch, both sides by turns."""
