@@ -14,7 +14,7 @@ demo: .venv/.run
 	@echo "  $(BIN)/python -m segtf.predict artifacts/runs/demo/model.onnx fishki_labelme --out artifacts/predictions"
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile  # two cores; what shares a fixture stays together
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

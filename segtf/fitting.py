@@ -89,7 +89,7 @@ def prepare(
     if batch * config.accumulate > samples:
         raise UserError(
             f"--accumulate {config.accumulate}: so many steps of {batch} photos are more than the "
-            f"{samples} to train on: take {samples // batch} at most, or a smaller --batch"
+            f"{samples} photos to train on: take {samples // batch} at most, or a smaller --batch"
         )
     return replace(config, batch=batch, learning_rate=rate, shares=shares), devices, model
 
