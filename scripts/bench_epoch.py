@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 
 from scripts.bench_table import Table, met, network_name
 from scripts.bench_watch import train_watched
+from segtf.batches import training_batches, validation_batches
 from segtf.config import TrainConfig
 from segtf.confusion import ConfusionCounts
-from segtf.data import load_splits, loading, own_shares, training_batches, validation_batches
-from segtf.fitting import prepare
+from segtf.data import load_splits, loading, own_shares
 from segtf.losses import SegmentationLoss
+from segtf.prepare import prepare
 from segtf.sampling import Sampler
 from voc_builder.progress import note
 from voc_builder.voc import Dataset

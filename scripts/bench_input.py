@@ -21,8 +21,9 @@ import tensorflow as tf
 from scripts.bench_table import Table, met
 from scripts.bench_watch import draw_dataset
 from segtf.augment import augmenter
+from segtf.batches import training_batches
 from segtf.config import TrainConfig
-from segtf.data import load_splits, loading, own_shares, training_batches
+from segtf.data import load_splits, loading, own_shares
 from segtf.sampling import Sampler
 from voc_builder.png import grey_mask
 from voc_builder.progress import note

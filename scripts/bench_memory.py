@@ -59,7 +59,7 @@ def train_once(config: TrainConfig, disk: Path, *, tiny: bool) -> list[Memory]:
     """Trains in this process; its memory after each epoch, when every other callback is done."""
     import keras
 
-    from segtf import fitting
+    from segtf import fitting, prepare
 
     found: list[Memory] = []
 
@@ -69,7 +69,8 @@ def train_once(config: TrainConfig, disk: Path, *, tiny: bool) -> list[Memory]:
 
     with contextlib.ExitStack() as stack:
         if tiny:
-            stack.enter_context(patch.object(fitting, "build_model", tiny_network))
+            for module in (prepare, fitting):
+                stack.enter_context(patch.object(module, "build_model", tiny_network))
         train_watched(config, read_dataset(config.data), disk, lambda calls: [*calls, Watch()])
     return found
 

@@ -89,10 +89,10 @@ def run_train(watch: Stopwatch, flags: list[str]) -> None:
     def import_watched() -> Any:
         """What is imported here, `segtf.train` would import next."""
         imported = import_tensorflow()
-        from segtf import callbacks, data, fitting, pipelines
+        from segtf import callbacks, data, fitting, pipelines, prepare
 
         pipelines.check_pipeline = watch.timed(pipelines.check_pipeline, AUGMENTATION)
-        fitting.prepare = watch.timed(fitting.prepare, NETWORK)
+        prepare.prepare = watch.timed(prepare.prepare, NETWORK)
         data.load_splits = watch.timed(data.load_splits, DECODE)
         fitting.fit = watch.timed(fitting.fit, FIT)
         fit = watch.timed(callbacks.Trainer.fit, TRACE)

@@ -47,7 +47,8 @@ def train_watched(
     batch decided.
     """
     from segtf.data import load_splits, loading
-    from segtf.fitting import fit, prepare
+    from segtf.fitting import fit
+    from segtf.prepare import prepare
 
     config, devices, model = prepare(config, len(dataset.classes), len(dataset.splits["train"]))
     splits = load_splits(dataset, ("train", "val"), loading(config, disk))

@@ -119,7 +119,8 @@ def _drawn(config: TrainConfig, dataset: Dataset, batches: int) -> tuple[Any, An
 
     import_tensorflow()
     from segtf.augment import check_pipeline
-    from segtf.data import load_splits, loading, training_batches
+    from segtf.batches import training_batches
+    from segtf.data import load_splits, loading
     from segtf.sampling import Sampler
 
     check_pipeline(config.augment, config.side)

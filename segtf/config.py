@@ -174,6 +174,11 @@ class TrainConfig:
             check_size(self.arch, self.side, "--crop" if self.crop else "--size")
         if self.arch != "unet_plain":
             check_encoder(self.encoder, self.arch)
+        if self.crop and self.size not in (TrainConfig.size, "auto", self.crop):
+            raise UserError(
+                f"--size {self.size} beside --crop {self.crop}: photos are either resized or cut: "
+                "leave one of them out"
+            )
         if self.crop and self.arch == "pspnet":
             raise UserError("--crop: pspnet answers at one size only, photos have many: use unet")
         parse_loss(self.loss)

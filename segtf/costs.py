@@ -12,9 +12,8 @@ SHARE_OF_GPU = 0.8  # of what is free; XLA and cuDNN want workspace
 # measured: U-Net EfficientNet-B0 takes 0.33 s a photo of 256 x 256, forward and backward
 SECONDS_A_PHOTO, MEASURED_SIZE, MEASURED_CPUS = 0.33, 256, 2
 MOST_CPUS = 8  # that are counted on: a small batch leaves more of them idle
-FORWARD = (
-    1 / 3
-)  # of a step's arithmetic; the way back is two products for each one of the way there
+# the share of a step's arithmetic; the way back is two products for each one of the way there
+FORWARD = 1 / 3
 # pixels between the finest features that reach the decoder: the skip connections of unet and
 # linknet begin at half the size, fpn's at a quarter, pspnet reads the encoder at an eighth
 FINEST_STRIDE: dict[Arch, int] = {"unet_plain": 1, "unet": 2, "linknet": 2, "fpn": 4, "pspnet": 8}

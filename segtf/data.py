@@ -1,4 +1,4 @@
-"""From TFRecords to batches: a photo is decoded once, then kept at training size or, for crops, at
+"""From TFRecords to arrays: a photo is decoded once, then kept at training size or, for crops, at
 its own.
 """
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from segtf.config import TrainConfig
-from segtf.sampling import Image, Mask, Sampler, cut
+from segtf.sampling import Image, Mask, cut
 from voc_builder.colours import VOID
 from voc_builder.errors import UserError
 from voc_builder.files import naming
@@ -203,10 +203,13 @@ def _sizes(dataset: Dataset, name: str) -> Iterator[tuple[str, tuple[int, int]]]
     for shard, records in _records(dataset, name):
         for record in records:
             features = _features(record, shard)
-            height, width = (
-                features[f"image/{side}"].int64_list.value[0] for side in ("height", "width")
-            )
-            yield _photo_id(features), (height, width)
+            sides = [features[f"image/{side}"].int64_list.value for side in ("height", "width")]
+            if not all(sides):
+                raise UserError(
+                    f"{shard}, record {_photo_id(features)}: without height or width: build the "
+                    "data set again"
+                )
+            yield _photo_id(features), (sides[0][0], sides[1][0])
 
 
 def _samples(
@@ -257,88 +260,3 @@ def _sample(features: Any, shard: Path, size: int | None, classes: int) -> tuple
     if size is None:
         return photo_id, image, ids
     return photo_id, resize_image(image, size, size), resize_mask(ids, size, size)
-
-
-def training_batches(
-    sampler: Sampler, steps: range, failures: list[Exception] | None = None
-) -> tf.data.Dataset:
-    """Batches (images, masks) of `steps`, counted from the run's first, uint8, shapes
-    (B, size, size, 3) and (B, size, size), where B is this process's part of the batch. What a
-    sample raises ends the batches with an error of TensorFlow's; `failures` then has it.
-    """
-    count = len(sampler.own) * sampler.from_each
-
-    def numbers(step: int) -> NDArray[np.int64]:
-        return sampler.numbers(range(step, step + 1))
-
-    return _batches(sampler.sample, numbers, steps, count, sampler.config.side, failures)
-
-
-def validation_batches(
-    split: Split,
-    config: TrainConfig,
-    photos: int,
-    devices: int = 1,
-    failures: list[Exception] | None = None,
-) -> tf.data.Dataset:
-    """All (images, masks) of this process's part of a split, unchanged, in batches of one size that
-    its `devices` can share. `photos` are those of all processes together; `failures` as for
-    training. The last batch is filled up with black photos under void masks, which enter neither
-    loss nor score; but a mean loss over the batches weighs it as a full one.
-    """
-    assert config.batch is not None
-    of_share = -(-photos // config.part_count)
-    steps = -(-of_share * config.part_count // config.batch)
-    shares = len(own_shares(config))
-    alike = devices // math.gcd(shares, devices)
-    batch = -(-of_share // (steps * alike)) * alike * shares
-    size = config.side
-    nothing = np.zeros((size, size, 3), np.uint8), np.full((size, size), VOID, np.uint8)
-
-    def sample(index: int) -> tuple[Image, Mask]:
-        return (split.images[index], split.masks[index]) if index < len(split) else nothing
-
-    def numbers(step: int) -> NDArray[np.int64]:
-        return np.arange(step * batch, (step + 1) * batch)
-
-    return _batches(sample, numbers, range(steps), batch, size, failures)
-
-
-def _batches(
-    sample: Callable[[int], tuple[Image, Mask]],
-    numbers: Callable[[int], NDArray[np.int64]],
-    steps: range,
-    count: int,
-    size: int,
-    failures: list[Exception] | None,
-) -> tf.data.Dataset:
-    """A batch for each of `steps`, in order: the `count` samples of the step's `numbers`.
-
-    A batch is put together in one call, several at once: sample by sample, TensorFlow copies each
-    twice, and at 512 x 512 makes 240 samples a second where this makes 660 (medium, two cores).
-    """
-
-    def batch(step: np.int64) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        images = np.empty((count, size, size, 3), np.uint8)
-        masks = np.empty((count, size, size), np.uint8)
-        try:
-            for place, number in enumerate(numbers(int(step))):
-                images[place], masks[place] = sample(int(number))
-        except Exception as error:
-            if failures is not None:
-                failures.append(error)
-            raise
-        return images, masks
-
-    def shaped(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images, masks = tf.numpy_function(batch, [step], (tf.uint8, tf.uint8))
-        return (
-            tf.ensure_shape(images, (count, size, size, 3)),
-            tf.ensure_shape(masks, (count, size, size)),
-        )
-
-    return (
-        tf.data.Dataset.range(steps.start, steps.stop)
-        .map(shaped, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .prefetch(tf.data.AUTOTUNE)
-    )

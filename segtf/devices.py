@@ -15,13 +15,12 @@ from typing import Any
 import keras
 import psutil
 
+from segtf.costs import BYTES_A_PIXEL, SHARE_OF_GPU, SHARE_OF_MEMORY
 from segtf.losses import SegmentationLoss
 from voc_builder.errors import UserError
 from voc_builder.progress import note
 
-BYTES_A_PIXEL_ON_CPU = 5600  # measured: U-Net EfficientNet-B0 takes 5.6 GB a photo of 1024 x 1024
 LARGEST_ON_CPU, LARGEST_ON_GPU = 8, 32  # photos a step
-SHARE_OF_GPU = 0.8  # of the free memory; XLA and cuDNN want workspace
 STEPS_AN_EPOCH = 8  # at least: few photos in large batches are few updates
 BYTES_A_WEIGHT = 16  # float32 weight, gradient and Adam's two averages
 
@@ -165,7 +164,8 @@ def batch_that_fits(devices: Devices, model: keras.Model, size: int, photos: int
             a_photo = free  # not even two photos fit
         each = min(_largest(int(free * SHARE_OF_GPU) - weights, a_photo), LARGEST_ON_GPU)
         return max(min(each * len(devices.gpus), photos // STEPS_AN_EPOCH), len(devices.gpus), 1)
-    fitting = _largest(psutil.virtual_memory().available // 2, BYTES_A_PIXEL_ON_CPU * size**2)
+    free = int(psutil.virtual_memory().available * SHARE_OF_MEMORY)
+    fitting = _largest(free, BYTES_A_PIXEL * size**2)
     modest = LARGEST_ON_CPU * 256 // size
     return max(min(fitting, modest, LARGEST_ON_CPU, photos // 2), 1)
 

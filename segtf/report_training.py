@@ -11,6 +11,7 @@ from segtf.log import Log, best_epoch, waiting
 from segtf.page import class_name, flags, link, missing, pairs, picture, prose, table
 from segtf.run_folder import AUGMENT
 from segtf.survey import SMALLEST
+from voc_builder.classes import is_background
 
 # of the time of training, spent waiting for input: below the first input costs next to nothing,
 # from the second on a third of the time or so could be saved
@@ -72,7 +73,7 @@ def _object_note(survey: Json, span: int) -> str:
     if specks:
         rests = f"{specks:,} rest{'s' if specks > 1 else ''} of annotation"
         text += f" Not counted: {rests} less than 3 pixels wide."
-    if survey["background"] is not None and "background" not in survey["background"].lower():
+    if survey["background"] is not None and not is_background(survey["background"]):
         text += f" Class {survey['background']}, the first, counts as background."
     return f'<p class="soft">{prose(text)}</p>'
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from voc_builder.classes import has_background
 from voc_builder.errors import UserError
 from voc_builder.png import decode_mask
 from voc_builder.progress import in_threads, progress
@@ -106,7 +107,7 @@ def _spread(ids: Sequence[str], most: int) -> list[str]:
 
 
 def _is_background(dataset: Dataset) -> bool:
-    if "background" in dataset.classes[0].lower():
+    if has_background(dataset.classes):
         return True
     pixels = [
         sum(dataset.pixels[split].get(name, 0) for split in SPLITS) for name in dataset.classes

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +32,7 @@ from segtf.run_folder import (
     write_json,
 )
 from segtf.stopping import Stop
+from voc_builder.build import BuildConfig
 from voc_builder.cache import build_cached
 from voc_builder.command import given, run
 from voc_builder.errors import UserError, going_on
@@ -40,6 +41,9 @@ from voc_builder.progress import note
 from voc_builder.tfrecord import import_tensorflow
 
 if TYPE_CHECKING:
+    import albumentations
+
+    from segtf.sizing import Plan
     from voc_builder.voc import Dataset
 
 PROG = "python -m segtf.train"
@@ -116,15 +120,17 @@ def open_dataset(config: TrainConfig) -> Dataset:
     if config.resume:
         return read_run_dataset(config.run_folder)
     dataset = build_cached(
-        config.data,
-        config.artifacts / "datasets",
-        classes=config.classes,
-        split=config.split,
-        seed=config.split_seed,
-        group_by=config.group_by,
-        unlabelled=config.unlabelled,
-        skip_bad=config.skip_bad,
-        folds=config.folds,
+        BuildConfig(
+            config.data,
+            config.artifacts / "datasets",
+            classes=config.classes,
+            split=config.split,
+            seed=config.split_seed,
+            group_by=config.group_by,
+            unlabelled=config.unlabelled,
+            skip_bad=config.skip_bad,
+            folds=config.folds,
+        )
     )
     return dataset if config.fold is None else dataset.in_fold(config.fold)
 
@@ -170,47 +176,77 @@ def _trained(
     asked: Callable[[], bool],
 ) -> TrainConfig:
     """Fits the network into the run folder; returns the configuration with all decided."""
-    from segtf.sizing import decide, write_sizing
+    from segtf.sizing import decide
 
-    config, plan = decide(_named(config), dataset)
+    config, plan = _named(config), None
+    if not config.resume:
+        config, plan = decide(config, dataset)
     _check(dataset, config)
+    _warn_of_idle(config)
     import_tensorflow()
     from segtf.devices import leave_gpus_to_jax
 
     if config.backend == "jax":
         leave_gpus_to_jax()  # TensorFlow only reads records here
     from segtf.data import load_splits, loading
-    from segtf.fitting import fit, prepare
-    from segtf.pipelines import check_pipeline, write_pipeline
+    from segtf.fitting import fit
+    from segtf.pipelines import check_pipeline
+    from segtf.prepare import prepare
 
-    folder, own = config.run_folder, config.process_id == 0
     if config.resume:
-        config = replace(config, augment=str(folder / AUGMENT))
+        config = replace(config, augment=str(config.run_folder / AUGMENT))
     pipeline = check_pipeline(config.augment, config.side)
     config, devices, model = prepare(config, len(dataset.classes), len(dataset.splits["train"]))
-    assert config.batch is not None
     splits = load_splits(dataset, ("train", "val"), loading(config, disk))
-    if own and not config.resume:
+    if plan and config.process_id == 0:
         # only now, when nothing is left to be refused, does an older run of this name go
-        with replacing(folder) as beside:
-            write_json(_about(dataset, config.fold), beside / DATA)
-            write_pipeline(pipeline, beside / AUGMENT)
-            write_sizing(beside, plan, batch=config.batch)
-            write_config(config, beside)
+        _begin(config, dataset, pipeline, plan)
     barrier(config, "begun")
-    environment = _environment(folder, started, devices.gpus)
     photos = ", ".join(f"{len(dataset.splits[split.name])} {split.name}" for split in splits)
     note(
-        f"{folder}: {photos} photos, {config.arch}, batch {config.batch}, "
+        f"{config.run_folder}: {photos} photos, {config.arch}, batch {config.batch}, "
         f"{' '.join(devices.gpus) or 'CPU'}, {devices.policy}"
     )
+    with _kept(config, started, devices.gpus), stop.waiting():
+        fit(config, devices, model, {split.name: split for split in splits}, dataset, asked)
+    return config
+
+
+def _warn_of_idle(config: TrainConfig) -> None:
+    """Names the settings of crops where there are none: --size auto may have chosen to resize."""
+    if config.crop is None:
+        for name in ("crops", "foreground"):
+            if getattr(config, name) != getattr(TrainConfig, name):
+                note(f"warning: --{name} has no effect: photos are resized; --crop N cuts them")
+
+
+def _begin(
+    config: TrainConfig, dataset: Dataset, pipeline: albumentations.Compose, plan: Plan
+) -> None:
+    """Makes the run folder, with all that the run begins with."""
+    from segtf.pipelines import write_pipeline
+    from segtf.sizing import write_sizing
+
+    assert config.batch is not None
+    with replacing(config.run_folder) as beside:
+        write_json(_about(dataset, config.fold), beside / DATA)
+        write_pipeline(pipeline, beside / AUGMENT)
+        write_sizing(beside, plan, batch=config.batch)
+        write_config(config, beside)
+
+
+@contextlib.contextmanager
+def _kept(config: TrainConfig, started: float, gpus: tuple[str, ...]) -> Iterator[None]:
+    """Writes down what runs where and for how long; says of what ends training within it how to go
+    on.
+    """
+    environment = _environment(config.run_folder, started, gpus)
     again = _command_to_resume(config)
     with going_on(f"what was trained is kept, go on with: {again}"):
         try:
-            if own:
-                write_json(environment, folder / ENVIRONMENT)
-            with stop.waiting():
-                fit(config, devices, model, {split.name: split for split in splits}, dataset, asked)
+            if config.process_id == 0:
+                write_json(environment, config.run_folder / ENVIRONMENT)
+            yield
         except BaseException as error:
             with contextlib.suppress(OSError):  # the first error is the one to tell
                 _add_seconds(config, environment, started)
@@ -218,7 +254,6 @@ def _trained(
                 note(f"stopped; go on with: {again}")
             raise
         _add_seconds(config, environment, started)
-    return config
 
 
 def _add_seconds(config: TrainConfig, environment: dict[str, Any], started: float) -> None:

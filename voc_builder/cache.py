@@ -5,90 +5,50 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Literal
 
 from voc_builder.build import BuildConfig, build
 from voc_builder.errors import UserError
 from voc_builder.progress import in_threads, progress
-from voc_builder.sources import Place, Source, files_of
+from voc_builder.sources import Place, files_of
 from voc_builder.voc import FORMAT, Dataset, is_tree, read_dataset
 
+# settings that change nothing in a data set; of folder and class file the contents count
+NO_PART = ("folder", "out", "classes", "workers", "overwrite")
+CALLED = {"seed": "split_seed"}  # by who trains, to whom `seed` is that of the weights
 
-def build_cached(
-    folder: Path,
-    datasets: Path,
-    *,
-    source: Source = "auto",
-    images: Path | None = None,
-    masks: Path | None = None,
-    mask_pattern: str | None = None,
-    classes: Path | None = None,
-    split: str = "80/10/10",
-    seed: int = 42,
-    folds: int = 0,
-    group_by: str | None = None,
-    record_size: int | None = None,
-    unlabelled: Literal["report", "background"] = "report",
-    skip_bad: bool = False,
-) -> Dataset:
-    """The data set of `folder`: itself if it is a VOC tree, else one built into `datasets` and
-    used again while no file of the folder and no setting changes. Raises `UserError`, also for
-    settings of a build that come with a tree; `folds` may be as many as it has.
+
+def build_cached(config: BuildConfig) -> Dataset:
+    """The data set of `config.folder`: itself if it is a VOC tree, else one built into a folder of
+    `config.out` and used again while no file of the folder and no setting changes. Raises
+    `UserError`, also for settings of a build that come with a tree; `folds` may be as many as it
+    has.
     """
-    if is_tree(folder):
-        dataset = read_dataset(folder)
-        _refuse_unused(
-            folder,
-            source=source,
-            images=images,
-            masks=masks,
-            mask_pattern=mask_pattern,
-            classes=classes,
-            split=split,
-            folds=0 if folds == dataset.folds else folds,
-            group_by=group_by,
-            unlabelled=unlabelled,
-            skip_bad=skip_bad,
-        )
+    if is_tree(config.folder):
+        dataset = read_dataset(config.folder)
+        _refuse_unused(config, dataset)
         return _with_records(dataset)
-    place = Place(folder, source, images, masks, mask_pattern)
-    form = [source, str(images), str(masks), mask_pattern]
-    settings = [FORMAT, split, seed, folds, group_by, record_size, unlabelled, skip_bad, *form]
-    out = datasets / f"{folder.resolve().name}-{_digest_folder(place, classes, settings)[:10]}"
+    out = config.out / f"{config.folder.resolve().name}-{_digest(config)[:10]}"
     if is_tree(out):
         return read_dataset(out)
-    return build(
-        BuildConfig(
-            folder,
-            out,
-            source=source,
-            images=images,
-            masks=masks,
-            mask_pattern=mask_pattern,
-            classes=classes,
-            split=split,
-            seed=seed,
-            folds=folds,
-            group_by=group_by,
-            record_size=record_size,
-            unlabelled=unlabelled,
-            skip_bad=skip_bad,
-            overwrite=True,
-        )
-    )
+    return build(replace(config, out=out, overwrite=True))
 
 
-def _refuse_unused(folder: Path, **settings: object) -> None:
+def _refuse_unused(config: BuildConfig, dataset: Dataset) -> None:
     """Raise `UserError` naming the settings of a build that are not its defaults."""
-    names = [name for name, value in settings.items() if value != getattr(BuildConfig, name)]
+    usual = BuildConfig(config.folder, config.out, folds=dataset.folds if config.folds else 0)
+    names = [
+        field.name
+        for field in fields(config)
+        if getattr(config, field.name) != getattr(usual, field.name)
+    ]
     if names:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+        flags = ", ".join(f"--{CALLED.get(name, name).replace('_', '-')}" for name in names)
         have, them = ("has", "it") if len(names) == 1 else ("have", "them")
         raise UserError(
-            f"{folder} is a built data set: {flags} {have} no effect on it: build it again with "
-            f"{them}"
+            f"{config.folder} is a built data set: {flags} {have} no effect on it: build it again "
+            f"with {them}"
         )
 
 
@@ -101,19 +61,21 @@ def _with_records(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def _digest_folder(place: Place, classes: Path | None, settings: Sequence[object]) -> str:
+def _digest(config: BuildConfig) -> str:
     """SHA-256 of all that decides the data set: names and contents of its files, and settings."""
-    files = [*files_of(place), *([classes] if classes else [])]
+    place = Place(config.folder, config.source, config.images, config.masks, config.mask_pattern)
+    files = [*files_of(place), *([config.classes] if config.classes else [])]
+    settings = {key: str(value) for key, value in asdict(config).items() if key not in NO_PART}
 
     def digest_file(path: Path) -> bytes:
         return hashlib.sha256(path.read_bytes()).digest()
 
-    digest = hashlib.sha256(json.dumps(settings).encode())
+    digest = hashlib.sha256(json.dumps([FORMAT, settings]).encode())
     try:
         digests = in_threads(digest_file, files, os.cpu_count() or 1)
         contents = list(progress(digests, len(files), "files compared", patience=3))
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from None
     for path, content in zip(files, contents, strict=True):
-        digest.update(os.fsencode(os.path.relpath(path, place.folder)) + b"\0" + content)
+        digest.update(os.fsencode(os.path.relpath(path, config.folder)) + b"\0" + content)
     return digest.hexdigest()

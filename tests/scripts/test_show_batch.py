@@ -108,7 +108,8 @@ def test_each_batch_begins_a_new_row() -> None:
 def test_show_batch_draws_what_training_would_see_and_says_how_often_classes_come(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from segtf.data import load_splits, loading, training_batches
+    from segtf.batches import training_batches
+    from segtf.data import load_splits, loading
     from segtf.sampling import Sampler
 
     flags = ["--data", str(dataset.path), "--size", "64", "--batch", "4", "--batches", "2"]

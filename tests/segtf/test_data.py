@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow  # TensorFlow alone takes seconds
 tf = import_tensorflow()
 
 from segtf import data  # noqa: E402  after TensorFlow
+from segtf.batches import training_batches, validation_batches  # noqa: E402
 from segtf.config import TrainConfig  # noqa: E402
 from segtf.sampling import Sampler  # noqa: E402
 
@@ -99,7 +100,7 @@ def stream(
     how = data.loading(config, Path("unused"))
     (split,) = data.load_splits(dataset, ("train",), how)
     sampler = Sampler(split, config, 3, data.own_shares(config), len(dataset.splits["train"]))
-    return sampler, list(data.training_batches(sampler, steps).as_numpy_iterator())
+    return sampler, list(training_batches(sampler, steps).as_numpy_iterator())
 
 
 def test_a_run_that_goes_on_in_the_middle_of_an_epoch_sees_what_it_would_have_seen(
@@ -127,11 +128,11 @@ def test_validation_batches_are_all_photos_in_order_and_void_fills_the_last(
     dataset: Dataset, training: data.Split
 ) -> None:
     config = TrainConfig(size=SIZE, batch=5)
-    batches = list(data.validation_batches(training, config, 16).as_numpy_iterator())
+    batches = list(validation_batches(training, config, 16).as_numpy_iterator())
     assert [len(images) for images, _ in batches] == [4, 4, 4, 4], "no larger than needed"
     np.testing.assert_array_equal(np.concatenate([masks for _, masks in batches]), training.masks)
     config = TrainConfig(size=SIZE, batch=6)
-    batches = list(data.validation_batches(training, config, 16).as_numpy_iterator())
+    batches = list(validation_batches(training, config, 16).as_numpy_iterator())
     masks = np.concatenate([masks for _, masks in batches])
     np.testing.assert_array_equal(masks[:16], training.masks)
     assert (masks[16:] == 255).all()
@@ -177,6 +178,16 @@ def test_a_record_that_is_no_photo_with_its_mask_is_named(
     broken = dataclasses.replace(dataset, records={"train": (shard,)}, splits=splits)
     with pytest.raises(UserError, match=f"{shard.name}.*{says}"):
         data.load_splits(broken, ("train",), HOW)
+
+
+def test_for_crops_a_record_must_tell_height_and_width(dataset: Dataset, tmp_path: Path) -> None:
+    shard = tmp_path / "train-00000-of-00001.tfrecord"
+    with tf.io.TFRecordWriter(str(shard)) as writer:
+        writer.write(example(PHOTO, encoded(np.zeros((8, 8), np.uint8))))
+    splits = dataset.splits | {"train": ("chip",)}
+    bare = dataclasses.replace(dataset, records={"train": (shard,)}, splits=splits)
+    with pytest.raises(UserError, match=f"{shard.name}, record chip: without height or width"):
+        data.load_splits(bare, ("train",), dataclasses.replace(HOW, crop=True))
 
 
 def test_a_damaged_file_of_records_is_named(dataset: Dataset, tmp_path: Path) -> None:

@@ -98,9 +98,7 @@ def test_where_no_affordable_size_keeps_them_crops_at_full_resolution_do() -> No
     assert sizing.keeps
     assert sizing.seconds is not None
     assert sizing.seconds <= SECONDS_AN_EPOCH
-    larger = as_asked(
-        surveyed(12, 2448), CPU, replace(AUTO, size=sizing.size, crop=sizing.size + 32)
-    )
+    larger = as_asked(surveyed(12, 2448), CPU, replace(AUTO, crop=sizing.size + 32))
     assert larger.seconds is not None
     assert larger.seconds > SECONDS_AN_EPOCH
 
@@ -286,11 +284,3 @@ def test_a_driver_without_a_card_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> N
     assert here.gpus == ()
     assert here.cpus >= 1
     assert here.free_bytes > 0
-
-
-@pytest.mark.slow
-def test_memory_is_counted_as_for_the_batch() -> None:
-    from segtf import costs, devices
-
-    assert costs.BYTES_A_PIXEL == devices.BYTES_A_PIXEL_ON_CPU
-    assert costs.SHARE_OF_GPU == devices.SHARE_OF_GPU

@@ -40,9 +40,9 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def test_an_unchanged_folder_is_built_once(tmp_path: Path, builds: list[Path]) -> None:
     folder = chips(tmp_path / "chips")
-    first = build_cached(folder, tmp_path / "datasets")
+    first = build_cached(BuildConfig(folder, tmp_path / "datasets"))
     (folder / "notes.docx").touch()
-    assert build_cached(folder, tmp_path / "datasets") == first
+    assert build_cached(BuildConfig(folder, tmp_path / "datasets")) == first
     assert len(builds) == 1
     assert first.path.parent == tmp_path / "datasets"
     assert first.path.name.startswith("chips-")
@@ -59,9 +59,9 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_folder_is_built_again(tmp_path: Path, builds: list[Path], change: str) -> None:
     folder = chips(tmp_path / "chips")
-    build_cached(folder, tmp_path / "datasets")
+    build_cached(BuildConfig(folder, tmp_path / "datasets"))
     CHANGES[change](folder)
-    build_cached(folder, tmp_path / "datasets")
+    build_cached(BuildConfig(folder, tmp_path / "datasets"))
     assert len(set(builds)) == 2
 
 
@@ -69,9 +69,9 @@ def test_a_photo_outside_the_folder_counts_too(tmp_path: Path, builds: list[Path
     folder = chips(tmp_path / "chips")
     (tmp_path / "outside.jpg").write_bytes(photo_bytes(1))
     write_json(folder / "far.json", [square("chip")], imagePath="../outside.jpg")
-    build_cached(folder, tmp_path / "datasets")
+    build_cached(BuildConfig(folder, tmp_path / "datasets"))
     (tmp_path / "outside.jpg").write_bytes(photo_bytes(2))
-    build_cached(folder, tmp_path / "datasets")
+    build_cached(BuildConfig(folder, tmp_path / "datasets"))
     assert len(set(builds)) == 2
 
 
@@ -80,7 +80,7 @@ def test_a_name_that_is_not_utf_8_is_named_and_may_be_left_out(tmp_path: Path) -
     write_badly_named(folder, ".json")
     write_badly_named(folder, ".jpg")
     with pytest.raises(UserError, match=r"2 errors.*\n  .*caf\\udce9\.jpg: .*: rename"):
-        build_cached(folder, tmp_path / "datasets")
+        build_cached(BuildConfig(folder, tmp_path / "datasets"))
     config = BuildConfig(folder, tmp_path / "out", records=False, skip_bad=True)
     for unlabelled in ("report", "background"):
         built = build(dataclasses.replace(config, unlabelled=unlabelled, overwrite=True))
@@ -89,10 +89,10 @@ def test_a_name_that_is_not_utf_8_is_named_and_may_be_left_out(tmp_path: Path) -
 
 def test_another_setting_is_another_data_set(tmp_path: Path, builds: list[Path]) -> None:
     folder = chips(tmp_path / "chips")
-    build_cached(folder, tmp_path / "datasets")
-    build_cached(folder, tmp_path / "datasets", seed=1)
-    build_cached(folder, tmp_path / "datasets", record_size=64)
-    build_cached(folder, tmp_path / "datasets", folds=5)
+    build_cached(BuildConfig(folder, tmp_path / "datasets"))
+    build_cached(BuildConfig(folder, tmp_path / "datasets", seed=1))
+    build_cached(BuildConfig(folder, tmp_path / "datasets", record_size=64))
+    build_cached(BuildConfig(folder, tmp_path / "datasets", folds=5))
     assert len(set(builds)) == 4
 
 
@@ -103,18 +103,18 @@ def test_comparing_many_files_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = chips(tmp_path / "chips")
-    build_cached(folder, tmp_path / "datasets")
+    build_cached(BuildConfig(folder, tmp_path / "datasets"))
     assert "files compared" not in capsys.readouterr().err
     clock = itertools.count(step=0.2)  # a look at the clock for every one of the 41 files
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    build_cached(folder, tmp_path / "datasets")
+    build_cached(BuildConfig(folder, tmp_path / "datasets"))
     assert "files compared: 41 in 8.4 s" in capsys.readouterr().err
 
 
 def test_a_tree_without_records_is_refused_with_the_cure(tmp_path: Path) -> None:
     tree = build(BuildConfig(chips(tmp_path / "chips"), tmp_path / "out", records=False)).path
     with pytest.raises(UserError, match=r"built without TFRecords: .* --records --overwrite"):
-        build_cached(tree, tmp_path / "datasets")
+        build_cached(BuildConfig(tree, tmp_path / "datasets"))
 
 
 @pytest.mark.parametrize(
@@ -125,6 +125,7 @@ def test_a_tree_without_records_is_refused_with_the_cure(tmp_path: Path) -> None
             "--classes, --split have no .* with them",
         ),
         ({"group_by": "^a", "skip_bad": True}, "--group-by, --skip-bad have no effect on it"),
+        ({"seed": 7}, "--split-seed has no effect on it"),
         ({"folds": 3}, "--folds has no effect on it: build it again with it"),
         ({"unlabelled": "background"}, "--unlabelled has no effect on it: build it again with it"),
     ],
@@ -134,26 +135,26 @@ def test_settings_of_a_build_are_refused_for_a_tree(
 ) -> None:
     tree = build(BuildConfig(chips(tmp_path / "chips"), tmp_path / "out", records=False)).path
     with pytest.raises(UserError, match=f"out is a built data set: {said}"):
-        build_cached(tree, tmp_path / "datasets", **settings)
+        build_cached(BuildConfig(tree, tmp_path / "datasets", **settings))
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
-        build_cached(tmp_path / "none", tmp_path / "datasets")
+        build_cached(BuildConfig(tmp_path / "none", tmp_path / "datasets"))
 
 
 @pytest.mark.slow
 def test_a_tree_with_records_is_read_as_it_is(tmp_path: Path) -> None:
-    dataset = build_cached(chips(tmp_path / "chips"), tmp_path / "datasets")
-    assert build_cached(dataset.path, tmp_path / "elsewhere") == dataset
+    dataset = build_cached(BuildConfig(chips(tmp_path / "chips"), tmp_path / "datasets"))
+    assert build_cached(BuildConfig(dataset.path, tmp_path / "elsewhere")) == dataset
     assert not (tmp_path / "elsewhere").exists()
 
 
 @pytest.mark.slow
 def test_folds_are_built_and_those_of_a_tree_may_be_named(tmp_path: Path) -> None:
-    dataset = build_cached(chips(tmp_path / "chips"), tmp_path / "datasets", folds=4)
+    dataset = build_cached(BuildConfig(chips(tmp_path / "chips"), tmp_path / "datasets", folds=4))
     assert dataset.folds == 4
-    assert build_cached(dataset.path, tmp_path / "elsewhere", folds=4) == dataset
-    assert build_cached(dataset.path, tmp_path / "elsewhere") == dataset
+    assert build_cached(BuildConfig(dataset.path, tmp_path / "elsewhere", folds=4)) == dataset
+    assert build_cached(BuildConfig(dataset.path, tmp_path / "elsewhere")) == dataset
     with pytest.raises(UserError, match="--folds has no effect on it"):
-        build_cached(dataset.path, tmp_path / "elsewhere", folds=5)
+        build_cached(BuildConfig(dataset.path, tmp_path / "elsewhere", folds=5))

@@ -337,12 +337,12 @@ def test_a_cached_set_is_built_again_for_another_pattern_or_mask(
 
     monkeypatch.setattr(cache, "build", without_records)
     out = land.parent / "datasets"
-    build_cached(land, out, mask_pattern=DATES)
-    build_cached(land, out, mask_pattern=DATES)
+    build_cached(BuildConfig(land, out, mask_pattern=DATES))
+    build_cached(BuildConfig(land, out, mask_pattern=DATES))
     assert len(made) == 1
-    build_cached(land, out, mask_pattern=r"(..)_\d")
+    build_cached(BuildConfig(land, out, mask_pattern=r"(..)_\d"))
     write_mask(land / "annotations/00.png", [2])
-    build_cached(land, out, mask_pattern=DATES)
+    build_cached(BuildConfig(land, out, mask_pattern=DATES))
     assert len(set(made)) == 3
 
 
