@@ -81,32 +81,34 @@ class Watch:
 
     def _accept(self, port: int) -> dict[int, socket.socket]:
         found: dict[int, socket.socket] = {}
-        try:
-            server = socket.create_server(("", port))
-        except OSError as error:
-            raise UserError(
-                f"--coordinator {self.config.coordinator}: port {port}, the one after it, cannot "
-                f"be opened ({error.strerror}): choose another"
-            ) from error
-        with server:
+        self._open(port - 1).close()  # JAX's: taken, it would end in a traceback
+        with self._open(port) as server:
             deadline = time.monotonic() + FINDING
             while len(found) < self.config.processes - 1:
                 server.settimeout(max(deadline - time.monotonic(), 0.01))
                 try:
                     peer, _ = server.accept()
-                    peer.settimeout(SILENCE)
-                    process = int.from_bytes(peer.recv(4), "big")
-                    if 0 < process < self.config.processes:
-                        found[process] = peer
-                    else:
-                        peer.close()  # whoever only looked whether the port is open
                 except TimeoutError:
                     missing = sorted({*range(1, self.config.processes)} - set(found))
                     raise UserError(
                         f"--processes {self.config.processes}: process {missing[0]} did not come "
                         f"within {FINDING} s: start every --process-id with the same --coordinator"
                     ) from None
+                process = _who(peer)
+                if 0 < process < self.config.processes:
+                    found[process] = peer
+                else:
+                    peer.close()  # whoever only looked whether the port is open
         return found
+
+    def _open(self, port: int) -> socket.socket:
+        try:
+            return socket.create_server(("", port))
+        except OSError as error:
+            raise UserError(
+                f"--coordinator {self.config.coordinator}: port {port} cannot be opened "
+                f"({error.strerror}): choose another; the one after it is needed too"
+            ) from error
 
     def _connect(self, host: str, port: int) -> socket.socket:
         deadline = time.monotonic() + FINDING
@@ -151,6 +153,14 @@ class Watch:
         print(lost_message(self.config, process, why), file=sys.stderr, flush=True)
         self.cleanup()
         os._exit(LOST)
+
+
+def _who(peer: socket.socket) -> int:
+    """The process that has connected, 0 if it does not say."""
+    peer.settimeout(SILENCE)
+    with contextlib.suppress(OSError):
+        return int.from_bytes(peer.recv(4), "big")
+    return 0
 
 
 def lost_message(config: TrainConfig, process: int, why: str) -> str:

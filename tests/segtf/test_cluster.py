@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -195,6 +196,14 @@ def test_processes_that_do_not_come_are_named(monkeypatch: pytest.MonkeyPatch) -
         cluster.Watch(config(1, free_port()), bool, bool).begin()
 
 
+@pytest.mark.parametrize("offset", [0, 1])
+def test_a_port_that_is_taken_is_named(offset: int) -> None:
+    port = free_port()
+    taken = rf"--coordinator localhost:{port}: port {port + offset} cannot be opened \(Address"
+    with socket.create_server(("", port + offset)), pytest.raises(UserError, match=taken):
+        cluster.Watch(config(0, port), bool, bool).begin()
+
+
 def test_who_only_looks_whether_the_port_is_open_is_taken_for_no_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -208,6 +217,9 @@ def test_who_only_looks_whether_the_port_is_open_is_taken_for_no_process(
             socket.create_connection(("localhost", port + 1)).close()
             break
         time.sleep(0.1)
+    rude = socket.create_connection(("localhost", port + 1))
+    rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    rude.close()  # a reset instead of an end
     second.begin()
     thread.join(10)
     assert [len(watch.peers) for watch in (first, second)] == [1, 1]
