@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segtf.tiles import blended_strips
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
 from voc_builder.images import resize_image
@@ -158,29 +159,37 @@ class OnnxModel:
     def predict_probabilities(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities, shape (H, W, C), of an RGB photo, shape (H, W, 3), of any size."""
         height, width = photo.shape[:2]
-        planes = _planes(self._answer(photo), height, width)
         result = np.empty((height, width, len(self.info.classes)), np.float32)
-        for class_id, plane in enumerate(planes):
-            result[..., class_id] = plane
+        if self.info.mode == "tile":
+            for top, strip in self._strips(photo):
+                result[top : top + len(strip)] = strip
+        else:
+            for class_id, plane in enumerate(_planes(self._squeezed(photo), height, width)):
+                result[..., class_id] = plane
         return result
 
     def predict_mask(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Class ids, shape (H, W), of an RGB photo, shape (H, W, 3), of any size: the most probable
         class of each pixel, the lowest id of equals.
         """
-        return most_probable(self._answer(photo), *photo.shape[:2])
-
-    def _answer(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities, shape (h, w, C), of the photo as training saw photos: squeezed to a
-        square, or, after training on crops, as it is, mirrored at its edges up to a legal size.
-        """
-        if self.info.mode == "resize":
-            square = resize_image(photo, self.info.size, self.info.size)
-            return self.probabilities(square[None])[0]
         height, width = photo.shape[:2]
-        below, right = (-side % self.info.multiple for side in (height, width))
-        padded = cv2.copyMakeBorder(photo, 0, below, 0, right, cv2.BORDER_REFLECT_101)
-        return self.probabilities(np.asarray(padded, np.uint8)[None])[0][:height, :width]
+        if self.info.mode == "resize":
+            return most_probable(self._squeezed(photo), height, width)
+        mask = np.empty((height, width), np.uint8)
+        for top, strip in self._strips(photo):
+            mask[top : top + len(strip)] = strip.argmax(-1)
+        return mask
+
+    def _squeezed(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities, shape (S, S, C), of the photo as training saw whole photos."""
+        return self.probabilities(resize_image(photo, self.info.size, self.info.size)[None])[0]
+
+    def _strips(self, photo: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The photo's probabilities after training on crops, strip by strip."""
+        height, width = photo.shape[:2]
+        return blended_strips(
+            self.probabilities, lambda top, end: photo[top:end], height, width, tile=self.info.size
+        )
 
 
 def most_probable(probabilities: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:

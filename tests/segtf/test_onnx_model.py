@@ -91,6 +91,23 @@ def test_a_photo_of_another_shape_is_squeezed_and_its_mask_stretched(tmp_path: P
     np.testing.assert_array_equal(model.predict_mask(photo), [[1] * 8 + [2] * 8] * 6)
 
 
+@pytest.mark.parametrize("shape", [(11, 6), (4, 9), (2, 3)])
+def test_after_training_on_crops_a_photo_is_predicted_in_tiles_of_their_size(
+    tmp_path: Path, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = dataclasses.replace(INFO, mode="tile")
+    model = OnnxModel(write_channels_model(tmp_path / "a.onnx", info=info))
+    answer, asked = model.probabilities, []
+    monkeypatch.setattr(
+        model, "probabilities", lambda images: asked.append(images.shape) or answer(images)
+    )
+    expected = np.random.default_rng(1).integers(0, 3, shape)
+    photo = np.eye(3, dtype=np.uint8)[expected] * 200
+    np.testing.assert_array_equal(model.predict_mask(photo), expected)
+    np.testing.assert_allclose(model.predict_probabilities(photo), photo / 255, atol=1e-6)
+    assert set(asked) == {(1, info.size, info.size, 3)}
+
+
 def test_the_mask_is_the_most_probable_class_of_the_probabilities(tmp_path: Path) -> None:
     model = OnnxModel(write_channels_model(tmp_path / "a.onnx"))
     photo = np.random.default_rng(0).integers(0, 256, (37, 23, 3), np.uint8)

@@ -1,0 +1,118 @@
+"""Cut a photo of any size into overlapping tiles and blend their probabilities, a row of tiles at a
+time.
+
+Photos are RGB uint8, probabilities float32 in [0, 1], lengths pixels. What is held in memory is one
+row of tiles and as many rows of pixels, however high the photo is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+# of the tile's side, the Gaussian's standard deviation, as in nnU-Net (Isensee et al. 2021,
+# https://doi.org/10.1038/s41592-020-01008-z)
+SIGMA = 1 / 8
+Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, T, T, 3) -> (N, T, T, C)
+
+
+def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
+    """Where tiles begin along a side: the first at 0, the last at the end of the photo, evenly
+    spread, neighbours sharing at least `overlap` (0 to below 1) of a tile. A side that is not
+    longer than a tile has one.
+    """
+    if length <= tile:
+        return [0]
+    stride = max(int(tile * (1 - overlap)), 1)
+    count = -(-(length - tile) // stride) + 1
+    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+
+
+def gaussian_window(tile: int) -> NDArray[np.float32]:
+    """Weights along a side of a tile, shape (tile,), 1 in the middle: what is far from a tile's
+    edge has seen more around it and counts more.
+    """
+    offsets = np.arange(tile) - (tile - 1) / 2
+    return np.exp(-0.5 * (offsets / (SIGMA * tile)) ** 2).astype(np.float32)
+
+
+def flat_window(tile: int) -> NDArray[np.float32]:
+    """The weights of a plain mean, shape (tile,)."""
+    return np.ones(tile, np.float32)
+
+
+def blended_strips(
+    network: Network,
+    read_rows: Callable[[int, int], NDArray[np.uint8]],
+    height: int,
+    width: int,
+    *,
+    tile: int,
+    overlap: float = 0.25,
+    batch: int = 1,
+    window: Callable[[int], NDArray[np.float32]] = gaussian_window,
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """The first row and the probabilities, shape (h, width, C), of one strip of a photo after the
+    other, from the top to the bottom.
+
+    `read_rows` gives the photo's rows from one to below another, shape (h, width, 3), and is asked
+    from the top to the bottom. The network sees `batch` tiles at once, always as many; a photo that
+    is smaller than a tile is mirrored at its edges.
+    """
+    tops, lefts = tile_starts(height, tile, overlap), tile_starts(width, tile, overlap)
+    weights = window(tile)
+    down, across = (
+        _summed(weights, starts, max(length, tile))
+        for starts, length in ((tops, height), (lefts, width))
+    )
+    square = (weights[:, None] * weights)[..., None]
+    sums: NDArray[np.float32] | None = None  # of the rows from `top` on
+    for top, following in zip(tops, [*tops[1:], height], strict=True):
+        rows = _mirrored(read_rows(top, min(top + tile, height)), tile)
+        for left, probabilities in _answers(network, rows, lefts, tile, batch):
+            if sums is None:
+                shape = (tile, max(width, tile), probabilities.shape[-1])
+                sums = np.zeros(shape, np.float32)
+            sums[:, left : left + tile] += probabilities * square
+        assert sums is not None
+        done = following - top
+        yield (
+            top,
+            sums[:done, :width] / down[top:following, None, None] / across[None, :width, None],
+        )
+        sums[: tile - done] = sums[done:]
+        sums[tile - done :] = 0
+
+
+def _summed(
+    weights: NDArray[np.float32], starts: Sequence[int], length: int
+) -> NDArray[np.float32]:
+    """What the weights of all tiles along a side add up to at each pixel, shape (length,)."""
+    sums = np.zeros(length, np.float32)
+    for start in starts:
+        sums[start : start + len(weights)] += weights
+    return sums
+
+
+def _mirrored(rows: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:
+    """The rows, mirrored below and at the right until a tile fits in."""
+    below, right = max(tile - rows.shape[0], 0), max(tile - rows.shape[1], 0)
+    if not below and not right:
+        return rows
+    padded = cv2.copyMakeBorder(rows, 0, below, 0, right, cv2.BORDER_REFLECT_101)
+    return np.asarray(padded, np.uint8)
+
+
+def _answers(
+    network: Network, rows: NDArray[np.uint8], lefts: Sequence[int], tile: int, batch: int
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Where each tile of a row of tiles begins, and its probabilities."""
+    for first in range(0, len(lefts), batch):
+        some = lefts[first : first + batch]
+        images = np.zeros((batch, tile, tile, 3), np.uint8)  # what is left over stays black
+        for image, left in zip(images, some, strict=False):
+            image[:] = rows[:, left : left + tile]
+        yield from zip(some, network(images), strict=False)
