@@ -93,17 +93,17 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
 def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
     """Every photo of a split at its full size, as the ONNX file sees it, the truth outlined."""
-    from segtf.onnx_model import OnnxModel
     from segtf.predict import draw_photo, read_photo, write_file
+    from segtf.predictor import open_predictor
     from voc_builder.images import encode_jpeg
     from voc_builder.png import decode_mask
     from voc_builder.progress import progress
 
-    model = OnnxModel(folder)
+    predictor = open_predictor([folder])
     ids = dict.fromkeys(split.ids)  # once, also those cut into tiles
     for photo_id in progress(ids, len(ids), f"{split.name} overlays"):
         truth = decode_mask(dataset.mask(photo_id).read_bytes())
-        _, overlay = draw_photo(model, read_photo(dataset.photo(photo_id)), truth=truth)
+        _, overlay = draw_photo(predictor, read_photo(dataset.photo(photo_id)), truth=truth)
         write_file(folder / OVERLAYS / f"{photo_id}.jpg", encode_jpeg(overlay))
 
 

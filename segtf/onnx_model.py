@@ -1,22 +1,19 @@
-"""Run a network from its ONNX file: raw RGB 0 to 255 in, class probabilities and masks out."""
+"""Run a network from its ONNX file: raw RGB 0 to 255 in, class probabilities out."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segtf.tiles import blended_strips
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
-from voc_builder.images import resize_image
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -155,64 +152,6 @@ class OnnxModel:
                 f"{self.path}: cannot run on images of shape {images.shape}: {_one_line(error)}"
             ) from None
         return result
-
-    def predict_probabilities(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities, shape (H, W, C), of an RGB photo, shape (H, W, 3), of any size."""
-        height, width = photo.shape[:2]
-        result = np.empty((height, width, len(self.info.classes)), np.float32)
-        if self.info.mode == "tile":
-            for top, strip in self._strips(photo):
-                result[top : top + len(strip)] = strip
-        else:
-            for class_id, plane in enumerate(_planes(self._squeezed(photo), height, width)):
-                result[..., class_id] = plane
-        return result
-
-    def predict_mask(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Class ids, shape (H, W), of an RGB photo, shape (H, W, 3), of any size: the most probable
-        class of each pixel, the lowest id of equals.
-        """
-        height, width = photo.shape[:2]
-        if self.info.mode == "resize":
-            return most_probable(self._squeezed(photo), height, width)
-        mask = np.empty((height, width), np.uint8)
-        for top, strip in self._strips(photo):
-            mask[top : top + len(strip)] = strip.argmax(-1)
-        return mask
-
-    def _squeezed(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities, shape (S, S, C), of the photo as training saw whole photos."""
-        return self.probabilities(resize_image(photo, self.info.size, self.info.size)[None])[0]
-
-    def _strips(self, photo: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """The photo's probabilities after training on crops, strip by strip."""
-        height, width = photo.shape[:2]
-        return blended_strips(
-            self.probabilities, lambda top, end: photo[top:end], height, width, tile=self.info.size
-        )
-
-
-def most_probable(probabilities: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
-    """Class ids, shape (height, width), of probabilities, shape (h, w, C), resized bilinearly.
-    No more than two classes are held at that size at once.
-    """
-    mask = np.zeros((height, width), np.uint8)
-    planes = _planes(probabilities, height, width)
-    best = next(planes)
-    for class_id, plane in enumerate(planes, start=1):
-        mask[plane > best] = class_id
-        np.maximum(best, plane, out=best)
-    return mask
-
-
-def _planes(
-    probabilities: NDArray[np.float32], height: int, width: int
-) -> Iterator[NDArray[np.float32]]:
-    """The probability of one class after the other, shape (height, width), resized bilinearly."""
-    for class_id in range(probabilities.shape[-1]):
-        plane = np.ascontiguousarray(probabilities[..., class_id])
-        resized = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
-        yield resized.astype(np.float32, copy=False)
 
 
 def _open_session(path: Path, threads: int) -> InferenceSession:

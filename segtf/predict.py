@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segtf.onnx_model import ModelInfo, OnnxModel
 from segtf.photos import find_photos, photo_ids
+from segtf.predictor import Ensemble, Mode, Predictor, Tta, open_predictor
 from voc_builder.command import run
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
@@ -31,13 +31,24 @@ class PredictConfig:
     """
 
     model: Path
-    """ONNX file exported by segtf, or a run folder that holds model.onnx."""
+    """ONNX file exported by segtf, or a run folder that holds model.onnx; several with commas
+    answer together."""
     images: tuple[Path, ...]
     """Photos, folders (searched with their subfolders) or quoted glob patterns."""
     out: Path = Path("predictions")
     """Folder for the results; files of the same names are replaced."""
     save: str = "mask,overlay"
     """What to write, separated by commas: mask, overlay."""
+    mode: Mode = "auto"
+    """Squeeze photos to the training size, or cut tiles of that size out of them as they are; auto:
+    what training did."""
+    overlap: float = 0.25
+    """What neighbouring tiles share at least, as a part of their side."""
+    tta: Tta = "none"
+    """Also ask about the photo mirrored (flips), or mirrored and turned (d4), and take the mean."""
+    ensemble: Ensemble = "mean"
+    """How several answer together: mean of the probabilities, vote, or per-class for networks that
+    each know other classes beside the background."""
     threads: int = 0
     """CPU threads for the network, 0 for as many as onnxruntime likes."""
 
@@ -51,10 +62,10 @@ class Prediction:
     pixels: NDArray[np.int64]  # of each class, over all photos; shape (C,)
     seconds: float
 
-    def summary(self, info: ModelInfo) -> str:
+    def summary(self, classes: Sequence[str]) -> str:
         """One line: how many, how fast, and the share of each class."""
         shares = self.pixels / max(1, self.pixels.sum())
-        named = zip(info.classes, shares, strict=True)
+        named = zip(classes, shares, strict=True)
         areas = ", ".join(f"{label} {format_share(float(share))}" for label, share in named)
         speed = self.done / self.seconds
         photos = "1 photo" if self.done == 1 else f"{self.done} photos"
@@ -62,18 +73,18 @@ class Prediction:
 
 
 def draw_photo(
-    model: OnnxModel, photo: NDArray[np.uint8], *, truth: NDArray[np.uint8] | None = None
+    predictor: Predictor, photo: NDArray[np.uint8], *, truth: NDArray[np.uint8] | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Class ids, shape (H, W), and RGB overlay, shape (H, W, 3), of an RGB photo, shape (H, W, 3);
     the outlines of the class ids `truth`, shape (H, W), are drawn too if they are given.
     """
-    mask = model.predict_mask(photo)
-    colours = np.array(model.info.colours, np.uint8)
-    return mask, draw_overlay(photo, mask, model.info.classes, colours, truth=truth)
+    mask = predictor.mask(photo)
+    overlay = draw_overlay(photo, mask, predictor.classes, predictor.colours, truth=truth)
+    return mask, overlay
 
 
 def predict_photos(
-    model: OnnxModel,
+    predictor: Predictor,
     photos: Sequence[Path],
     out: Path,
     *,
@@ -85,12 +96,12 @@ def predict_photos(
     """
     started = time.perf_counter()
     left_out = []
-    pixels = np.zeros(len(model.info.classes), np.int64)
+    pixels = np.zeros(len(predictor.classes), np.int64)
     named = zip(photos, photo_ids(photos), strict=True)
     for path, photo_id in progress(named, total=len(photos), what="photos"):
         try:
             photo = read_photo(path)
-            mask, encoded = _encoded(model, photo, save)
+            mask, encoded = _encoded(predictor, photo, save)
         except UserError as error:
             note(str(error) if str(path) in str(error) else f"{path}: {error}")
             left_out.append(path)
@@ -103,14 +114,14 @@ def predict_photos(
 
 
 def _encoded(
-    model: OnnxModel, photo: NDArray[np.uint8], save: Sequence[str]
+    predictor: Predictor, photo: NDArray[np.uint8], save: Sequence[str]
 ) -> tuple[NDArray[np.uint8], dict[str, bytes]]:
     """Class ids of a photo, and the files that `save` names."""
     if "overlay" in save:
-        mask, overlay = draw_photo(model, photo)
+        mask, overlay = draw_photo(predictor, photo)
         encoded = {"overlay": encode_jpeg(overlay)}
     else:
-        mask, encoded = model.predict_mask(photo), {}
+        mask, encoded = predictor.mask(photo), {}
     if "mask" in save:
         encoded["mask"] = encode_mask(mask)
     return mask, encoded
@@ -143,6 +154,11 @@ def outputs_of(save: str) -> list[str]:
     return wanted
 
 
+def _models(named: Path) -> list[Path]:
+    """The models that a command line names; a file may have a comma in its name."""
+    return [named] if named.exists() else [Path(part) for part in str(named).split(",") if part]
+
+
 def predict(config: PredictConfig) -> int:
     """Predicts the photos that `config` names; 1 if some were left out."""
     save = outputs_of(config.save)
@@ -150,10 +166,17 @@ def predict(config: PredictConfig) -> int:
         raise UserError(f"--threads takes 0 or more. Received: {config.threads}")
     written = [(config.out / pattern).parent for pattern in OUTPUTS.values()]
     photos = find_photos(config.images, leave_out=written)
-    model = OnnxModel(config.model, threads=config.threads)
-    result = predict_photos(model, photos, config.out, save=save)
+    predictor = open_predictor(
+        _models(config.model),
+        mode=config.mode,
+        overlap=config.overlap,
+        tta=config.tta,
+        ensemble=config.ensemble,
+        threads=config.threads,
+    )
+    result = predict_photos(predictor, photos, config.out, save=save)
     folders = ", ".join(str((config.out / OUTPUTS[name]).parent) for name in save)
-    print(f"{folders}: {result.summary(model.info)}")
+    print(f"{folders}: {result.summary(predictor.classes)}")
     if result.left_out:
         names = ", ".join(map(str, result.left_out))
         print(f"left out {len(result.left_out)} of {len(photos)}: {names}", file=sys.stderr)

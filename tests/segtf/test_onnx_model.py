@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from segtf.onnx_model import OnnxModel, metadata_of, most_probable, read_info, write_metadata
+from segtf.onnx_model import OnnxModel, metadata_of, read_info, write_metadata
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 from voc_builder.errors import UserError
 
@@ -72,53 +72,6 @@ def test_probabilities_come_from_raw_pixels_whatever_the_graph_takes(
     np.testing.assert_allclose(probabilities[1, 0, 3], [1, 0, 0.2], rtol=1e-6)
     assert np.count_nonzero(probabilities) == 2
     assert model.provider == "CPUExecutionProvider"
-
-
-def test_a_photo_of_the_training_size_is_predicted_pixel_by_pixel(tmp_path: Path) -> None:
-    model = OnnxModel(write_channels_model(tmp_path / "a.onnx"))
-    expected = [[0, 0, 1, 2], [0, 1, 2, 2], [2, 1, 0, 0], [1, 1, 1, 0]]
-    photo = np.eye(3, dtype=np.uint8)[np.array(expected)] * 200
-    mask = model.predict_mask(photo)
-    np.testing.assert_array_equal(mask, expected)
-    assert mask.dtype == np.uint8
-
-
-def test_a_photo_of_another_shape_is_squeezed_and_its_mask_stretched(tmp_path: Path) -> None:
-    model = OnnxModel(write_channels_model(tmp_path / "a.onnx"))
-    photo = np.zeros((6, 16, 3), np.uint8)
-    photo[:, :8, 1] = 255
-    photo[:, 8:, 2] = 255
-    np.testing.assert_array_equal(model.predict_mask(photo), [[1] * 8 + [2] * 8] * 6)
-
-
-@pytest.mark.parametrize("shape", [(11, 6), (4, 9), (2, 3)])
-def test_after_training_on_crops_a_photo_is_predicted_in_tiles_of_their_size(
-    tmp_path: Path, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    info = dataclasses.replace(INFO, mode="tile")
-    model = OnnxModel(write_channels_model(tmp_path / "a.onnx", info=info))
-    answer, asked = model.probabilities, []
-    monkeypatch.setattr(
-        model, "probabilities", lambda images: asked.append(images.shape) or answer(images)
-    )
-    expected = np.random.default_rng(1).integers(0, 3, shape)
-    photo = np.eye(3, dtype=np.uint8)[expected] * 200
-    np.testing.assert_array_equal(model.predict_mask(photo), expected)
-    np.testing.assert_allclose(model.predict_probabilities(photo), photo / 255, atol=1e-6)
-    assert set(asked) == {(1, info.size, info.size, 3)}
-
-
-def test_the_mask_is_the_most_probable_class_of_the_probabilities(tmp_path: Path) -> None:
-    model = OnnxModel(write_channels_model(tmp_path / "a.onnx"))
-    photo = np.random.default_rng(0).integers(0, 256, (37, 23, 3), np.uint8)
-    probabilities = model.predict_probabilities(photo)
-    assert probabilities.shape == (37, 23, 3)
-    np.testing.assert_array_equal(model.predict_mask(photo), probabilities.argmax(-1))
-
-
-def test_equal_probabilities_go_to_the_lowest_id() -> None:
-    even = np.full((2, 2, 3), 0.3, np.float32)
-    np.testing.assert_array_equal(most_probable(even, 3, 5), np.zeros((3, 5)))
 
 
 def test_a_run_folder_stands_for_its_model(tmp_path: Path) -> None:

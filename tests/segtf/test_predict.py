@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from segtf.onnx_model import OnnxModel
 from segtf.predict import PredictConfig, draw_photo, main, predict, predict_photos
+from segtf.predictor import open_predictor
 from tests.segtf.tiny_onnx import write_channels_model
 from voc_builder.colours import voc_colours
 
@@ -90,7 +90,7 @@ def test_mask_and_overlay_have_the_size_of_the_photo(
 
 
 def test_draw_photo_gives_the_mask_and_an_overlay_of_the_same_size(model: Path) -> None:
-    mask, overlay = draw_photo(OnnxModel(model), stripes(60, 90))
+    mask, overlay = draw_photo(open_predictor([model]), stripes(60, 90))
     np.testing.assert_array_equal(mask, [[1] * 45 + [2] * 45] * 60)
     assert overlay.shape == (60, 90, 3)
     assert overlay.dtype == np.uint8
@@ -98,7 +98,7 @@ def test_draw_photo_gives_the_mask_and_an_overlay_of_the_same_size(model: Path) 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (1, 40)])
 def test_photos_of_a_few_pixels_are_predicted(model: Path, height: int, width: int) -> None:
-    mask, overlay = draw_photo(OnnxModel(model), np.zeros((height, width, 3), np.uint8))
+    mask, overlay = draw_photo(open_predictor([model]), np.zeros((height, width, 3), np.uint8))
     assert mask.shape == (height, width)
     assert overlay.shape == (height, width, 3)
 
@@ -134,14 +134,14 @@ def test_results_are_replaced_and_other_files_stay(tmp_path: Path, model: Path) 
     (tmp_path / "out" / "masks").mkdir(parents=True)
     (tmp_path / "out" / "masks" / "a.png").write_text("old")
     (tmp_path / "out" / "masks" / "z.png").write_text("old")
-    predict_photos(OnnxModel(model), [photo], tmp_path / "out", save=("mask",))
+    predict_photos(open_predictor([model]), [photo], tmp_path / "out", save=("mask",))
     assert files(tmp_path / "out") == ["masks/a.png", "masks/z.png"]
     assert cv2.imread(str(tmp_path / "out" / "masks" / "a.png")).shape == (6, 16, 3)
 
 
 def test_pixels_are_counted_by_class(tmp_path: Path, model: Path) -> None:
     photos = [write_photo(tmp_path / "a.png"), write_photo(tmp_path / "b.png", 4, 4)]
-    result = predict_photos(OnnxModel(model), photos, tmp_path / "out", save=("overlay",))
+    result = predict_photos(open_predictor([model]), photos, tmp_path / "out", save=("overlay",))
     assert (result.done, result.left_out) == (2, ())
     np.testing.assert_array_equal(result.pixels, [0, 56, 56])
     assert files(tmp_path / "out") == ["overlays/a.jpg", "overlays/b.jpg"]
@@ -178,6 +178,19 @@ def test_wrong_use_gets_one_line_and_exit_code_2(
     assert printed.err.startswith("python -m segtf.predict: error: ")
     assert printed.err.count("\n") == 1
     assert part in printed.err
+
+
+def test_several_networks_and_ways_of_asking_are_named_on_the_command_line(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo, out = write_photo(tmp_path / "photos" / "a.png"), tmp_path / "out"
+    other = write_channels_model(tmp_path / "other.onnx")
+    asked = ["--mode", "tile", "--overlap", 0.5, "--tta", "d4", "--ensemble", "vote"]
+    assert call(monkeypatch, f"{model},{other}", photo, "--out", out, *asked) == 0
+    found = np.array(Image.open(out / "masks" / "a.png"))
+    np.testing.assert_array_equal(found, [[1] * 8 + [2] * 8] * 6)
+    assert call(monkeypatch, f"{model},{tmp_path / 'gone.onnx'}", photo, "--out", out) == 2
+    assert "gone.onnx: no such file" in capsys.readouterr().err
 
 
 def test_prediction_works_where_tensorflow_cannot_be_imported(tmp_path: Path, model: Path) -> None:

@@ -1,0 +1,270 @@
+"""Ask one network or several about a photo of any size: squeezed or in tiles, mirrored and turned,
+together.
+
+Photos are RGB uint8, shape (H, W, 3); probabilities float32, shape (H, W, C). An answer comes in
+strips of the photo's rows, so that it needs never be held as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segtf.onnx_model import OnnxModel
+from segtf.tiles import Network, blended_strips
+from voc_builder.classes import has_background
+from voc_builder.colours import voc_colours
+from voc_builder.errors import UserError
+from voc_builder.images import resize_image
+
+Mode = Literal["auto", "resize", "tile"]
+Tta = Literal["none", "flips", "d4"]
+Ensemble = Literal["mean", "vote", "per-class"]
+Strip = tuple[int, NDArray[np.float32]]  # first row; probabilities of some rows, (h, W, C)
+
+NUMBERS_A_STRIP = 2**23  # probabilities of a strip of a squeezed photo: 32 MB
+TIE = 0.5  # of a vote: what the mean of the probabilities counts at most, so that it breaks ties
+# whether rows and columns change places, rows are turned over, columns are turned over
+TURNS: dict[Tta, tuple[tuple[bool, bool, bool], ...]] = {
+    "none": ((False, False, False),),
+    "flips": tuple((False, down, across) for down in (False, True) for across in (False, True)),
+    "d4": tuple(
+        (swapped, down, across)
+        for swapped in (False, True)
+        for down in (False, True)
+        for across in (False, True)
+    ),
+}
+
+
+class Predictor:
+    """One network or several, ready to answer about photos of any size.
+
+    `mode` resize squeezes a photo to the square that the network was trained on, tile cuts squares
+    of that side out of the photo as it is, which share `overlap` (0 to below 1) of a side with
+    their neighbours; auto is what training did. With `tta` the network sees each square also
+    mirrored (flips) and turned (d4), and the mean is taken.
+
+    `ensemble` puts several networks together: mean of the probabilities; vote, the share of the
+    networks that name the class; per-class, for networks that each know other classes beside the
+    background. Raises `UserError` for networks that do not fit together.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[OnnxModel],
+        *,
+        mode: Mode = "auto",
+        overlap: float = 0.25,
+        tta: Tta = "none",
+        ensemble: Ensemble = "mean",
+    ) -> None:
+        if not 0 <= overlap < 1:
+            raise UserError(f"--overlap {overlap}: must be at least 0 and below 1")
+        self.models = tuple(models)
+        self.mode = mode
+        self.overlap = overlap
+        self.turns = TURNS[tta]
+        self.ensemble = ensemble
+        if ensemble == "per-class":
+            self.classes = _united(self.models)
+            self.colours = voc_colours(len(self.classes))
+        else:
+            self.classes = _common(self.models)
+            self.colours = np.array(self.models[0].info.colours, np.uint8)
+
+    def strips(self, photo: NDArray[np.uint8]) -> Iterator[Strip]:
+        """The probabilities of `classes`, from the photo's top to its bottom."""
+        answers = [self._strips_of(model, photo) for model in self.models]
+        if len(answers) == 1 and self.ensemble == "mean":
+            yield from answers[0]
+            return
+        for top, found in _side_by_side(answers):
+            yield top, self._together(found)
+
+    def probabilities(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Of each pixel and class, shape (H, W, C)."""
+        result = np.empty((*photo.shape[:2], len(self.classes)), np.float32)
+        for top, strip in self.strips(photo):
+            result[top : top + len(strip)] = strip
+        return result
+
+    def mask(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The most probable class of each pixel, shape (H, W), the lowest id of equals."""
+        result = np.empty(photo.shape[:2], np.uint8)
+        for top, strip in self.strips(photo):
+            result[top : top + len(strip)] = most_probable(strip)
+        return result
+
+    def _strips_of(self, model: OnnxModel, photo: NDArray[np.uint8]) -> Iterator[Strip]:
+        network, side = turned(model.probabilities, self.turns), model.info.size
+        height, width = photo.shape[:2]
+        if (model.info.mode if self.mode == "auto" else self.mode) == "resize":
+            square = resize_image(photo, side, side)
+            return stretched_strips(network(square[None])[0], height, width)
+        return blended_strips(
+            network,
+            lambda top, end: photo[top:end],
+            height,
+            width,
+            tile=side,
+            overlap=self.overlap,
+        )
+
+    def _together(self, answers: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        if self.ensemble == "mean":
+            return np.mean(answers, axis=0, dtype=np.float32)
+        return _voted(answers) if self.ensemble == "vote" else self._joined(answers)
+
+    def _joined(self, answers: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Of each class the mean over the networks that know it; the background is what all of them
+        hold for background, so the least of theirs; scaled to a sum of 1.
+        """
+        result = np.zeros((*answers[0].shape[:2], len(self.classes)), np.float32)
+        known = np.zeros(len(self.classes), np.float32)
+        for model, answer in zip(self.models, answers, strict=True):
+            for class_id, name in enumerate(model.info.classes[1:], start=1):
+                result[..., self.classes.index(name)] += answer[..., class_id]
+                known[self.classes.index(name)] += 1
+        result[..., 1:] /= known[1:]
+        result[..., 0] = np.min([answer[..., 0] for answer in answers], axis=0)
+        return result / np.maximum(result.sum(-1, keepdims=True), np.finfo(np.float32).tiny)
+
+
+def open_predictor(
+    paths: Sequence[Path],
+    *,
+    mode: Mode = "auto",
+    overlap: float = 0.25,
+    tta: Tta = "none",
+    ensemble: Ensemble = "mean",
+    threads: int = 0,
+) -> Predictor:
+    """The predictor of ONNX files or run folders. Raises `UserError`."""
+    models = [OnnxModel(path, threads=threads) for path in paths]
+    return Predictor(models, mode=mode, overlap=overlap, tta=tta, ensemble=ensemble)
+
+
+def turned(network: Network, turns: Sequence[tuple[bool, bool, bool]]) -> Network:
+    """A network that answers by the mean of what `network` says of its squares turned so, each
+    answer turned back.
+    """
+    if list(turns) == [(False, False, False)]:
+        return network
+
+    def mean(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        answers = [_turn_back(network(_turn(images, turn)), turn) for turn in turns]
+        return np.mean(answers, axis=0, dtype=np.float32)
+
+    return mean
+
+
+def _turn(images: NDArray[np.uint8], turn: tuple[bool, bool, bool]) -> NDArray[np.uint8]:
+    swapped, down, across = turn
+    if swapped:
+        images = images.swapaxes(1, 2)
+    return np.ascontiguousarray(images[:, :: -1 if down else 1, :: -1 if across else 1])
+
+
+def _turn_back(answers: NDArray[np.float32], turn: tuple[bool, bool, bool]) -> NDArray[np.float32]:
+    swapped, down, across = turn
+    answers = answers[:, :: -1 if down else 1, :: -1 if across else 1]
+    return answers.swapaxes(1, 2) if swapped else answers
+
+
+def stretched_strips(
+    probabilities: NDArray[np.float32], height: int, width: int
+) -> Iterator[Strip]:
+    """Probabilities of a squeezed photo, shape (h, w, C), at the photo's size, strip by strip:
+    bilinear, as `cv2.resize` of the whole, which a photo of many megapixels has no memory for.
+    """
+    rows, _, classes = probabilities.shape
+    wide = np.empty((rows, width, classes), np.float32)
+    for class_id in range(classes):  # OpenCV resizes four channels at most
+        plane = np.ascontiguousarray(probabilities[..., class_id])
+        wide[..., class_id] = cv2.resize(plane, (width, rows), interpolation=cv2.INTER_LINEAR)
+    flat = wide.reshape(rows, width * classes)
+    centres = np.clip((np.arange(height) + 0.5) * rows / height - 0.5, 0, rows - 1)
+    above = centres.astype(np.int64)
+    below, share = np.minimum(above + 1, rows - 1), (centres - above).astype(np.float32)
+    each = max(NUMBERS_A_STRIP // (width * classes), 1)
+    for top, end in pairwise([*range(0, height, each), height]):
+        first, last = int(above[top]), int(below[end - 1])
+        weights = np.zeros((end - top, last - first + 1), np.float32)
+        places = np.arange(end - top)
+        np.add.at(weights, (places, above[top:end] - first), 1 - share[top:end])
+        np.add.at(weights, (places, below[top:end] - first), share[top:end])
+        yield top, (weights @ flat[first : last + 1]).reshape(end - top, width, classes)
+
+
+def most_probable(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Class ids, shape (H, W), of probabilities, shape (H, W, C); the lowest id of equals."""
+    mask = np.zeros(probabilities.shape[:2], np.uint8)
+    best = probabilities[..., 0].copy()
+    for class_id in range(1, probabilities.shape[-1]):  # a quarter of the time of argmax
+        plane = probabilities[..., class_id]
+        mask[plane > best] = class_id
+        np.maximum(best, plane, out=best)
+    return mask
+
+
+def _side_by_side(
+    answers: Sequence[Iterator[Strip]],
+) -> Iterator[tuple[int, list[NDArray[np.float32]]]]:
+    """Strips of several networks cut where any of them is cut; so much of each is held as one of
+    them is ahead.
+    """
+    held = [next(answer) for answer in answers]
+    ends = [top + len(strip) for top, strip in held]
+    top = 0
+    while True:
+        end = min(ends)
+        yield top, [strip[top - begin : end - begin] for begin, strip in held]
+        top = end
+        for i, answer in enumerate(answers):
+            if ends[i] == top:
+                following = next(answer, None)
+                if following is None:
+                    return
+                held[i], ends[i] = following, top + len(following[1])
+
+
+def _voted(answers: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The share of the networks that name each class; equals are parted by the mean."""
+    votes = np.array(np.mean(answers, axis=0) * TIE, np.float32)
+    for answer in answers:
+        chosen = most_probable(answer)[..., None]
+        votes += np.arange(answer.shape[-1]) == chosen
+    votes /= len(answers) + TIE
+    return votes
+
+
+def _common(models: Sequence[OnnxModel]) -> tuple[str, ...]:
+    """The classes that all networks have. Raises `UserError` where they differ."""
+    classes = models[0].info.classes
+    for model in models[1:]:
+        if model.info.classes != classes:
+            raise UserError(
+                f"{model.path} knows the classes {', '.join(model.info.classes)}, "
+                f"{models[0].path} {', '.join(classes)}: take networks of the same classes, or "
+                "--ensemble per-class"
+            )
+    return classes
+
+
+def _united(models: Sequence[OnnxModel]) -> tuple[str, ...]:
+    """The background and every other class that one of the networks knows, in their order."""
+    for model in models:
+        if not has_background(model.info.classes):
+            raise UserError(
+                f"--ensemble per-class: {model.path} has no background, its first class is "
+                f"{model.info.classes[0]}: take --ensemble mean for networks of the same classes"
+            )
+    names = dict.fromkeys(name for model in models for name in model.info.classes[1:])
+    return (models[0].info.classes[0], *names)
