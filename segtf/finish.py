@@ -93,7 +93,8 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
 def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
     """Every photo of a split at its full size, as the ONNX file sees it, the truth outlined."""
-    from segtf.predict import draw_photo, read_photo, write_file
+    from segtf.photo_rows import open_photo
+    from segtf.predict import draw_photo, write_file
     from segtf.predictor import open_predictor
     from voc_builder.images import encode_jpeg
     from voc_builder.png import decode_mask
@@ -103,7 +104,8 @@ def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
     ids = dict.fromkeys(split.ids)  # once, also those cut into tiles
     for photo_id in progress(ids, len(ids), f"{split.name} overlays"):
         truth = decode_mask(dataset.mask(photo_id).read_bytes())
-        _, overlay = draw_photo(predictor, read_photo(dataset.photo(photo_id)), truth=truth)
+        with open_photo(dataset.photo(photo_id)) as photo:
+            _, overlay = draw_photo(predictor, photo, truth=truth)
         write_file(folder / OVERLAYS / f"{photo_id}.jpg", encode_jpeg(overlay))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -11,16 +12,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from segtf.photo_rows import Rows, open_photo, shrunk
 from segtf.photos import find_photos, photo_ids
 from segtf.predictor import Ensemble, Mode, Predictor, Tta, open_predictor
 from voc_builder.command import run
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
-from voc_builder.images import decode_image, encode_jpeg
+from voc_builder.images import encode_jpeg, resize_mask
 from voc_builder.overlay import draw_overlay, format_share
 from voc_builder.png import encode_mask
 from voc_builder.progress import note, progress
 
+OVERLAY_PIXELS = 64_000_000  # at most: it is to be looked at
 OUTPUTS = {"mask": "masks/{}.png", "overlay": "overlays/{}.jpg"}  # where each goes under --out
 
 
@@ -73,13 +76,22 @@ class Prediction:
 
 
 def draw_photo(
-    predictor: Predictor, photo: NDArray[np.uint8], *, truth: NDArray[np.uint8] | None = None
+    predictor: Predictor, photo: Rows, *, truth: NDArray[np.uint8] | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Class ids, shape (H, W), and RGB overlay, shape (H, W, 3), of an RGB photo, shape (H, W, 3);
-    the outlines of the class ids `truth`, shape (H, W), are drawn too if they are given.
+    the outlines of the class ids `truth`, shape (H, W), are drawn too if they are given. The
+    overlay of a photo of more than 64 megapixels is brought down to as many.
     """
     mask = predictor.mask(photo)
-    overlay = draw_overlay(photo, mask, predictor.classes, predictor.colours, truth=truth)
+    side = math.sqrt(min(OVERLAY_PIXELS / mask.size, 1.0))
+    height, width = (max(round(length * side), 1) for length in mask.shape)
+    overlay = draw_overlay(
+        shrunk(photo, height, width) if side < 1 else photo[:],
+        resize_mask(mask, height, width),
+        predictor.classes,
+        predictor.colours,
+        truth=None if truth is None else resize_mask(truth, height, width),
+    )
     return mask, overlay
 
 
@@ -100,8 +112,8 @@ def predict_photos(
     named = zip(photos, photo_ids(photos), strict=True)
     for path, photo_id in progress(named, total=len(photos), what="photos"):
         try:
-            photo = read_photo(path)
-            mask, encoded = _encoded(predictor, photo, save)
+            with open_photo(path) as photo:
+                mask, encoded = _encoded(predictor, photo, save)
         except UserError as error:
             note(str(error) if str(path) in str(error) else f"{path}: {error}")
             left_out.append(path)
@@ -114,7 +126,7 @@ def predict_photos(
 
 
 def _encoded(
-    predictor: Predictor, photo: NDArray[np.uint8], save: Sequence[str]
+    predictor: Predictor, photo: Rows, save: Sequence[str]
 ) -> tuple[NDArray[np.uint8], dict[str, bytes]]:
     """Class ids of a photo, and the files that `save` names."""
     if "overlay" in save:
@@ -125,15 +137,6 @@ def _encoded(
     if "mask" in save:
         encoded["mask"] = encode_mask(mask)
     return mask, encoded
-
-
-def read_photo(path: Path) -> NDArray[np.uint8]:
-    """RGB, shape (H, W, 3), of a photo file. Raises `UserError` if it cannot be read."""
-    try:
-        encoded = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    return decode_image(encoded, str(path))
 
 
 def write_file(path: Path, encoded: bytes) -> None:

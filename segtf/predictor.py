@@ -1,8 +1,8 @@
 """Ask one network or several about a photo of any size: squeezed or in tiles, mirrored and turned,
 together.
 
-Photos are RGB uint8, shape (H, W, 3); probabilities float32, shape (H, W, C). An answer comes in
-strips of the photo's rows, so that it needs never be held as a whole.
+Photos are RGB uint8, shape (H, W, 3), arrays or read by rows; probabilities are float32, shape
+(H, W, C). An answer comes in strips of the photo's rows, so that it needs never be held as a whole.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtf.onnx_model import OnnxModel
+from segtf.photo_rows import Rows
 from segtf.tiles import Network, blended_strips
 from voc_builder.classes import has_background
 from voc_builder.colours import voc_colours
@@ -79,7 +80,7 @@ class Predictor:
             self.classes = _common(self.models)
             self.colours = np.array(self.models[0].info.colours, np.uint8)
 
-    def strips(self, photo: NDArray[np.uint8]) -> Iterator[Strip]:
+    def strips(self, photo: Rows) -> Iterator[Strip]:
         """The probabilities of `classes`, from the photo's top to its bottom."""
         answers = [self._strips_of(model, photo) for model in self.models]
         if len(answers) == 1 and self.ensemble == "mean":
@@ -88,25 +89,25 @@ class Predictor:
         for top, found in _side_by_side(answers):
             yield top, self._together(found)
 
-    def probabilities(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def probabilities(self, photo: Rows) -> NDArray[np.float32]:
         """Of each pixel and class, shape (H, W, C)."""
         result = np.empty((*photo.shape[:2], len(self.classes)), np.float32)
         for top, strip in self.strips(photo):
             result[top : top + len(strip)] = strip
         return result
 
-    def mask(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def mask(self, photo: Rows) -> NDArray[np.uint8]:
         """The most probable class of each pixel, shape (H, W), the lowest id of equals."""
         result = np.empty(photo.shape[:2], np.uint8)
         for top, strip in self.strips(photo):
             result[top : top + len(strip)] = most_probable(strip)
         return result
 
-    def _strips_of(self, model: OnnxModel, photo: NDArray[np.uint8]) -> Iterator[Strip]:
+    def _strips_of(self, model: OnnxModel, photo: Rows) -> Iterator[Strip]:
         network, side = turned(model.probabilities, self.turns), model.info.size
         height, width = photo.shape[:2]
         if (model.info.mode if self.mode == "auto" else self.mode) == "resize":
-            square = resize_image(photo, side, side)
+            square = resize_image(photo[:], side, side)
             return stretched_strips(network(square[None])[0], height, width)
         return blended_strips(
             network,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from voc_builder.colours import voc_colours
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+BYTES_AT_ONCE = 2**24  # of a mask that may itself take half a gigabyte
 GREY, PALETTE = 0, 3  # colour types (PNG specification, 11.2.2)
 
 
@@ -22,10 +23,15 @@ def encode_mask(mask: NDArray[np.uint8]) -> bytes:
     the processor's cache has: quicker than its fastest level and a third of the size.
     """
     height, width = mask.shape
-    rows = np.zeros((height, width + 1), np.uint8)  # every row begins with filter type 0, none
-    rows[:, 1:] = mask
     deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 5, zlib.Z_RLE)
-    pixels = deflate.compress(rows.data) + deflate.flush()
+    each = max(BYTES_AT_ONCE // (width + 1), 1)
+    rows = np.zeros((min(each, height), width + 1), np.uint8)  # rows begin with filter 0, none
+    parts = []
+    for top in range(0, height, each):
+        some = rows[: height - top]
+        some[:, 1:] = mask[top : top + each]
+        parts.append(deflate.compress(some.data))
+    pixels = b"".join([*parts, deflate.flush()])
     header = struct.pack(">IIBBBBB", width, height, 8, PALETTE, 0, 0, 0)
     chunks = (
         (b"IHDR", header),
