@@ -1,0 +1,200 @@
+"""Choose from which probability on a pixel is of a class: its operating point.
+
+The most probable class takes a pixel otherwise, which for two classes is a threshold of 0.5. Where
+a missed defect costs more than a false alarm, or the other way round, another one is better; it is
+chosen on val. Counts come first: of each photo and each of `BINS` thresholds, so that what is kept
+does not grow with the photos; they add up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segtf.intervals import share
+from segtf.metrics import Counts, Scores
+from segtf.objects import AIMED, ALARMS, FALSE, FOUND, HIT, TRUE, components, enough, eroded
+from voc_builder.colours import VOID
+
+BINS = 256  # thresholds 0, 1 / 256, ... 255 / 256, each of them a float32
+THRESHOLDS: Scores = np.arange(BINS) / BINS
+SPECKS, WHOLE = range(2)
+Over = Literal["pixels", "objects"]
+
+
+@dataclass(frozen=True)
+class ThresholdCounts:
+    """What each threshold would give for one class; photos add up with +."""
+
+    # (BINS, 2): pixels that the threshold marks and that are of the class, and all that it marks
+    pixels: Counts
+    # (BINS, 2, 4): specks and other objects, the columns as in `segtf.objects.count_objects`
+    objects: Counts
+
+    def __add__(self, other: ThresholdCounts) -> ThresholdCounts:
+        return ThresholdCounts(self.pixels + other.pixels, self.objects + other.objects)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Precision and recall of each of `THRESHOLDS`, shape (BINS,); NaN where there are none."""
+
+    precision: Scores
+    recall: Scores
+
+    @property
+    def f1(self) -> Scores:
+        """2 p r / (p + r), 0 where nothing is right; NaN where there is nothing to find."""
+        precision = np.nan_to_num(self.precision)  # nothing is marked
+        total = precision + self.recall
+        return np.where(total == 0, 0.0, share(2 * precision * self.recall, total))
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold, and what it gives on the photos that it was chosen on."""
+
+    threshold: float
+    over: Over
+    wanted_recall: float | None  # the criterion; None: the largest F1
+    precision: float
+    recall: float
+    f1: float
+
+    @property
+    def criterion(self) -> str:
+        """How it was chosen, in words."""
+        if self.wanted_recall is None:
+            return f"largest F1 over {self.over}"
+        return f"recall over {self.over} of at least {self.wanted_recall:g}"
+
+
+def apply_threshold(
+    probabilities: NDArray[np.float32], class_id: int, threshold: float
+) -> NDArray[np.uint8]:
+    """Class ids, shape (...), of probabilities, shape (..., C): the class where it has at least the
+    threshold, else the most probable of the others, the lowest id of equals.
+    """
+    others = np.array([i for i in range(probabilities.shape[-1]) if i != class_id], np.uint8)
+    best = others[probabilities[..., others].argmax(-1)]
+    marked = probabilities[..., class_id] >= np.float32(threshold)
+    return np.where(marked, np.uint8(class_id), best)
+
+
+def no_counts() -> ThresholdCounts:
+    """What to begin a sum with."""
+    return ThresholdCounts(np.zeros((BINS, 2), np.int64), np.zeros((BINS, 2, 4), np.int64))
+
+
+def count_thresholds(
+    probability: NDArray[np.float32],
+    truth: NDArray[np.uint8],
+    class_id: int,
+    *,
+    found: float = FOUND,
+    aimed: float = AIMED,
+) -> ThresholdCounts:
+    """The counts of one photo: of the probability of a class, shape (H, W), 0 to 1, and the true
+    class ids, 255 void. Objects are found and false as in `segtf.objects`. Raises ValueError for
+    shapes that differ.
+    """
+    if truth.shape != probability.shape:
+        raise ValueError(f"shapes differ. Received: {truth.shape} and {probability.shape}")
+    # the last threshold that marks the pixel
+    last = np.clip(probability * np.float32(BINS), 0, BINS - 1).astype(np.uint8)
+    real, void = truth == class_id, truth == VOID
+    marked = np.stack([_from_above(last[real]), _from_above(last[~void])], axis=1)
+    objects = np.zeros((BINS, 2, 4), np.int64)
+    _count_found(objects, last, real, found)
+    _count_alarms(objects, last, real, void, aimed)
+    return ThresholdCounts(marked, objects)
+
+
+def pixel_curve(counts: ThresholdCounts) -> Curve:
+    """Of the marked pixels those that are of the class, and of its pixels those that are marked."""
+    right, marked = counts.pixels.T
+    return Curve(share(right, marked), share(right, np.full(BINS, right[0])))
+
+
+def object_curve(counts: ThresholdCounts) -> Curve:
+    """Of the alarms those that are not false, and of the true objects those that are found."""
+    thin = not counts.objects[0, WHOLE, TRUE] and counts.objects[0, SPECKS, TRUE]
+    columns = (counts.objects.sum(axis=1) if thin else counts.objects[:, WHOLE]).T
+    right = columns[ALARMS] - columns[FALSE]
+    return Curve(share(right, columns[ALARMS]), share(columns[HIT], columns[TRUE]))
+
+
+def choose_threshold(
+    counts: ThresholdCounts, *, over: Over = "pixels", recall: float | None = None
+) -> OperatingPoint | None:
+    """The threshold with the largest F1 over pixels or objects, of equals the one nearest to 0.5;
+    or the highest one with at least that `recall`. None where the class is not in the truth and
+    there is nothing to choose by. Raises ValueError for a recall that is not above 0 and up to 1.
+    """
+    if recall is not None and not 0 < recall <= 1:
+        raise ValueError(f"a recall must be above 0 and at most 1. Received: {recall}")
+    curve = pixel_curve(counts) if over == "pixels" else object_curve(counts)
+    if np.isnan(curve.recall).any():
+        return None
+    if recall is None:
+        best = np.flatnonzero(curve.f1 == curve.f1.max())
+        chosen = best[np.abs(THRESHOLDS[best] - 0.5).argmin()]
+    else:  # 0 marks every pixel
+        chosen = np.flatnonzero(curve.recall >= recall).max()
+    return OperatingPoint(
+        float(THRESHOLDS[chosen]),
+        over,
+        recall,
+        float(curve.precision[chosen]),
+        float(curve.recall[chosen]),
+        float(curve.f1[chosen]),
+    )
+
+
+def _from_above(last: NDArray[np.uint8]) -> Counts:
+    """How many of the pixels each threshold marks."""
+    return np.bincount(last, minlength=BINS)[::-1].cumsum()[::-1]
+
+
+def _count_found(
+    objects: Counts, last: NDArray[np.uint8], real: NDArray[np.bool_], found: float
+) -> None:
+    """Adds the true objects and, at each threshold, those of them that it finds."""
+    of_class = real.view(np.uint8)
+    count, labels = cv2.connectedComponents(of_class, connectivity=8, ltype=cv2.CV_32S)
+    whole = np.zeros(count, bool)
+    whole[labels[eroded(of_class) > 0]] = True
+    of_object, marks = labels[real], last[real]
+    order = np.lexsort((255 - marks, of_object))  # object by object, the surest pixel first
+    areas = np.bincount(of_object, minlength=count)
+    start = np.cumsum(areas) - areas
+    for i in range(1, count):
+        shares = np.arange(1, areas[i] + 1) / areas[i]
+        needed = int((shares >= found).argmax())  # pixels before the one that finds it
+        highest = int(marks[order[start[i] + needed]])
+        objects[:, int(whole[i]), TRUE] += 1
+        objects[: highest + 1, int(whole[i]), HIT] += 1
+
+
+def _count_alarms(
+    objects: Counts,
+    last: NDArray[np.uint8],
+    real: NDArray[np.bool_],
+    void: NDArray[np.bool_],
+    aimed: float,
+) -> None:
+    """Adds, at each threshold, the predicted objects and those of them that are false."""
+    least, inner = eroded(last), eroded(np.ones_like(last)) > 0
+    changed = np.bincount(last.ravel(), minlength=BINS) > 0
+    for threshold in range(BINS):
+        if threshold and not changed[threshold - 1]:  # it marks the same pixels
+            objects[threshold, :, ALARMS:] = objects[threshold - 1, :, ALARMS:]
+            continue
+        alarms = components(last >= threshold, inner & (least >= threshold), real, void)
+        kinds = alarms.whole.astype(np.int64)
+        objects[threshold, :, ALARMS] = np.bincount(kinds, minlength=2)
+        objects[threshold, :, FALSE] = np.bincount(kinds[~enough(alarms, aimed)], minlength=2)
