@@ -119,9 +119,7 @@ def read_run(path: Path) -> Run:
         raise UserError(f"{path}: not a run folder (no {lacking}): name some of artifacts/runs")
     settings = _read(path / CONFIG, yaml.safe_load)
     about = _read(path / DATA, json.loads)
-    splits = [name for name in SPLITS if name == "val" or about.get("images", {}).get(name)]
-    needed = [LOG, ENVIRONMENT, *(f"metrics_{split}.json" for split in splits)]
-    missing = [name for name in needed if not (path / name).is_file()]
+    missing = missing_files(path)
     if missing:
         raise UserError(
             f"{path}: an unfinished run (no {missing[0]}): go on with {_resume(path)}, or leave it "
@@ -132,11 +130,20 @@ def read_run(path: Path) -> Run:
         settings=settings,
         about=about,
         log=read_log(path / LOG),
-        scores={split: _read(path / f"metrics_{split}.json", json.loads) for split in splits},
+        scores={name: _read(path / _scores(name), json.loads) for name in _scored(about)},
         environment=_read(path / ENVIRONMENT, json.loads),
     )
     _check(run)
     return run
+
+
+def missing_files(path: Path) -> list[str]:
+    """What a run folder lacks that a finished run has, log and scores of every split with photos;
+    none of a finished run. Raises `UserError` if it is damaged.
+    """
+    splits = _scored(_read(path / DATA, json.loads))
+    needed = [LOG, ENVIRONMENT, *(_scores(split) for split in splits)]
+    return [name for name in needed if not (path / name).is_file()]
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:
@@ -212,6 +219,15 @@ def find_doubts(groups: Sequence[Group]) -> list[str]:
             if ", " in names
         ]
     return doubts
+
+
+def _scored(about: dict[str, Any]) -> list[str]:
+    """The splits that a run with such a data.json is scored on at its end."""
+    return [name for name in SPLITS if name == "val" or about.get("images", {}).get(name)]
+
+
+def _scores(split: str) -> str:
+    return f"metrics_{split}.json"
 
 
 def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
