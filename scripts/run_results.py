@@ -200,6 +200,7 @@ def find_doubts(groups: Sequence[Group]) -> list[str]:
     digests = _sharing(runs, lambda run: run.about["sha256"][:10])
     tested = _sharing(runs, lambda run: _photos(run, "test"))
     folds = {group.number: ", ".join(map(str, group.folds)) or "val" for group in groups}
+    scales = {group.number: _scale(group.runs[0]) for group in groups}
     doubts = []
     if len(digests) > 1:
         named = "; ".join(f"{digest}: {names}" for digest, names in digests.items())
@@ -211,6 +212,12 @@ def find_doubts(groups: Sequence[Group]) -> list[str]:
         named = "; ".join(f"group {number}: {of}" for number, of in folds.items())
         doubts.append(
             f"the groups validate on other folds ({named}): val scores are not comparable"
+        )
+    if len(set(scales.values())) > 1:
+        named = "; ".join(f"group {number}: {of}" for number, of in scales.items())
+        doubts.append(
+            f"scores are measured at each run's own size ({named}): masks of other sizes are other "
+            "truths, the scores are not comparable"
         )
     for group in groups:
         doubts += [
@@ -265,6 +272,12 @@ def _resolved(paths: Iterable[Path]) -> set[Path]:
 def _photos(run: Run, split: str) -> tuple[str, ...]:
     photos = run.scores.get(split, {}).get("photos", [])
     return tuple(sorted({photo["id"] for photo in photos}))  # tiles of a photo have one id
+
+
+def _scale(run: Run) -> str:
+    """The size of the photos and masks that a run is scored on; tiles cover whole photos."""
+    size = run.settings.get("size")
+    return "the photos' own" if run.settings.get("crop") else f"{size} x {size}"
 
 
 def _data_text(run: Run) -> str:

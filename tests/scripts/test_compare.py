@@ -206,6 +206,20 @@ def test_groups_of_other_folds_are_not_comparable(
 
 
 @pytest.mark.usefixtures("unpainted")
+def test_scores_at_other_sizes_are_not_comparable_but_those_of_other_crops_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tiles of any size show each pixel of a photo once, at the photo's own size."""
+    crops = [write_run(tmp_path / f"crop{crop}", 0.8, crop=crop) for crop in (64, 128)]
+    small, large = (write_run(tmp_path / f"{size}", 0.8, size=size) for size in (128, 256))
+    compared(tmp_path, crops)
+    assert "own size" not in capsys.readouterr().err
+    compared(tmp_path, [small, large, crops[0]])
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "own size" in line]
+    assert "(group 1: 128 x 128; group 2: 256 x 256; group 3: the photos' own): masks" in said
+
+
+@pytest.mark.usefixtures("unpainted")
 def test_a_folder_that_is_no_finished_run_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
