@@ -135,9 +135,9 @@ def test_sizes_are_thirds_of_the_true_objects() -> None:
     assert counts[2, SIZES.index("medium")].tolist() == [1, 0, 0, 0]
 
 
-def test_without_true_objects_there_are_no_sizes() -> None:
+def test_without_true_objects_there_are_no_sizes_and_specks_are_no_alarms() -> None:
     blank = drawn()
-    photos = [find_objects(blank, drawn((0, 0, 9, 9)), 1)]
+    photos = [find_objects(blank, drawn((0, 0, 9, 9), (20, 20, 2, 2)), 1)]
     assert size_limits(photos) == (0, 0)
     assert without_specks(count_objects(photos, (0, 0))).tolist() == [[0, 0, 1, 1]]
     assert count_objects([], (0, 0)).shape == (0, len(SIZES), 4)

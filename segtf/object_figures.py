@@ -1,0 +1,157 @@
+"""Draw which objects were found and missed, and what each threshold would give, as a PNG file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from segtf.figures import VAL, chart_style, save_chart, shorten
+
+FOUND, MISSED, OBJECTS = VAL, "#c8453b", "#d97706"
+ROW, GAP = 0.3, 0.36  # inches: a bar, and what is above the first one of a class
+CURVE = 4.0  # inches, the height of the curve
+NARROW = 0.09  # of all objects: a bar that is shorter has no room for its number
+Json = dict[str, Any]
+
+
+def draw_objects(values: Json, out: Path) -> None:
+    """Found and missed objects of each class by size and, where `values` hold an operating point,
+    precision and recall of all thresholds; `values` are those of `metrics_SPLIT.json`.
+    """
+    groups = [
+        (name, rows)
+        for name, counts in values["objects"]["classes"].items()
+        if (rows := [row for row in counts["sizes"] if row["true"] or row["false"]])
+    ]
+    point = values.get("operating_point")
+    height = 0.9 + sum(GAP + ROW * len(rows) for _, rows in groups)
+    with matplotlib.rc_context(chart_style()):
+        figure = Figure(
+            figsize=(12.5 if point else 7.5, max(height, CURVE if point else 1.6)),
+            layout="constrained",
+        )
+        if point is None:
+            _draw_bars(figure.subplots(), groups)
+        else:
+            below = max(height - CURVE, 0.01)
+            axes = figure.subplot_mosaic(
+                [["bars", "curve"], ["bars", "."]],
+                width_ratios=[7, 5],
+                height_ratios=[CURVE, below],
+            )
+            _draw_bars(axes["bars"], groups)
+            _draw_curve(axes["curve"], point)
+        save_chart(figure, out)
+
+
+def size_name(row: Json) -> str:
+    """What a size of `metrics_SPLIT.json` means, in pixels."""
+    if row["size"] == "specks":
+        return "specks, under 3 px wide"
+    if row["size"] == "large":
+        return "large"
+    return f"{row['size']}, up to {row['up_to']:,} px"
+
+
+def _draw_bars(axes: Any, groups: list[tuple[str, list[Json]]]) -> None:
+    """A bar for each size of each class: found and missed as shares, the counts as words."""
+    places, names, at = [], [], 0.0
+    for name, rows in groups:
+        at += GAP
+        _name_group(axes, name, at - ROW * 0.9)
+        for row in rows:
+            _draw_bar(axes, row, at)
+            places.append(at)
+            names.append(size_name(row))
+            at += ROW
+    axes.set_yticks(places, names)
+    axes.set_ylim(max(at, ROW) - ROW * 0.3, 0)
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(True, axis="x")
+    axes.set_xlabel("share of the true objects")
+    axes.set_title("Objects by size", loc="left", pad=10)
+    if groups:
+        axes.legend(
+            [Patch(color=FOUND), Patch(color=MISSED)],
+            ["found", "missed"],
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            borderaxespad=0.5,
+            ncols=2,
+        )
+    else:
+        axes.text(0.5, 0.5, "no objects and no false alarms", transform=axes.transAxes, ha="center")
+
+
+def _name_group(axes: Any, name: str, at: float) -> None:
+    label = axes.text(0, at, shorten(name, 40), va="center", fontweight="bold")
+    label.set_parse_math(False)
+
+
+def _draw_bar(axes: Any, row: Json, at: float) -> None:
+    left = 0.0
+    for count, colour in ((row["found"], FOUND), (row["true"] - row["found"], MISSED)):
+        if not count:
+            continue
+        share = count / row["true"]
+        axes.barh(at, share, height=ROW * 0.78, left=left, color=colour, linewidth=0)
+        if share >= NARROW:
+            middle = left + share / 2
+            axes.text(middle, at, f"{count:,}", ha="center", va="center_baseline", color="white")
+        left += share
+    text = f"{row['found']:,} of {row['true']:,}" if row["true"] else "none there"
+    if row["false"]:
+        text += f", {row['false']:,} false alarm{'s' if row['false'] > 1 else ''}"
+    axes.annotate(
+        text,
+        (1, at),
+        (6, 0),
+        textcoords="offset points",
+        va="center_baseline",
+        annotation_clip=False,
+    )
+
+
+def _draw_curve(axes: Any, point: Json) -> None:
+    """Precision over recall of all thresholds, over pixels and over objects, and the chosen one."""
+    curve = point["curve"]
+    for key, colour, style in (("pixels", VAL, "-"), ("objects", OBJECTS, "--")):
+        recall, precision = (
+            np.array(curve[f"{key}_{of}"], np.float64) for of in ("recall", "precision")
+        )
+        axes.plot(recall, precision, style, color=colour, linewidth=1.8, label=f"over {key}")
+        scores = point[key]
+        if scores["precision"] is None:
+            continue
+        axes.plot(
+            scores["recall"],
+            scores["precision"],
+            "o",
+            color=colour,
+            markersize=9,
+            markeredgecolor="white",
+            clip_on=False,
+            zorder=5,
+        )
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    axes.grid(True)
+    axes.legend(
+        loc="lower left",
+        title=f"● threshold {point['threshold']:.3g}: {point['criterion']}",
+        alignment="left",
+        frameon=True,
+        framealpha=0.8,
+        edgecolor="white",
+    )
+    title = axes.set_title(
+        f"Thresholds of {shorten(point['class'], 30)}, {point['split']}", loc="left"
+    )
+    title.set_parse_math(False)

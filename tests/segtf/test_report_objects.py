@@ -1,0 +1,95 @@
+"""The section of the report about objects."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import pytest
+
+from segtf import metrics
+from segtf.inspection import inspection_values, objects_by_photo, operating_values
+from segtf.page import Section, render_page
+from segtf.report_objects import objects_section
+from segtf.thresholds import choose_threshold, count_thresholds
+from tests.segtf.test_inspection import CLASSES, PHOTOS, inspected
+from tests.segtf.test_report import Links
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def values() -> Json:
+    """What `metrics_val.json` holds of three photos."""
+    photos, confusions = inspected()
+    total = sum(confusions, np.zeros((3, 3), np.int64))
+    truth, prediction = PHOTOS[1]
+    counts = count_thresholds((prediction == 2).astype(np.float32), truth, 2)
+    point = choose_threshold(counts)
+    assert point is not None
+    return {
+        "images": 3,
+        "classes": list(CLASSES),
+        "iou": dict(zip(CLASSES, metrics.iou(total), strict=True)),
+        "miou": metrics.miou(total),
+        "photos": [
+            {"id": name, "objects": objects}
+            for name, objects in zip(
+                ("first", "a <b>", "third"), objects_by_photo(photos, CLASSES), strict=True
+            )
+        ],
+        "operating_point": operating_values("defect", point, counts, "val"),
+        **inspection_values(photos, confusions, CLASSES),
+    }
+
+
+def test_the_section_has_found_missed_and_false_of_each_class(values: Json) -> None:
+    html = objects_section(values)
+    assert "defect</td><td>3</td>" in html
+    assert 'style="--share: 66.7%">66.7&nbsp;%</td>' in html
+    assert (
+        '<td><span class="bad">1</span></td><td>5</td><td><span class="bad">3</span></td>' in html
+    )
+    assert "<td>0</td><td>3</td><td>0</td><td>0.00</td>" in html, "of the part nothing is wrong"
+    assert "at least 25&nbsp;% of its pixels" in html
+    assert "less than 10&nbsp;% of its pixels" in html
+
+
+def test_intervals_of_few_photos_carry_a_question_mark_and_their_number(values: Json) -> None:
+    html = objects_section(values)
+    assert 'title="2 photos hold it">' in html
+    assert "29.2–100&nbsp;% ?</span>" in html
+    assert "fewer than 6 photos hold the class" in html
+
+
+def test_the_photos_with_mistakes_are_named_the_worst_first(values: Json) -> None:
+    html = objects_section(values)
+    assert "3 of 3 photos have missed objects or false alarms<" in html
+    rows = ["third</td><td>0</td><td>2<", "a &lt;b&gt;</td><td>0</td><td>1<"]
+    rows.append("first</td><td>1</td><td>0<")
+    places = [html.index(f"<tr><td>{row}") for row in rows]
+    assert places[0] < min(places[1:])
+    nobody = {**values, "photos": []}
+    assert "No photo has a missed object or a false alarm." in objects_section(nobody)
+
+
+def test_the_operating_point_is_said_in_words(values: Json) -> None:
+    html = objects_section(values)
+    assert "a pixel is <b>defect</b> from a probability of <b>0.5</b> on" in html
+    assert "Chosen on val for the largest F1 over pixels" in html
+    without = {key: value for key, value in values.items() if key != "operating_point"}
+    assert "Operating point" not in objects_section(without)
+
+
+def test_the_section_fits_into_the_page_and_shows_its_picture(values: Json) -> None:
+    html = objects_section(values, figure=PurePath("objects_val.png"))
+    page = Links(render_page("run", "", [Section("objects", "Objects", html)]))
+    assert not page.opened
+    assert "objects_val.png" in page.targets
+    assert "objects_val.png" not in Links(objects_section(values)).targets
+
+
+@pytest.mark.parametrize("values", [None, {"miou": 0.5}])
+def test_a_run_scored_before_there_were_counts_says_so(values: Json | None) -> None:
+    assert objects_section(values).startswith('<p class="missing">There are no counts of objects')
