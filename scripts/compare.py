@@ -15,6 +15,7 @@ from scripts.run_results import (
     Group,
     Run,
     Summary,
+    common_settings,
     differing_settings,
     find_doubts,
     group_runs,
@@ -85,6 +86,7 @@ def _document(groups: Sequence[Group], split: str, doubts: Sequence[str]) -> str
         "",
         f"Dice and IoU of classes on {split}. Mean ± sample standard deviation"
         f"{_over(groups)}; n where fewer had a value.",
+        *_unsaid(groups),
         *[f"\nWarning: {doubt}." for doubt in doubts],
         "\nCommands:\n",
         *(
@@ -94,6 +96,12 @@ def _document(groups: Sequence[Group], split: str, doubts: Sequence[str]) -> str
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _unsaid(groups: Sequence[Group]) -> list[str]:
+    """What the column of settings leaves out, as a paragraph of its own."""
+    common = ", ".join(f"{name} {value}" for name, value in common_settings(groups).items())
+    return [f"\nWhere the settings do not say otherwise: {_escape(common)}."] if common else []
 
 
 def _over(groups: Sequence[Group]) -> str:

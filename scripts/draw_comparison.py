@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,20 +15,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from scripts.run_results import Group
+from scripts.run_results import Group, common_settings
 from segtf.figures import chart_style, save_chart, shorten
 
 COLOURS = matplotlib.colormaps["tab10"](range(10))
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)))  # a round of colours each
-LABEL, PANELS = 44, 4  # characters of a label at most; panels of scores at most
+LABEL, CAPTION = 44, 200  # characters in a line of a label, of which there are two; of the caption
+PANELS = 4  # of scores, at most
+BANDS = 6  # groups at most: more bands over each other hide each other and the curves
 
 
 def draw_comparison(groups: Sequence[Group], split: str, out: Path) -> None:
-    """Above the mean val_miou over the epochs of every group in a band from its lowest to its
-    highest run, below the scores of every run as a dot and the mean of its group as a bar.
+    """Above the mean val_miou over the epochs of every group, for a few groups in a band from its
+    lowest to its highest run, below the scores of every run as a dot and the mean of its group as a
+    bar.
     """
     panels = _panels(groups, split)
-    below = 0.75 + 0.3 * len(groups)  # inches
+    caption = _caption(groups)
+    below = 0.75 + 0.3 * len(groups) + 0.2 * len(caption)  # inches
     with matplotlib.rc_context(chart_style()):
         figure = Figure(figsize=(12, 4.2 + below), layout="constrained")
         parts: Any = figure.subfigures(2, 1, height_ratios=[4.2, below], hspace=0.03)
@@ -36,7 +41,16 @@ def draw_comparison(groups: Sequence[Group], split: str, out: Path) -> None:
         for place, (axes, name) in enumerate(zip(_row(lower, len(panels)), panels, strict=True)):
             _draw_dots(axes, groups, name, split)
             _name_groups(axes, groups, shown=place == 0)
+        lower.supxlabel(
+            "\n".join(caption), x=0.01, ha="left", fontsize=8, color="#555555", parse_math=False
+        )
         save_chart(figure, out)
+
+
+def _caption(groups: Sequence[Group]) -> list[str]:
+    """What the labels leave out, in lines."""
+    common = ", ".join(f"{name} {value}" for name, value in common_settings(groups).items())
+    return textwrap.wrap(f"Where labels do not say otherwise: {common}", CAPTION) if common else []
 
 
 def _row(figure: Any, count: int) -> list[Any]:
@@ -84,13 +98,14 @@ def _draw_curves(axes: Any, groups: Sequence[Group]) -> None:
         if whole < len(epochs):
             thin = True
             axes.plot(epochs[whole - 1 :], mean[whole - 1 :], linewidth=0.8, zorder=3, **style)
-        if len(curves) > 1:
+        if len(curves) > 1 and len(groups) <= BANDS:
             axes.fill_between(epochs, low, high, color=style["color"], alpha=0.13, linewidth=0)
         known = np.flatnonzero(~np.isnan(mean))
         if known.size:
             ends.append((group, epochs[known[-1]], mean[known[-1]]))
-            lows.append(np.nanmin(low[len(epochs) // 4 :]))
-    notes = ["mean of the runs, band from the lowest to the highest"] if _repeated(groups) else []
+            lows.append(np.nanmin(low[len(epochs) // 2 :]))
+    band = ", band from the lowest to the highest" if len(groups) <= BANDS else ""
+    notes = [f"mean of the runs{band}"] if _repeated(groups) else []
     notes += ["thin where some have stopped"] if thin else []
     title = f"Validation mean IoU ({'; '.join(notes)})" if notes else "Validation mean IoU"
     axes.set_title(title, loc="left")
@@ -103,7 +118,7 @@ def _repeated(groups: Sequence[Group]) -> bool:
 
 
 def _limit(axes: Any, lows: Sequence[float]) -> None:
-    """Leave out the climb of the first epochs: what tells runs apart comes after it."""
+    """Leave out the climb of the first half: what tells runs apart comes after it."""
     top = min(1.0, axes.dataLim.y1)
     low = min(lows, default=0)
     pad = max(0.05 * (top - low), 0.005)
@@ -176,9 +191,35 @@ def _draw_dots(axes: Any, groups: Sequence[Group], name: str, split: str) -> Non
 def _name_groups(axes: Any, groups: Sequence[Group], *, shown: bool) -> None:
     axes.set_yticks(
         [group.number for group in groups],
-        [f"{shorten(group.label, LABEL)}  {group.number}" if shown else "" for group in groups],
+        [str(group.number) if shown else "" for group in groups],
+        fontweight="bold",
     )
     axes.tick_params(axis="y", length=0)
-    for label, group in zip(axes.get_yticklabels(), groups, strict=True):
-        label.set_parse_math(False)
-        label.set_color(_style(group)["color"])
+    left = -10 - 6 * len(str(len(groups)))  # points, beyond the numbers
+    for tick, group in zip(axes.get_yticklabels(), groups, strict=True):
+        tick.set_color(_style(group)["color"])
+        if shown:
+            axes.annotate(
+                _wrapped(group.label),
+                (0, group.number),
+                (left, 0),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                color=_style(group)["color"],
+                ha="right",
+                va="center",
+                multialignment="right",
+                linespacing=1.0,
+                annotation_clip=False,
+                parse_math=False,
+            )
+
+
+def _wrapped(label: str) -> str:
+    """A label in one line or two."""
+    return "\n".join(shorten(line, LABEL) for line in _two_lines(label))
+
+
+def _two_lines(label: str) -> list[str]:
+    first, *rest = textwrap.wrap(label, LABEL) or [""]
+    return [first, *([" ".join(rest)] if rest else [])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +80,7 @@ class Group:
     """Runs that differ in seed and fold alone."""
 
     number: int  # from 1
-    label: str  # the settings that tell it from other groups
+    label: str  # the settings that tell it from most groups
     runs: tuple[Run, ...]
 
     @property
@@ -181,17 +181,40 @@ def differing_settings(runs: Sequence[Run]) -> dict[str, list[str]]:
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """The groups in the order of their first runs."""
+    """The groups in the order of their first runs, each called by the settings in which it has not
+    what more than half of the groups have.
+    """
     settings = differing_settings(runs)
-    grouped: dict[str, list[Run]] = defaultdict(list)
+    grouped: dict[tuple[str, ...], list[Run]] = defaultdict(list)
     for i, run in enumerate(runs):
-        grouped[", ".join(f"{name} {values[i]}" for name, values in settings.items())].append(run)
+        grouped[tuple(values[i] for values in settings.values())].append(run)
     if not settings:
-        grouped = {runs[0].name if len(runs) == 1 else "all runs": list(runs)}
-    return [
-        Group(number, label, tuple(members))
-        for number, (label, members) in enumerate(grouped.items(), start=1)
-    ]
+        return [Group(1, runs[0].name if len(runs) == 1 else "all runs", tuple(runs))]
+    common = _common([dict(zip(settings, values, strict=True)) for values in grouped])
+    groups = []
+    for number, (values, members) in enumerate(grouped.items(), start=1):
+        own = zip(settings, values, strict=True)
+        label = ", ".join(f"{name} {value}" for name, value in own if common.get(name) != value)
+        groups.append(Group(number, label or "default", tuple(members)))
+    return groups
+
+
+def common_settings(groups: Sequence[Group]) -> dict[str, str]:
+    """Of the settings in which the groups differ, what labels leave out: the value that more than
+    half of them have.
+    """
+    settings = differing_settings([group.runs[0] for group in groups])
+    return _common([{name: settings[name][i] for name in settings} for i in range(len(groups))])
+
+
+def _common(rows: Sequence[dict[str, str]]) -> dict[str, str]:
+    """Of each setting the value that more than half of the rows have, if there is one."""
+    common = {}
+    for name in rows[0] if rows else ():
+        value, count = Counter(row[name] for row in rows).most_common(1)[0]
+        if 2 * count > len(rows):
+            common[name] = value
+    return common
 
 
 def find_doubts(groups: Sequence[Group]) -> list[str]:

@@ -6,11 +6,14 @@ import csv
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from scripts import draw_comparison
 from scripts.compare import main
@@ -97,6 +100,36 @@ def test_runs_that_differ_in_seed_alone_are_one_row_of_mean_and_spread(tmp_path:
         "4",
     )
     assert (first["minutes"], second["minutes"]) == ("2.0 ± 0.0", "2.0")
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_rows_say_what_they_have_otherwise_than_most_and_a_line_says_what_most_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = [{}, {"loss": "ce"}, {"loss": "dice"}, {"mosaic": 0.5}, {"loss": "ce", "mosaic": 0.5}]
+    changes += [{"balance": True}]
+    runs = [
+        write_run(tmp_path / f"{n}-{seed}", 0.8, **{"balance": False, **change}, seed=seed)
+        for n, change in enumerate(changes)
+        for seed in range(3 if n else 1)  # most groups, not most runs
+    ]
+    rows = compared(tmp_path, runs)
+    assert [row["settings"] for row in rows] == [
+        "loss ce + dice",
+        "loss ce",
+        "loss dice",
+        "loss ce + dice, mosaic 0.5",
+        "loss ce, mosaic 0.5",
+        "balance true, loss ce + dice",
+    ]  # half of the groups are no more than the others
+    said = "Where the settings do not say otherwise: "
+    assert f"{said}balance false, mosaic 0.0.\n" in capsys.readouterr().out
+    rows = compared(tmp_path, runs[:4] + runs[7:10])
+    assert [row["settings"] for row in rows] == ["default", "loss ce", "mosaic 0.5"]
+    assert f"{said}loss ce + dice, mosaic 0.0.\n" in capsys.readouterr().out
+    rows = compared(tmp_path, runs[:2])
+    assert [row["settings"] for row in rows] == ["loss ce + dice", "loss ce"]
+    assert said not in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("unpainted")
@@ -265,6 +298,34 @@ def test_the_picture_has_room_for_any_number_of_groups(tmp_path: Path, count: in
     height, width, _ = read_picture(tmp_path / "compare/compare.png").shape
     assert 1200 < width < 1900
     assert 600 < height < 1000 + 45 * count
+
+
+def painted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runs: list[Path]) -> Figure:
+    """The picture before it is a file."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(draw_comparison, "save_chart", lambda figure, _: figures.append(figure))
+    compared(tmp_path, runs)
+    FigureCanvasAgg(figures[0]).draw()
+    return figures[0]
+
+
+def test_long_names_of_groups_are_told_apart_and_none_lies_over_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = "0.5*ce + 0.3*focal_tversky(beta=0.7, gamma=0.75) + 0.2*lovasz"
+    runs = [
+        write_run(tmp_path / f"{n}", 0.8, loss=loss, class_weights=f"1.0,1.0,{n / 10}", mosaic=0.5)
+        for n in range(10, 14)
+    ]
+    runs += [write_run(tmp_path / f"m{n}", 0.8, class_weights="none") for n in (1, 2, 3)]
+    figure = painted(monkeypatch, tmp_path, runs)
+    first = figure.get_axes()[1]
+    named = [text for text in first.texts if text.get_text()]
+    assert len({text.get_text() for text in named}) == len(named) == 5
+    boxes = sorted((text.get_window_extent() for text in named), key=lambda box: box.y0)
+    assert all(low.y1 <= high.y0 for low, high in pairwise(boxes))
+    numbers = [tick.get_window_extent() for tick in first.get_yticklabels()]
+    assert max(box.x1 for box in boxes) < min(box.x0 for box in numbers)
 
 
 def test_help_needs_no_heavy_import() -> None:
