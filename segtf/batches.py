@@ -31,19 +31,15 @@ def training_batches(
 
 
 def validation_batches(
-    split: Split,
-    config: TrainConfig,
-    photos: int,
-    devices: int = 1,
-    failures: list[Exception] | None = None,
+    split: Split, config: TrainConfig, devices: int = 1, failures: list[Exception] | None = None
 ) -> tf.data.Dataset:
     """All (images, masks) of this process's part of a split, unchanged, in batches of one size that
-    its `devices` can share. `photos` are those of all processes together; `failures` as for
-    training. The last batch is filled up with black photos under void masks, which enter neither
-    loss nor score; but a mean loss over the batches weighs it as a full one.
+    its `devices` can share, as many in every process; `failures` as for training. The last batch is
+    filled up with black photos under void masks, which enter neither loss nor score; but a mean
+    loss over the batches weighs it as a full one.
     """
     assert config.batch is not None
-    of_share = -(-photos // config.part_count)
+    of_share = split.largest_share
     steps = -(-of_share * config.part_count // config.batch)
     shares = len(own_shares(config))
     alike = devices // math.gcd(shares, devices)

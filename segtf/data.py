@@ -43,6 +43,7 @@ class Split:
     # (N, size, size, 3) RGB 0 to 255 and (N, size, size) class ids, 255 void; lists of whole photos
     images: NDArray[np.uint8] | list[Image]
     masks: NDArray[np.uint8] | list[Mask]
+    largest_share: int  # samples of the share that has most, whichever process it belongs to
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -84,13 +85,21 @@ def load_splits(dataset: Dataset, names: Sequence[str], how: Loading) -> list[Sp
             f"{dataset.path}: no TFRecords of {', '.join(missing)}: build it again without "
             "--no-records"
         )
-    layouts = [_layout(dataset, name, how) for name in names]
+    whole = [_layout(dataset, name, how) for name in names]
+    layouts = [_of_shares(layout, how.share_count, how.shares) for layout in whole]
+    most = [
+        max(
+            sum(map(len, _of_shares(layout, how.share_count, [share]).values()))
+            for share in range(how.share_count)
+        )
+        for layout in whole
+    ]
     pixels = sum(h * w for layout in layouts for parts in layout.values() for h, w in parts)
     fits = pixels * BYTES_A_PIXEL <= psutil.virtual_memory().available / 2
     on_disk = how.cache == "disk" or (how.cache == "auto" and not fits)
     return [
-        _load_split(dataset, name, layout, how, how.disk if on_disk else None)
-        for name, layout in zip(names, layouts, strict=True)
+        _load_split(dataset, name, layout, how, how.disk if on_disk else None, of_share)
+        for name, layout, of_share in zip(names, layouts, most, strict=True)
     ]
 
 
@@ -98,20 +107,26 @@ Layout = dict[str, list[tuple[int, int]]]  # height and width of the arrays of e
 
 
 def _layout(dataset: Dataset, name: str, how: Loading) -> Layout:
+    """Of all photos of a split, whichever process they belong to."""
     ids = dataset.splits[name]
-    own = [ids[i] for i in range(len(ids)) if i % how.share_count in how.shares]
     if not how.crop:
-        return {photo_id: [(how.size, how.size)] for photo_id in own}
+        return {photo_id: [(how.size, how.size)] for photo_id in ids}
     sizes = dict(_sizes(dataset, name))
-    lost = sorted(set(own) - set(sizes))
+    lost = sorted(set(ids) - set(sizes))
     if lost:
         raise UserError(f"{dataset.path}: no record of the {name} photo {lost[0]}: build it again")
     if name == "train":
-        return {photo_id: [sizes[photo_id]] for photo_id in own}
+        return {photo_id: [sizes[photo_id]] for photo_id in ids}
     return {
         photo_id: [(how.size, how.size)] * len(_tiles(sizes[photo_id], how.size))
-        for photo_id in own
+        for photo_id in ids
     }
+
+
+def _of_shares(layout: Layout, count: int, shares: Collection[int]) -> Layout:
+    """That of the photos in those of `count` shares."""
+    own = (one for i, one in enumerate(layout.items()) if i % count in shares)
+    return dict(own)
 
 
 def _tiles(shape: tuple[int, ...], size: int) -> list[tuple[int, int]]:
@@ -121,7 +136,12 @@ def _tiles(shape: tuple[int, ...], size: int) -> list[tuple[int, int]]:
 
 
 def _load_split(
-    dataset: Dataset, name: str, layout: Layout, how: Loading, disk: Path | None
+    dataset: Dataset,
+    name: str,
+    layout: Layout,
+    how: Loading,
+    disk: Path | None,
+    largest_share: int,
 ) -> Split:
     shapes = [shape for parts in layout.values() for shape in parts]
     images = _arrays([(*shape, 3) for shape in shapes], disk and disk / f"{name}_images")
@@ -145,7 +165,7 @@ def _load_split(
             f"{dataset.path}: {len(found)} records of {len(layout)} {name} photos: build again"
         )
     ids = tuple(photo_id for photo_id, parts in layout.items() for _ in parts)
-    return Split(name, ids, images, masks)
+    return Split(name, ids, images, masks, largest_share)
 
 
 def _cut_up(image: Image, mask: Mask, size: int) -> list[tuple[Image, Mask]]:

@@ -53,7 +53,7 @@ def fit(
     photos = {name: len(ids) for name, ids in dataset.splits.items()}
     sampler = Sampler(splits["train"], config, classes, own_shares(config), photos["train"])
     failures: list[Exception] = []
-    validation = validation_batches(splits["val"], config, photos["val"], devices.local, failures)
+    validation = validation_batches(splits["val"], config, devices.local, failures)
     steps = sampler.steps_per_epoch
     if config.batchnorm_epochs:
         fit_batchnorm(model, momentum_of(config.batchnorm_epochs, config.epochs, steps))

@@ -124,15 +124,34 @@ def test_two_processes_see_together_what_one_with_as_many_shares_sees(dataset: D
         np.testing.assert_array_equal(masks, np.concatenate([m for _, m in of_processes]))
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_for_crops_validation_batches_show_each_pixel_of_each_photo_once(
+    dataset: Dataset, processes: int
+) -> None:
+    cluster = {"backend": "jax", "coordinator": "h:1", "run": "r", "processes": processes}
+    counts, seen = [], np.zeros(4, np.int64)
+    for i in range(processes):
+        settings = {**cluster, "process_id": i} if processes > 1 else {}
+        config = TrainConfig(crop=SIZE, batch=6, **settings)  # type: ignore[arg-type]
+        (split,) = data.load_splits(dataset, ("val",), data.loading(config, Path("unused")))
+        masks = [m for _, m in validation_batches(split, config).as_numpy_iterator()]
+        counts.append(len(masks))
+        seen += np.bincount(np.minimum(np.concatenate(masks), 3).ravel(), minlength=4)
+    assert len(set(counts)) == 1, "each process has as many batches"
+    of_photos = [np.array(Image.open(dataset.mask(i))) for i in dataset.splits["val"]]
+    pixels = np.bincount(np.stack(of_photos).ravel(), minlength=3)
+    np.testing.assert_array_equal(seen[:3], pixels[:3])
+
+
 def test_validation_batches_are_all_photos_in_order_and_void_fills_the_last(
     dataset: Dataset, training: data.Split
 ) -> None:
     config = TrainConfig(size=SIZE, batch=5)
-    batches = list(validation_batches(training, config, 16).as_numpy_iterator())
+    batches = list(validation_batches(training, config).as_numpy_iterator())
     assert [len(images) for images, _ in batches] == [4, 4, 4, 4], "no larger than needed"
     np.testing.assert_array_equal(np.concatenate([masks for _, masks in batches]), training.masks)
     config = TrainConfig(size=SIZE, batch=6)
-    batches = list(validation_batches(training, config, 16).as_numpy_iterator())
+    batches = list(validation_batches(training, config).as_numpy_iterator())
     masks = np.concatenate([masks for _, masks in batches])
     np.testing.assert_array_equal(masks[:16], training.masks)
     assert (masks[16:] == 255).all()
