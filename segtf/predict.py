@@ -19,7 +19,7 @@ from voc_builder.command import run
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
 from voc_builder.images import encode_jpeg, resize_mask
-from voc_builder.overlay import draw_overlay, format_share
+from voc_builder.overlay import count_ids, draw_overlay, format_share
 from voc_builder.png import encode_mask
 from voc_builder.progress import note, progress
 
@@ -120,7 +120,7 @@ def predict_photos(
             continue
         for name, content in encoded.items():
             write_file(out / OUTPUTS[name].format(photo_id), content)
-        pixels += np.bincount(mask.ravel(), minlength=len(pixels))
+        pixels += count_ids(mask)[: len(pixels)]
     done = len(photos) - len(left_out)
     return Prediction(done, tuple(left_out), pixels, time.perf_counter() - started)
 

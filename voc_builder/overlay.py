@@ -47,7 +47,7 @@ def draw_overlay(
         _check(image, truth, classes, colours)
     side = math.sqrt(mask.size)
     line = max(2, round(side / 350))
-    areas = np.bincount(mask.ravel(), minlength=256)
+    areas = count_ids(mask)
     # the largest first: a small area beside a large one keeps its own contour
     unpainted = {0, VOID} if has_background(classes) else {VOID}
     ids = set(np.flatnonzero(areas).tolist()) - unpainted
@@ -70,6 +70,13 @@ def draw_overlay(
         covered = mask != 0 if 0 in unpainted else np.ones_like(mask, bool)
         _draw_legend(canvas, covered, entries, text=max(10, round(side / 40)))
     return canvas
+
+
+def count_ids(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Pixels of each id, shape (256,); some rows at a time, as NumPy makes eight bytes of each."""
+    each = max(2**22 // max(mask.shape[1], 1), 1)
+    parts = (mask[top : top + each].ravel() for top in range(0, mask.shape[0], each))
+    return sum((np.bincount(part, minlength=256) for part in parts), np.zeros(256, np.int64))
 
 
 @dataclass(frozen=True)
