@@ -22,6 +22,7 @@ COLOURS = matplotlib.colormaps["tab10"](range(10))
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)))  # a round of colours each
 LABEL, CAPTION = 44, 200  # characters in a line of a label, of which there are two; of the caption
 PANELS = 4  # of scores, at most
+LINE, EDGES = 11 / 72, 0.8  # inches: of a number beside the curves; of what is over and under them
 BANDS = 6  # groups at most: more bands over each other hide each other and the curves
 
 
@@ -32,12 +33,13 @@ def draw_comparison(groups: Sequence[Group], split: str, out: Path) -> None:
     """
     panels = _panels(groups, split)
     caption = _caption(groups)
-    below = 0.75 + 0.3 * len(groups) + 0.2 * len(caption)  # inches
+    above = max(4.2, EDGES + LINE * len(groups))  # inches
+    below = 0.75 + 0.3 * len(groups) + 0.2 * len(caption)
     with matplotlib.rc_context(chart_style()):
-        figure = Figure(figsize=(12, 4.2 + below), layout="constrained")
-        parts: Any = figure.subfigures(2, 1, height_ratios=[4.2, below], hspace=0.03)
+        figure = Figure(figsize=(12, above + below), layout="constrained")
+        parts: Any = figure.subfigures(2, 1, height_ratios=[above, below], hspace=0.03)
         upper, lower = parts
-        _draw_curves(upper.subplots(), groups)
+        _draw_curves(upper.subplots(), groups, gap=LINE / (above - EDGES))
         for place, (axes, name) in enumerate(zip(_row(lower, len(panels)), panels, strict=True)):
             _draw_dots(axes, groups, name, split)
             _name_groups(axes, groups, shown=place == 0)
@@ -83,7 +85,8 @@ def _curves(group: Group) -> NDArray[np.float64]:
     return curves
 
 
-def _draw_curves(axes: Any, groups: Sequence[Group]) -> None:
+def _draw_curves(axes: Any, groups: Sequence[Group], *, gap: float) -> None:
+    """`gap` is what numbers beside the curves are apart at least, a share of the axes' height."""
     ends, lows, thin = [], [], False
     for group in groups:
         curves = _curves(group)
@@ -110,7 +113,7 @@ def _draw_curves(axes: Any, groups: Sequence[Group]) -> None:
     title = f"Validation mean IoU ({'; '.join(notes)})" if notes else "Validation mean IoU"
     axes.set_title(title, loc="left")
     _limit(axes, lows)
-    _label_ends(axes, ends)
+    _label_ends(axes, ends, gap)
 
 
 def _repeated(groups: Sequence[Group]) -> bool:
@@ -130,14 +133,14 @@ def _limit(axes: Any, lows: Sequence[float]) -> None:
     axes.grid(True)
 
 
-def _label_ends(axes: Any, ends: Sequence[tuple[Group, float, float]]) -> None:
+def _label_ends(axes: Any, ends: Sequence[tuple[Group, float, float]], gap: float) -> None:
     """The number of every group right of the chart, at the height where its curve ends, or as near
     as the others let it.
     """
     low, high = axes.get_ylim()
     ends = sorted(ends, key=lambda end: end[2])
     wanted = [(score - low) / (high - low) for _, _, score in ends]
-    places = _apart(wanted, gap=11 / (3.4 * 72))  # points of a line in those of the chart, about
+    places = _apart(wanted, gap=min(gap, 1 / max(len(ends) - 1, 1)))
     for (group, epoch, score), place in zip(ends, places, strict=True):
         axes.annotate(
             str(group.number),
@@ -150,6 +153,7 @@ def _label_ends(axes: Any, ends: Sequence[tuple[Group, float, float]]) -> None:
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
+                "relpos": (0, 0.5),  # to the left of a number, not through those above it
                 "color": _style(group)["color"],
                 "linewidth": 0.8,
                 "linestyle": (0, (1, 2)),

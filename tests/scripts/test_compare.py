@@ -328,6 +328,20 @@ def test_long_names_of_groups_are_told_apart_and_none_lies_over_another(
     assert max(box.x1 for box in boxes) < min(box.x0 for box in numbers)
 
 
+@pytest.mark.parametrize("count", [2, 40])
+def test_the_numbers_beside_the_curves_stay_beside_them_and_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    runs = [write_run(tmp_path / f"{n}", 0.9 - 0.0001 * n, mosaic=n / 100) for n in range(count)]
+    curves = painted(monkeypatch, tmp_path, runs).get_axes()[0]
+    room = curves.get_window_extent()
+    heights = sorted(curves.transAxes.transform(text.get_position())[1] for text in curves.texts)
+    assert len(heights) == count
+    assert room.y0 - 0.01 <= heights[0] and heights[-1] <= room.y1 + 0.01
+    points = curves.figure.figure.dpi / 72
+    assert min(high - low for low, high in pairwise(heights)) > 9.5 * points  # letters are 9 high
+
+
 def test_help_needs_no_heavy_import() -> None:
     command = [sys.executable, "-m", "scripts.compare", "--help"]
     help_text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
