@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from segtf.callbacks import Measured
 from segtf.devices import alone
-from voc_builder.files import replacing
+from segtf.run_folder import BEST
+from voc_builder.errors import UserError
+from voc_builder.files import replacing, sync
 from voc_builder.progress import note
 
 STATE = "state.json"
@@ -62,6 +64,7 @@ class BestModel(keras.callbacks.Callback):
             network.set_weights(self.unsaved)
             with replacing(self.path) as beside:
                 network.save(beside)
+                sync(beside)
             network.set_weights(last)
         self.unsaved = None
 
@@ -127,7 +130,14 @@ class Backup(keras.callbacks.Callback):
         was backed up; what the metrics had counted comes back with the epoch's begin.
         """
         state = self._read()
-        model.load_weights(self.folder / state["weights"])
+        self._refuse_other_policy(state)
+        try:
+            model.load_weights(self.folder / state["weights"])
+        except (OSError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"{self.folder / state['weights']}: cannot be read: {reason}: {self._cure()}"
+            ) from None
         seeds = state.get("seeds", [])  # those of the first version are not in its backups
         for variable, value in zip(_seeds(model), seeds, strict=False):
             variable.assign(np.array(value, variable.dtype))
@@ -139,8 +149,26 @@ class Backup(keras.callbacks.Callback):
         self.begun = position
 
     def _read(self) -> dict[str, Any]:
-        state: dict[str, Any] = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
+        path = self.folder / STATE
+        try:
+            state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            state["epochs"], state["weights"], state["stopped"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: damaged ({error!r}): {self._cure()}") from None
         return state
+
+    def _cure(self) -> str:
+        best = self.folder.parent / BEST
+        return f"begin a run of another name with --encoder-weights {best}"
+
+    def _refuse_other_policy(self, state: dict[str, Any]) -> None:
+        """Float16 needs an optimiser that scales the loss, whose state no other one can read."""
+        before, now = state.get("policy"), keras.config.dtype_policy().name
+        if before is not None and (before == "mixed_float16") != (now == "mixed_float16"):
+            raise UserError(
+                f"{self.folder}: was written in {before}, this machine computes in {now}: go on "
+                f"with a GPU of the same kind, or {self._cure()}"
+            )
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self.plateau is not None and self.kept_plateau:  # it has just forgotten everything
@@ -202,6 +230,7 @@ class Backup(keras.callbacks.Callback):
             try:
                 self._reserve(named)
                 self.model.save_weights(named)
+                sync(named)
                 named.rename(beside)
             finally:
                 named.unlink(missing_ok=True)
@@ -212,6 +241,7 @@ class Backup(keras.callbacks.Callback):
             "best": self.best.best,
             "best_epoch": self.best.best_epoch,
             "stopped": position.stopped,
+            "policy": keras.config.dtype_policy().name,
             "seeds": [ops.convert_to_numpy(v).tolist() for v in _seeds(self.model)],
         }
         if self.plateau is not None:
@@ -220,6 +250,8 @@ class Backup(keras.callbacks.Callback):
             state["metrics"] = [ops.convert_to_numpy(v).tolist() for v in self._counted()]
         with replacing(self.folder / STATE) as beside:
             beside.write_text(json.dumps(state), encoding="utf-8")
+            sync(beside)
+        sync(self.folder)  # the new names are there, also after a power cut, before the old go
         for old in self.folder.glob("*.weights.h5"):
             if old != weights:
                 old.unlink()

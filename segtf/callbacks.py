@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from segtf.data import Split
 from segtf.devices import alone
-from voc_builder.colours import voc_colours
+from voc_builder.colours import VOID, voc_colours
 from voc_builder.files import naming, replacing
 from voc_builder.images import encode_jpeg
 from voc_builder.overlay import draw_overlay
@@ -149,7 +149,8 @@ class Overlays(keras.callbacks.Callback):
         self.epochs = epochs
         self.every = -(-epochs // OVERLAYS_A_RUN)
         # the photos with the most classes, the smallest objects first among equals
-        richness = [(-len(np.unique(m)), int((m > 0).sum())) for m in split.masks]
+        known = [np.bincount(m.ravel(), minlength=VOID + 1)[:VOID] for m in split.masks]
+        richness = [(-np.count_nonzero(pixels), pixels[1:].sum()) for pixels in known]
         chosen = sorted(range(len(split)), key=lambda i: richness[i])[:photos]
         self.images = [split.images[i] for i in chosen]
         self.masks = [split.masks[i] for i in chosen]

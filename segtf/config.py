@@ -203,6 +203,11 @@ class TrainConfig:
             raise UserError(f"--learning-rate {self.learning_rate}: must lie between 0 and 1")
         if self.clip is not None and not 0 < self.clip < math.inf:
             raise UserError(f"--clip {self.clip}: must be above 0")
+        if self.arch == "unet_plain" and self.encoder_weights not in ("auto", "none"):
+            raise UserError(
+                f"--encoder-weights {self.encoder_weights}: unet_plain has no encoder: choose "
+                "another --arch, or leave it out"
+            )
         if self.freeze_encoder and (self.arch == "unet_plain" or self.encoder_weights == "none"):
             raise UserError(
                 f"--freeze-encoder {self.freeze_encoder}: a network without a trained encoder has "

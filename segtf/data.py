@@ -15,12 +15,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import psutil
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from segtf.config import TrainConfig
+from segtf.memory import free_memory
 from segtf.sampling import Image, Mask, cut
 from voc_builder.colours import VOID
 from voc_builder.errors import UserError
@@ -95,7 +95,7 @@ def load_splits(dataset: Dataset, names: Sequence[str], how: Loading) -> list[Sp
         for layout in whole
     ]
     pixels = sum(h * w for layout in layouts for parts in layout.values() for h, w in parts)
-    fits = pixels * BYTES_A_PIXEL <= psutil.virtual_memory().available / 2
+    fits = pixels * BYTES_A_PIXEL <= free_memory() / 2
     on_disk = how.cache == "disk" or (how.cache == "auto" and not fits)
     return [
         _load_split(dataset, name, layout, how, how.disk if on_disk else None, of_share)

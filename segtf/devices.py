@@ -13,10 +13,10 @@ from functools import cached_property
 from typing import Any
 
 import keras
-import psutil
 
 from segtf.costs import BYTES_A_PIXEL, SHARE_OF_GPU, SHARE_OF_MEMORY
 from segtf.losses import SegmentationLoss
+from segtf.memory import free_memory
 from voc_builder.errors import UserError
 from voc_builder.progress import note
 
@@ -32,7 +32,7 @@ class Devices:
     gpus: tuple[str, ...]  # of all processes
     policy: str  # Keras's dtype policy
     jit: bool  # XLA
-    sharing: int = 1  # devices of all processes among which JAX splits every batch evenly
+    sharing: int = 1  # devices of all processes, among which every batch is split evenly
     local: int = 1  # those of this process
 
     @cached_property  # one object: networks belong to the strategy that they were made under
@@ -82,6 +82,8 @@ def _find_by_tensorflow(precision: str) -> Devices:
         gpus=tuple(device.name for device in tf.config.list_logical_devices("GPU")),
         policy=policy_for(precision, capability),
         jit=len(gpus) == 1,
+        sharing=max(len(gpus), 1),
+        local=max(len(gpus), 1),
     )
 
 
@@ -105,7 +107,7 @@ def share_batches(devices: Devices) -> None:
     part. To be called before networks and metrics are made. TensorFlow has its `scope`.
     """
     shared = None  # also instead of that of a run before, in the same process
-    if devices.sharing > 1:
+    if devices.sharing > 1 and _on_jax():
         shared = keras.distribution.DataParallel(
             devices=keras.distribution.list_devices(), auto_shard_dataset=False
         )
@@ -149,9 +151,23 @@ def policy_for(precision: str, capability: tuple[int, int]) -> str:
     return "mixed_float16" if (7, 0) <= capability < (8, 0) else "mixed_bfloat16"
 
 
-def batch_that_fits(devices: Devices, model: keras.Model, size: int, photos: int) -> int:
+def has_gpu() -> bool:
+    """Whether the framework can use one: a driver alone does not mean that it can."""
+    if _on_jax():
+        import jax
+
+        return any(device.platform != "cpu" for device in jax.devices())
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def batch_that_fits(
+    devices: Devices, model: keras.Model, size: int, photos: int, *, repeatable: bool = False
+) -> int:
     """Photos a step for a training set of `photos`: by measured memory on GPUs, a modest number on
-    a CPU, where a large batch is no faster.
+    a CPU, where a large batch is no faster; the same every time if it must be `repeatable`,
+    whatever else takes memory.
     """
     if devices.gpus:
         weights = model.count_params() * BYTES_A_WEIGHT
@@ -164,8 +180,8 @@ def batch_that_fits(devices: Devices, model: keras.Model, size: int, photos: int
             a_photo = free  # not even two photos fit
         each = min(_largest(int(free * SHARE_OF_GPU) - weights, a_photo), LARGEST_ON_GPU)
         return max(min(each * len(devices.gpus), photos // STEPS_AN_EPOCH), len(devices.gpus), 1)
-    free = int(psutil.virtual_memory().available * SHARE_OF_MEMORY)
-    fitting = _largest(free, BYTES_A_PIXEL * size**2)
+    free = int(free_memory() * SHARE_OF_MEMORY)
+    fitting = LARGEST_ON_CPU if repeatable else _largest(free, BYTES_A_PIXEL * size**2)
     modest = LARGEST_ON_CPU * 256 // size
     return max(min(fitting, modest, LARGEST_ON_CPU, photos // 2), 1)
 

@@ -14,7 +14,7 @@ RATES = {
     "adam": (3e-4, 1e-3),
     "adamw": (3e-4, 1e-3),
     "lion": (3e-5, 1e-4),  # a tenth (Chen et al. 2023, https://arxiv.org/abs/2302.06675)
-    "sgd": (1e-2, 3e-2),
+    "sgd": (9e-3, 3e-2),
 }
 SGD_MOMENTUM = 0.9
 SHARE_OF_RUN = 0.1  # that moving averages remember at most, or they would hold the random start
@@ -43,7 +43,7 @@ def make_optimizer(
     if config.optimizer == "sgd":
         extra = {"momentum": SGD_MOMENTUM, "nesterov": True}
     if config.weight_decay is not None:
-        extra["weight_decay"] = config.weight_decay or None
+        extra["weight_decay"] = config.weight_decay
     optimizer = kind(
         rate,
         global_clipnorm=config.clip,

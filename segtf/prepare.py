@@ -66,7 +66,9 @@ def _fill_encoder(model: keras.Model, config: TrainConfig) -> bool:
 
 def _batch(config: TrainConfig, devices: Devices, model: keras.Model, samples: int) -> int:
     """Samples a step, of which all devices get as many."""
-    batch = config.batch or batch_that_fits(devices, model, config.side, samples)
+    batch = config.batch or batch_that_fits(
+        devices, model, config.side, samples, repeatable=config.deterministic
+    )
     alike = math.lcm(config.part_count, devices.sharing)
     if config.batch is not None and batch % alike:
         raise UserError(

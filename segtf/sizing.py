@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-
 from segtf.architectures import size_multiple
 from segtf.config import TrainConfig
 from segtf.costs import (
@@ -26,6 +24,7 @@ from segtf.costs import (
     SHARE_OF_MEMORY,
     seconds_a_pixel,
 )
+from segtf.memory import free_memory
 from segtf.run_folder import write_json
 from segtf.survey import Survey, survey
 from voc_builder.errors import UserError
@@ -114,6 +113,11 @@ def decide(
     sizing = choose(found, here, config) if auto else as_asked(found, here, config)
     if config.size == "auto":
         config = replace(config, size=sizing.size, crop=sizing.crop)
+    if config.crop is not None and config.crops is None and config.processes > 1:
+        raise UserError(
+            f"--crop {config.crop}: each of the {config.processes} processes would choose by its "
+            "own machine how many crops of a photo it takes: name --crops for all"
+        )
     if config.crop is not None:
         crops = crops_a_photo(found, here, config, config.crop)
         config = replace(config, crops=crops)
@@ -126,7 +130,7 @@ def machine(*, gpu: bool | None = None) -> Machine:
     gpus = [] if gpu is False else _gpus()
     return Machine(
         cpus=cpus or 1,
-        free_bytes=psutil.virtual_memory().available,
+        free_bytes=free_memory(),
         gpus=tuple(name for name, _ in gpus),
         gpu_free_bytes=min((free for _, free in gpus), default=0),
     )

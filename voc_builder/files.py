@@ -10,6 +10,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
+def sync(path: Path) -> None:
+    """Returns when a file or folder has reached the disk, so that a power cut cannot undo it."""
+    if os.name != "posix":  # elsewhere a folder cannot be opened
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Lets an `OSError` name `path`: a write, unlike an opening, does not say what it wrote to."""

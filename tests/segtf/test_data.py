@@ -8,7 +8,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 
@@ -66,10 +65,8 @@ def test_for_crops_training_photos_stay_whole_and_others_come_as_tiles(dataset: 
 def test_a_split_that_does_not_fit_half_the_free_memory_lies_on_disk(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training: data.Split
 ) -> None:
-    class Full:
-        available = 2 * 16 * SIZE**2 * data.BYTES_A_PIXEL - 2
-
-    monkeypatch.setattr(psutil, "virtual_memory", Full)
+    free = 2 * 16 * SIZE**2 * data.BYTES_A_PIXEL - 2
+    monkeypatch.setattr(data, "free_memory", lambda: free)
     how = data.Loading(SIZE, disk=tmp_path)
     (split,) = data.load_splits(dataset, ("train",), how)
     assert isinstance(split.images.base, np.memmap)

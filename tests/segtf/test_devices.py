@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import psutil
 import pytest
 
 from voc_builder.tfrecord import import_tensorflow
@@ -42,11 +41,17 @@ def test_mixed_precision_where_a_gpu_has_it(
 def test_the_batch_on_a_cpu_is_modest_and_fits_half_the_memory(
     size: int, free_gb: int, photos: int, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Memory:
-        available = free_gb * 2**30
-
-    monkeypatch.setattr(psutil, "virtual_memory", Memory)
+    monkeypatch.setattr(devices, "free_memory", lambda: free_gb * 2**30)
     assert devices.batch_that_fits(CPU, TINY, size, photos) == batch
+
+
+def test_a_repeatable_batch_does_not_depend_on_what_else_takes_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "free_memory", lambda: 0)
+    assert devices.batch_that_fits(CPU, TINY, 512, 100) == 1
+    found = devices.batch_that_fits(CPU, TINY, 512, 100, repeatable=True)
+    assert found == 4
 
 
 @pytest.mark.parametrize(

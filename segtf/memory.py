@@ -1,0 +1,27 @@
+"""How much memory this process may still take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+# what a container may take and has taken: control groups, version 2 and 1
+GROUPS = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (
+        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ),
+)
+
+
+def free_memory() -> int:
+    """Bytes: what the machine has free, or what is left of a container's share if that is less."""
+    free = [int(psutil.virtual_memory().available)]
+    for limit, taken in GROUPS:
+        try:
+            free.append(int(limit.read_text()) - int(taken.read_text()))
+        except (OSError, ValueError):  # no such group, or one without a limit ("max")
+            continue
+    return max(min(free), 0)
