@@ -98,16 +98,20 @@ def _of_run(config: ShowBatchConfig, changed: set[str]) -> tuple[Dataset, TrainC
 
 
 def _decided(config: TrainConfig, dataset: Dataset) -> TrainConfig:
-    """The settings with the size that training would choose, and a batch."""
+    """The settings with the size and the crops that training would choose, and a batch."""
     from segtf.sizing import decide
 
-    if config.size == "auto":
+    if config.size == "auto" or (config.crop and config.crops is None):
         config, _ = decide(config, dataset)
     batch, photos = config.batch, len(dataset.splits["train"])
+    samples = photos * config.samples_a_photo
     if batch is None:
-        batch = max(1, min(BATCH, photos) // config.part_count) * config.part_count
-    if batch > photos:
-        raise UserError(f"--batch {batch}: the data set has {photos} training photos: take fewer")
+        batch = max(1, min(BATCH, samples) // config.part_count) * config.part_count
+    if batch > samples:
+        crops = f", {config.samples_a_photo} crops of each" if config.crop else ""
+        raise UserError(
+            f"--batch {batch}: the data set has {photos} training photos{crops}: take fewer"
+        )
     return replace(config, batch=batch)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scripts.show_batch import main
 from segtf.augment import load_pipeline, write_pipeline
 from segtf.config import TrainConfig
 from segtf.run_folder import write_config
+from voc_builder.command import parse
 from voc_builder.images import decode_image
 from voc_builder.voc import Dataset
 
@@ -135,6 +137,40 @@ def test_show_batch_draws_what_training_would_see_and_says_how_often_classes_com
 
 
 @pytest.mark.slow
+def test_with_crop_the_batch_is_the_first_one_that_training_takes(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three crops of 64 x 64 cover a photo of 96 x 96: the 16 photos fill a batch of 20."""
+    from scripts import batch_sheet
+    from segtf import fitting
+    from segtf.train import train
+
+    class Taken(Exception):
+        pass
+
+    shown: list[np.ndarray] = []
+    taken: list[np.ndarray] = []
+    batches = fitting.training_batches
+
+    def show(images: np.ndarray, masks: np.ndarray, *rest: Any, **more: Any) -> np.ndarray:
+        shown.extend([images, masks])
+        return draw_sheet(images, masks, *rest, **more)
+
+    def take(*which: Any) -> None:
+        taken.extend(next(batches(*which).as_numpy_iterator()))
+        raise Taken
+
+    monkeypatch.setattr(batch_sheet, "draw_sheet", show)
+    monkeypatch.setattr(fitting, "training_batches", take)
+    flags = ["--data", str(dataset.path), "--crop", "64", "--batch", "20", "--arch", "unet_plain"]
+    assert main([*flags, "--artifacts", str(tmp_path)]) == 0
+    with pytest.raises(Taken):
+        train(parse(TrainConfig, "train", [*flags, "--artifacts", str(tmp_path)]))
+    np.testing.assert_array_equal(shown[0], taken[0])
+    np.testing.assert_array_equal(shown[1], taken[1])
+
+
+@pytest.mark.slow
 def test_of_a_run_its_settings_its_own_pipeline_and_what_is_given_beside_are_taken(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,6 +227,8 @@ def test_what_cannot_be_drawn_is_said_before_photos_are_read(
     flags = ["--data", str(dataset.path), "--artifacts", str(tmp_path)]
     assert main([*flags, "--size", "64", "--batch", "17"]) == 2
     assert "--batch 17: the data set has 16 training photos" in capsys.readouterr().err
+    assert main([*flags, "--crop", "64", "--batch", "49"]) == 2
+    assert "has 16 training photos, 3 crops of each: take fewer" in capsys.readouterr().err
     bad = tmp_path / "mine.yaml"
     bad.write_text(
         "transform:\n  __class_fullname__: Compose\n  transforms:\n"
