@@ -105,10 +105,15 @@ def _unsaid(groups: Sequence[Group]) -> list[str]:
 
 
 def _over(groups: Sequence[Group]) -> str:
-    folds = any(len(group.folds) > 1 for group in groups)
-    more = any(len(group.runs) > len(group.folds) > 1 for group in groups)
-    of_each = ", of each the mean of its runs" if more else ""
-    return f" over the folds{of_each}" if folds else " over the runs"
+    """What mean and spread are over; which rows have folds says their column `over`."""
+    with_folds = [group for group in groups if len(group.folds) > 1]
+    more = any(len(group.runs) > len(group.folds) for group in with_folds)
+    folds = "folds, of each the mean of its runs" if more else "folds"
+    if not with_folds:
+        return " over the runs"
+    if any(len(group.runs) > 1 for group in groups if group not in with_folds):
+        return f" over the runs of a row, where it has several folds over its {folds}"
+    return f" over the {folds}"
 
 
 def _known(group: Group, name: str, split: str) -> bool:
@@ -177,6 +182,7 @@ def _numbers(one: Run) -> dict[str, float | None]:
     }
     measures = one.measures("val")
     counted = {name.replace(" ", "_"): measures[name] for name in COUNTED}
+    counted["epochs_done"] = counted.pop("epochs")  # `epochs` is the setting
     return scores | {name: None if math.isnan(v) else round(v, 2) for name, v in counted.items()}
 
 

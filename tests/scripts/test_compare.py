@@ -152,6 +152,21 @@ def test_spread_is_over_folds_and_each_fold_counts_once(
 
 
 @pytest.mark.usefixtures("unpainted")
+def test_of_rows_with_folds_and_rows_without_both_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folds = [write_run(tmp_path / f"f{n}", 0.8, fold=n, mosaic=0.5) for n in (1, 2)]
+    seeds = [write_run(tmp_path / f"s{n}", 0.7 + 0.1 * n, fold=1, seed=n) for n in (1, 2, 3)]
+    rows = compared(tmp_path, [*folds, *seeds])
+    assert [row["over"] for row in rows] == ["2 folds", "3 runs"]
+    assert rows[1]["test mIoU"] == "0.9000 ± 0.1000"
+    said = "sample standard deviation over the runs of a row, where it has several folds over its"
+    assert f"{said} folds; n where" in capsys.readouterr().out
+    compared(tmp_path, [*folds, seeds[0]])
+    assert "sample standard deviation over the folds; n where" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("unpainted")
 def test_a_run_on_val_is_no_fold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [write_run(tmp_path / f"{fold}", 0.8, folds=3, fold=fold) for fold in (1, 2, 3, None)]
     rows = compared(tmp_path, runs)
@@ -163,14 +178,18 @@ def test_a_run_on_val_is_no_fold(tmp_path: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.usefixtures("unpainted")
 def test_the_csv_has_every_run_with_both_splits(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / n, 0.8, loss=n, seed=s) for s, n in enumerate(("ce", "dice"))]
+    for run, epochs in zip(runs, (20, 40), strict=True):  # asked for; 4 are logged
+        settings = yaml.safe_load((run / "config.yaml").read_text())
+        (run / "config.yaml").write_text(yaml.safe_dump({**settings, "epochs": epochs}))
     compared(tmp_path, runs)
     with (tmp_path / "compare/compare.csv").open(encoding="utf-8") as file:
         first, second = csv.DictReader(file)
     assert (first["run"], first["seed"], first["loss"]) == (str(runs[0]), "0", "ce")
+    assert (first["epochs"], second["epochs"]) == ("20", "40")
     assert (second["group"], second["fold"], second["loss"]) == ("2", "", "dice")
     assert float(first["val_miou"]) == pytest.approx(0.79)
     assert float(first["test_iou_def|ect"]) == 0.8
-    assert (first["epochs"], first["minutes"]) == ("4.0", "2.0")
+    assert (first["epochs_done"], first["minutes"]) == ("4.0", "2.0")
     assert first["command"] == "python -m segtf.train --run ce"
 
 
