@@ -28,6 +28,13 @@ from voc_builder.progress import note
 
 TABLE, ROWS, PICTURE = "compare.md", "compare.csv", "compare.png"
 COUNTED = ("epochs", "best epoch", "minutes")  # not scores of 0 to 1
+SCORES: dict[str, list[str]] = {  # columns of the table by the names that metrics_SPLIT.json has
+    "miou": [f"{split} mIoU" for split in SPLITS],
+    "iou_micro_imagewise": ["micro imagewise"],
+    "pixel_accuracy": ["pixel accuracy"],
+    "dice_mean": ["Dice"],
+    "iou": [],  # a column of each class
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,19 @@ class CompareConfig:
     out: Path = Path("artifacts/compare")
     """Folder for compare.md, compare.csv and compare.png"""
     split: Literal["val", "test"] | None = None
-    """Photos that Dice and IoU of classes are of; null: test if all runs have it, else val"""
+    """Photos that scores other than mIoU are of; null: test if all runs have it, else val"""
+    scores: str = "miou,iou_micro_imagewise,dice_mean,iou"
+    """Columns of the table, with commas: miou (val and test), iou_micro_imagewise, pixel_accuracy,
+    dice_mean, iou (of each class). iou_micro_imagewise needs no class to be there. The CSV has all
+    but Dice of classes."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.scores.split(",") if name not in SCORES]
+        if unknown:
+            raise UserError(
+                f"--scores {self.scores}: {', '.join(map(repr, unknown))}: must be some of "
+                f"{', '.join(SCORES)}, with commas"
+            )
 
 
 def compare(config: CompareConfig) -> str:
@@ -59,7 +78,7 @@ def compare(config: CompareConfig) -> str:
     doubts = find_doubts(groups)
     for doubt in doubts:
         note(f"warning: {doubt}")
-    text = _document(groups, split, doubts)
+    text = _document(groups, split, config.scores.split(","), doubts)
     with replacing(config.out / TABLE) as beside:
         beside.write_text(text, encoding="utf-8")
     with replacing(config.out / ROWS) as beside:
@@ -68,10 +87,15 @@ def compare(config: CompareConfig) -> str:
     return text
 
 
-def _document(groups: Sequence[Group], split: str, doubts: Sequence[str]) -> str:
+def _document(
+    groups: Sequence[Group], split: str, scores: Sequence[str], doubts: Sequence[str]
+) -> str:
     """Table, what it shows, warnings, and the commands to repeat the runs."""
-    numbers = groups[0].runs[0].measures(split)  # runs of the same classes have the same
-    shown = [name for name in numbers if any(_known(group, name, split) for group in groups)]
+    classes = [f"IoU {name}" for name in groups[0].runs[0].classes]  # the same of all runs
+    wanted = [name for score in scores for name in (SCORES[score] or classes)]
+    shown = [
+        name for name in (*wanted, *COUNTED) if any(_known(group, name, split) for group in groups)
+    ]
     rows = [
         [
             str(group.number),
@@ -84,7 +108,7 @@ def _document(groups: Sequence[Group], split: str, doubts: Sequence[str]) -> str
     lines = [
         *_table(["", "settings", "over", *map(_escape, shown)], rows),
         "",
-        f"Dice and IoU of classes on {split}. Mean ± sample standard deviation"
+        f"Scores that do not name val or test are of {split}. Mean ± sample standard deviation"
         f"{_over(groups)}; n where fewer had a value.",
         *_unsaid(groups),
         *[f"\nWarning: {doubt}." for doubt in doubts],
@@ -171,15 +195,14 @@ def _write_rows(groups: Sequence[Group], path: Path) -> None:
 
 def _numbers(one: Run) -> dict[str, float | None]:
     """Scores of both splits, epochs and time by the names of their columns, as in a log.csv."""
-    scores = {
-        f"{split}_{name}": value
-        for split in SPLITS
-        for name, value in (
-            ("miou", one.scores.get(split, {}).get("miou")),
-            ("dice", one.scores.get(split, {}).get("dice_mean")),
-            *((f"iou_{c}", one.scores.get(split, {}).get("iou", {}).get(c)) for c in one.classes),
-        )
-    }
+    scores: dict[str, float | None] = {}
+    for split in SPLITS:
+        found = one.scores.get(split, {})
+        for name in ("miou", "iou_micro_imagewise", "pixel_accuracy"):
+            scores[f"{split}_{name}"] = found.get(name)
+        scores[f"{split}_dice"] = found.get("dice_mean")
+        for name in one.classes:
+            scores[f"{split}_iou_{name}"] = found.get("iou", {}).get(name)
     measures = one.measures("val")
     counted = {name.replace(" ", "_"): measures[name] for name in COUNTED}
     counted["epochs_done"] = counted.pop("epochs")  # `epochs` is the setting

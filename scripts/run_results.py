@@ -48,8 +48,8 @@ class Run:
         return self.settings.get("seed"), self.settings.get("fold")
 
     def measures(self, split: str) -> dict[str, float]:
-        """Every number of a run by the name that a table gives it; NaN for what it has not. Dice
-        and IoU of classes are of `split`.
+        """Every number of a run by the name that a table gives it; NaN for what it has not. Scores
+        other than mIoU are of `split`.
         """
         best = best_epoch(self.log)
         of_split = self.scores.get(split, {})
@@ -57,6 +57,7 @@ class Run:
         values = {
             **miou,
             "micro imagewise": of_split.get("iou_micro_imagewise"),
+            "pixel accuracy": of_split.get("pixel_accuracy"),
             "Dice": of_split.get("dice_mean"),
             **{f"IoU {name}": of_split.get("iou", {}).get(name) for name in self.classes},
             "epochs": self.log["epoch"][-1] + 1,

@@ -54,7 +54,8 @@ def write_run(
         score = miou if split == "test" else miou - 0.01
         iou = dict.fromkeys(classes, score)
         scores = {"miou": score, "dice_mean": score, "iou": iou, "photos": [{"id": i} for i in ids]}
-        (run / f"metrics_{split}.json").write_text(json.dumps(scores))
+        counted = {"iou_micro_imagewise": score / 2, "pixel_accuracy": score / 4}
+        (run / f"metrics_{split}.json").write_text(json.dumps(scores | counted))
     return run
 
 
@@ -191,6 +192,46 @@ def test_the_csv_has_every_run_with_both_splits(tmp_path: Path) -> None:
     assert float(first["test_iou_def|ect"]) == 0.8
     assert (first["epochs_done"], first["minutes"]) == ("4.0", "2.0")
     assert first["command"] == "python -m segtf.train --run ce"
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_the_table_has_the_scores_that_are_asked_for_and_the_csv_all_of_both_splits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "one", 0.8)
+    counted = ["epochs", "best epoch", "minutes"]
+    ends = ["", "settings", "over"]
+    (row,) = compared(tmp_path, [run])
+    classes = ["IoU \\_\\_background\\_\\_", "IoU fishka", "IoU def/ect"]
+    scores = ["val mIoU", "test mIoU", "micro imagewise", "Dice", *classes]
+    assert list(row) == [*ends, *scores, *counted]
+    (row,) = compared(tmp_path, [run], "--scores", "pixel_accuracy,iou_micro_imagewise,miou")
+    asked = ["pixel accuracy", "micro imagewise", "val mIoU", "test mIoU"]
+    assert list(row) == [*ends, *asked, *counted]
+    assert [row[name] for name in asked] == ["0.2000", "0.4000", "0.7900", "0.8000"]
+    with (tmp_path / "compare/compare.csv").open(encoding="utf-8") as file:
+        (values,) = csv.DictReader(file)
+    assert float(values["val_iou_micro_imagewise"]) == pytest.approx(0.395)
+    assert float(values["test_iou_micro_imagewise"]) == pytest.approx(0.4)
+    assert float(values["val_pixel_accuracy"]) == pytest.approx(0.1975)
+    assert float(values["test_pixel_accuracy"]) == pytest.approx(0.2)
+    capsys.readouterr()
+    assert main([str(run), "--scores", "miou,micro"]) == 2
+    assert "--scores miou,micro: 'micro': must be some of miou, iou_" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_a_run_of_an_older_version_has_no_value_for_what_it_did_not_measure(tmp_path: Path) -> None:
+    old, new = (write_run(tmp_path / name, 0.8, loss=name) for name in ("ce", "dice"))
+    for split in ("val", "test"):
+        path = old / f"metrics_{split}.json"
+        scores = json.loads(path.read_text())
+        del scores["iou_micro_imagewise"], scores["pixel_accuracy"]
+        path.write_text(json.dumps(scores))
+    rows = compared(tmp_path, [old, new])
+    assert [row["micro imagewise"] for row in rows] == ["–", "0.4000"]
+    with (tmp_path / "compare/compare.csv").open(encoding="utf-8") as file:
+        assert [row["test_pixel_accuracy"] for row in csv.DictReader(file)] == ["", "0.2"]
 
 
 @pytest.mark.usefixtures("unpainted")
