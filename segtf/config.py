@@ -115,7 +115,7 @@ class TrainConfig:
     a CPU what three minutes allow."""
     foreground: float = 0.33
     """Share of crops that are centred on a pixel of a rare class, with --crop."""
-    balance: bool = False
+    balance: bool = True
     """Draw photos with rare classes more often."""
     patience: int | None = None
     """Epochs without a better val_miou after which training stops; 0: never; null: half of all."""
