@@ -29,7 +29,7 @@ LEVEL = 0.95
 RESAMPLES = 2000
 # photos; of 5 independent values even the whole range holds their median in 94 % of cases only
 FEW = 6
-AT_ONCE = 2**22  # numbers of one block of resamples
+AT_ONCE = 2**20  # numbers of one block of resamples
 TAIL = (1 - LEVEL) / 2
 
 
@@ -64,9 +64,8 @@ def share_intervals(
     """
     drawn = _shares(_resampled_sums(parts, resamples, seed))
     holders = (parts[..., 1] > 0).sum(axis=0)
-    scores = _shares(parts.sum(axis=0))
     return tuple(
-        _interval(drawn[:, i], float(scores[i]), int(n), lambda n: 1 - TAIL ** (1 / n), most=1.0)
+        _interval(drawn[:, i], int(n), lambda n: 1 - TAIL ** (1 / n), most=1.0)
         for i, n in enumerate(holders)
     )
 
@@ -83,8 +82,7 @@ def mean_share_interval(parts: Counts, *, resamples: int = RESAMPLES, seed: int 
     drawn = _shares(_resampled_sums(parts[:, there], resamples, seed))
     drawn = np.where(np.isnan(drawn), scores[there], drawn).mean(axis=1)
     holders = int((parts[:, there, 1] > 0).sum(axis=0).min())
-    mean = float(scores[there].mean())
-    return _interval(drawn, mean, holders, lambda n: 1 - TAIL ** (1 / n), most=1.0)
+    return _interval(drawn, holders, lambda n: 1 - TAIL ** (1 / n), most=1.0)
 
 
 def rate_intervals(
@@ -95,10 +93,9 @@ def rate_intervals(
     """
     photos = len(counts)
     drawn = _resampled_sums(counts, resamples, seed) / max(photos, 1)
-    rates = counts.sum(axis=0) / max(photos, 1)
     return tuple(
-        _interval(drawn[:, i], float(rate), photos, lambda n: -math.log(TAIL) / n, most=math.inf)
-        for i, rate in enumerate(rates)
+        _interval(drawn[:, i], photos, lambda n: -math.log(TAIL) / n, most=math.inf)
+        for i in range(drawn.shape[1])
     )
 
 
@@ -131,7 +128,7 @@ def _resampled_sums(counts: Counts, resamples: int, seed: int) -> Scores:
 
 
 def _interval(
-    drawn: Scores, score: float, photos: int, margin: Callable[[int], float], *, most: float
+    drawn: Scores, photos: int, margin: Callable[[int], float], *, most: float
 ) -> Interval:
     """The interval of a score from its values in the draws; `margin` is how far n photos without
     any difference let the truth be from 0 or from `most`.
@@ -139,9 +136,10 @@ def _interval(
     drawn = drawn[~np.isnan(drawn)]
     if photos < 2 or not drawn.size:
         return Interval(math.nan, math.nan, photos)
-    if drawn.min() == drawn.max() and score in (0.0, most):
-        away = margin(photos)
-        return Interval(0.0, away, photos) if score == 0 else Interval(most - away, most, photos)
+    if drawn.max() == 0:
+        return Interval(0.0, margin(photos), photos)
+    if drawn.min() == most:
+        return Interval(most - margin(photos), most, photos)
     tail = _expanded_tail(photos)
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return Interval(float(low), float(high), photos)

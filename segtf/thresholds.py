@@ -188,13 +188,13 @@ def _count_alarms(
     aimed: float,
 ) -> None:
     """Adds, at each threshold, the predicted objects and those of them that are false."""
-    least, inner = eroded(last), eroded(np.ones_like(last)) > 0
+    least = eroded(last)
     changed = np.bincount(last.ravel(), minlength=BINS) > 0
     for threshold in range(BINS):
         if threshold and not changed[threshold - 1]:  # it marks the same pixels
             objects[threshold, :, ALARMS:] = objects[threshold - 1, :, ALARMS:]
             continue
-        alarms = components(last >= threshold, inner & (least >= threshold), real, void)
+        alarms = components(last >= threshold, least >= threshold, real, void)
         kinds = alarms.whole.astype(np.int64)
         objects[threshold, :, ALARMS] = np.bincount(kinds, minlength=2)
         objects[threshold, :, FALSE] = np.bincount(kinds[~enough(alarms, aimed)], minlength=2)

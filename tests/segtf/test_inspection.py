@@ -20,6 +20,7 @@ from segtf.inspection import (
     operating_values,
     percent,
 )
+from segtf.intervals import mean_share_interval
 from segtf.metrics import Counts
 from segtf.thresholds import choose_threshold, count_thresholds
 
@@ -40,7 +41,7 @@ def drawn(*defects: tuple[int, int, int], part: int = 40) -> Mask:
 PHOTOS = (
     (drawn((10, 10, 5), (30, 10, 9)), drawn((30, 10, 9))),
     (drawn((10, 10, 7)), drawn((10, 10, 7), (40, 30, 6))),
-    (drawn(), drawn((20, 20, 4), (40, 10, 4))),
+    (drawn(), drawn((20, 20, 4), (40, 10, 4), (30, 30, 2))),
 )
 
 
@@ -83,7 +84,7 @@ def test_sizes_are_those_of_the_true_objects(values: dict[str, Any]) -> None:
     ]
     assert [row["true"] for row in sizes] == [0, 1, 1, 1]
     assert [row["found"] for row in sizes] == [0, 0, 1, 1]
-    assert [row["false"] for row in sizes] == [0, 2, 1, 0]
+    assert [row["false"] for row in sizes] == [1, 2, 1, 0], "a speck is counted here alone"
 
 
 def test_the_counts_of_the_photos_add_up(values: dict[str, Any]) -> None:
@@ -108,6 +109,8 @@ def test_intervals_lie_around_their_scores_and_name_their_photos(values: dict[st
     ):
         assert interval["low"] < score < interval["high"]
         assert interval["few"]
+    outlines = mean_share_interval(np.array([photo.boundary for photo in inspected()[0]]))
+    assert intervals["boundary_miou"]["low"] == outlines.low
     assert intervals["iou"]["defect"]["photos"] == 3, "truth or prediction holds it"
     assert intervals["found"]["defect"]["photos"] == 2, "a photo without defects finds none"
     assert intervals["false_a_photo"]["defect"]["photos"] == 3

@@ -66,12 +66,14 @@ def test_pixels_count_from_the_thresholds_that_mark_them() -> None:
     assert (curve.precision[200], curve.recall[200]) == (1, 1 / 2)
 
 
-def test_an_object_is_found_as_long_as_a_quarter_of_it_is_marked() -> None:
-    probability, truth = scene(0.1)
-    probability[:5, :2] = 0.75  # 10 of its 25 pixels; 7 of them are a quarter
+@pytest.mark.parametrize(("marked", "last"), [(4, 192), (3, 25)])
+def test_an_object_is_found_as_long_as_a_quarter_of_it_is_marked(marked: int, last: int) -> None:
+    probability, truth = np.full((9, 9), 0.05, np.float32), np.zeros((9, 9), np.uint8)
+    probability[2:6, 2:6], truth[2:6, 2:6] = 0.1, 1
+    probability[2 : 2 + marked, 2] = 0.75  # of its 16 pixels
     counts = count_thresholds(probability, truth, 1)
     found = np.flatnonzero(counts.objects[..., HIT].sum(axis=1))
-    assert found.tolist() == list(range(193))
+    assert found.tolist() == list(range(last + 1))
 
 
 def test_object_curve_knows_alarms_that_are_false() -> None:
