@@ -18,7 +18,7 @@ from segtf.run_folder import write_config
 from tests.scripts.test_compare import write_run
 from voc_builder.command import parse, run
 
-VARIATIONS = {"default": {}, "mosaic": {"mosaic": 0.5}, "balanced": {"balance": True}}
+VARIATIONS = {"default": {}, "mosaic": {"mosaic": 0.5}, "unbalanced": {"balance": False}}
 FLAGS = "--size 128 --epochs 4 --encoder-weights none"
 
 
@@ -73,7 +73,7 @@ def test_every_variation_is_trained_with_every_seed_and_a_second_call_trains_not
     common = f"--data tree --seed 1 --no-export {FLAGS}"
     assert trained[0].endswith(common)
     assert trained[1].endswith(f"{common} --mosaic 0.5")
-    assert trained[2].endswith(f"{common} --balance")
+    assert trained[2].endswith(f"{common} --no-balance")
     assert "± 0.0000" in capsys.readouterr().out
     trained.clear()
     here = str(Path("tree").resolve())
@@ -171,6 +171,14 @@ def test_a_file_that_is_not_of_variations_gets_one_line_before_anything_is_train
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1
     assert trained == []
+
+
+def test_every_variation_that_is_shipped_trains_something_else() -> None:
+    shipped = Path(ablation.__file__).with_suffix(".yaml")
+    rows = ablation.read_variations(ablation.AblationConfig(shipped))
+    trainings = {name: repr(replace(TrainConfig(), **settings)) for name, settings in rows.items()}
+    assert trainings["default"] == repr(TrainConfig())
+    assert len(set(trainings.values())) == len(rows)
 
 
 def test_a_training_that_fails_ends_it_with_what_training_said_last(
