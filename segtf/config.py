@@ -105,7 +105,7 @@ class TrainConfig:
     batchnorm_epochs: float = 1.0
     """Epochs that the averages of batch normalisation remember, a tenth of the run at most; 0: as
     Keras and the encoder set them."""
-    augment: str = "medium"
+    augment: str = "light"
     """Random changes to training photos: none, light, medium, heavy, or a YAML file of
     albumentations."""
     mosaic: float = 0.0
