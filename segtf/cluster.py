@@ -16,16 +16,25 @@ from voc_builder.progress import note
 
 FINDING = 300  # seconds in which all processes must have been started
 BEAT, SILENCE = 3, 30  # seconds: from one sign of life to the next, and without any
-ALIVE, ASKS, LEAVES = b".", b"s", b"q"
-LOST = 2  # exit code
+PATIENCE = 5  # seconds in which the others are told, or tell us, why one leaves
+# a sign of life; "save and end"; goodbye, when all is done; goodbye, when told to end
+ALIVE, ASKS, LEAVES, STOPPED = b".", b"s", b"q", b"t"
+# exit codes: EX_TEMPFAIL of sysexits.h, which schedulers can tell from 2, that no new start mends;
+# and, as a shell counts SIGTERM, told to end
+LOST, TOLD = 75, 143
+
+
+class Absent(UserError):
+    """Processes did not come: another start may find them."""
 
 
 class Watch:
     """A thread for each other process that this one hears: process 0 hears all, they hear it.
 
-    A process that waits for a lost one in the middle of a sum over all machines cannot be woken, so
-    the thread says what happened, calls `cleanup` and ends the process with exit code 2. `asked` is
-    called in process 0 when another one was told to end: it saves for all.
+    A process that waits for another one in the middle of a sum over all machines cannot be woken,
+    so when that one has left, the thread says why, calls `cleanup` and ends the process: with exit
+    code 75 if it was lost, with 143 if it was told to end. `asked` is called in process 0 when
+    another one was told to end: it saves for all.
     """
 
     def __init__(
@@ -38,7 +47,7 @@ class Watch:
         self.peers: list[socket.socket] = []
 
     def begin(self) -> None:
-        """Connects the processes. Raises `UserError` if they do not all come."""
+        """Connects the processes. Raises `Absent` if they do not all come."""
         host, port = _address(self.config)
         if self.config.process_id == 0:
             connected = self._accept(port)
@@ -73,10 +82,20 @@ class Watch:
 
         return pass_on
 
+    def stop(self) -> None:
+        """Tells the others that this process was told to end and has saved what it could, and lets
+        them leave first: without process 0 JAX would abort them.
+        """
+        self.cleanup()  # a scheduler may kill those that are left when the first has ended
+        self.leaving.set()
+        _say_last(STOPPED, self.peers)
+
     def abandon(self) -> None:
         """Leaves without a goodbye, so that the others end too."""
         self.leaving.set()
         for peer in self.peers:
+            with contextlib.suppress(OSError):
+                peer.shutdown(socket.SHUT_RDWR)  # a thread that reads from it keeps it open
             peer.close()
 
     def _accept(self, port: int) -> dict[int, socket.socket]:
@@ -90,7 +109,7 @@ class Watch:
                     peer, _ = server.accept()
                 except TimeoutError:
                     missing = sorted({*range(1, self.config.processes)} - set(found))
-                    raise UserError(
+                    raise Absent(
                         f"--processes {self.config.processes}: process {missing[0]} did not come "
                         f"within {FINDING} s: start every --process-id with the same --coordinator"
                     ) from None
@@ -119,7 +138,7 @@ class Watch:
                 return peer
             except OSError as error:
                 if time.monotonic() > deadline:
-                    raise UserError(
+                    raise Absent(
                         f"--coordinator {self.config.coordinator}: no answer at {host}:{port} "
                         f"within {FINDING} s ({error}): start --process-id 0 there, and open both "
                         "ports"
@@ -143,6 +162,9 @@ class Watch:
                 heard = b""
             if LEAVES in heard:
                 return
+            if STOPPED in heard and not self.leaving.is_set():
+                self._end_too(process, [other for other in self.peers if other is not peer])
+                return
             if ASKS in heard:
                 self.asked()
             if not heard and not self.leaving.is_set():
@@ -153,6 +175,30 @@ class Watch:
         print(lost_message(self.config, process, why), file=sys.stderr, flush=True)
         self.cleanup()
         os._exit(LOST)
+
+    def _end_too(self, process: int, others: list[socket.socket]) -> None:
+        """Ends this process as the one that was told to end, which the `others` do not hear."""
+        self.leaving.set()
+        print(told_message(self.config, process), file=sys.stderr, flush=True)
+        self.cleanup()
+        _say_last(STOPPED, others)
+        os._exit(TOLD)
+
+
+def _say_last(word: bytes, peers: list[socket.socket]) -> None:
+    """Says nothing after `word`; returns when the peers have left or are too slow."""
+    deadline = time.monotonic() + PATIENCE
+    for peer in peers:
+        with contextlib.suppress(OSError):
+            peer.sendall(word)
+            peer.shutdown(socket.SHUT_WR)
+    for peer in peers:
+        with contextlib.suppress(OSError):
+            # what is not read when a process ends would take the last word with it
+            while True:
+                peer.settimeout(max(deadline - time.monotonic(), 0.01))
+                if not peer.recv(64):
+                    break
 
 
 def _who(peer: socket.socket) -> int:
@@ -165,10 +211,19 @@ def _who(peer: socket.socket) -> int:
 
 def lost_message(config: TrainConfig, process: int, why: str) -> str:
     """One line that says which process is lost and how to go on."""
+    return f"python -m segtf.train: error: {_left(config, process, why)}"
+
+
+def told_message(config: TrainConfig, process: int) -> str:
+    """One line that says which process was told to end and how to go on."""
+    return f"python -m segtf.train: terminated: {_left(config, process, 'was told to end')}"
+
+
+def _left(config: TrainConfig, process: int, why: str) -> str:
     run = f"--run {config.run}" if config.run else "--run NAME"
     return (
-        f"python -m segtf.train: error: process {process} of {config.processes} {why}: what was "
-        f"saved last is kept; go on by starting every process with {run} --resume"
+        f"process {process} of {config.processes} {why}: what was saved last is kept; go on by "
+        f"starting every process with {run} --resume"
     )
 
 
@@ -177,7 +232,7 @@ def joined(
     config: TrainConfig, cleanup: Callable[[], None], asked: Callable[[], None]
 ) -> Iterator[Watch | None]:
     """Within it this process is one of `config.processes` that JAX computes with; nothing happens
-    for one alone. Raises `UserError` if they do not find each other.
+    for one alone. Raises `Absent` if they do not find each other.
     """
     if config.processes == 1:
         yield None
@@ -203,9 +258,29 @@ def joined(
         yield watch
         jax.distributed.shutdown()
         watch.end()
-    except BaseException:
+    except KeyboardInterrupt:
+        watch.stop()
+        raise
+    except (UserError, OSError):
         watch.abandon()
         raise
+    except BaseException:
+        # with a process that is lost every sum over all fails: the watch knows more of it
+        time.sleep(PATIENCE)
+        watch.abandon()
+        raise
+
+
+def leave(code: int) -> int:
+    """`code`; ends this process with it if it has left the others early: at a normal end JAX would
+    wait for them, for a minute, and then abort.
+    """
+    jax = sys.modules.get("jax")
+    if jax is not None and jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _address(config: TrainConfig) -> tuple[str, int]:

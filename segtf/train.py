@@ -12,13 +12,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtf.cluster import barrier, joined
+from segtf.cluster import LOST, Absent, barrier, joined, leave
 from segtf.config import TrainConfig, augmentation_file
 from segtf.finish import finish
 from segtf.run_folder import (
@@ -303,15 +304,25 @@ def _environment(folder: Path, started: float, gpus: tuple[str, ...]) -> dict[st
     }
 
 
-def _command(config: TrainConfig) -> None:
+def _command(config: TrainConfig) -> int:
     if config.resume:
         resumed(config, given(TrainConfig, PROG))  # refuses flags that the run does not have
-    train(config)
+    try:
+        train(config)
+    except Absent as error:
+        print(f"{PROG}: error: {error}", file=sys.stderr)
+        return LOST
+    return 0
 
 
 def main() -> int:
-    """The command line."""
-    return run(_command, TrainConfig, PROG)
+    """The command line. Ends the process itself if it has left others that train with it."""
+    try:
+        code = run(_command, TrainConfig, PROG)
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    return leave(code)
 
 
 if __name__ == "__main__":
