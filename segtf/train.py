@@ -24,6 +24,7 @@ from segtf.config import TrainConfig, augmentation_file
 from segtf.finish import finish
 from segtf.run_folder import (
     AUGMENT,
+    BACKUP,
     CONFIG,
     DATA,
     ENVIRONMENT,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from voc_builder.voc import Dataset
 
 PROG = "python -m segtf.train"
+STATE = "state.json"  # as segtf.backup calls it, which imports Keras
 PACKAGES = (
     *("segtf", "tensorflow", "keras", "segmentation-models", "albumentations", "numpy"),
     *("opencv-python-headless", "tf2onnx", "onnx", "onnxruntime"),
@@ -67,6 +69,34 @@ def train(config: TrainConfig) -> Path:
     _use_backend(config)
     config.artifacts.mkdir(parents=True, exist_ok=True)
     stop = Stop()
+    if config.processes > 1 and _is_trained(config):
+        note(f"training of {config.run_folder} is complete")
+    else:
+        config = _trained_together(config, started, stop)
+    if config.process_id == 0:
+        with stop.listening():
+            _finish(config)
+    return config.run_folder
+
+
+def _is_trained(config: TrainConfig) -> bool:
+    """Whether a run that goes on has only its scores left to do, for which the first process needs
+    no others: those that have ended well may never start again.
+    """
+    state = config.run_folder / BACKUP / STATE
+    if not config.resume or not state.is_file():
+        return False
+    try:
+        values = json.loads(state.read_text(encoding="utf-8"))
+        return bool(values["epochs"] == config.epochs or values["stopped"])
+    except (ValueError, KeyError, TypeError):
+        return False  # whoever restores it says that it is damaged
+
+
+def _trained_together(config: TrainConfig, started: float, stop: Stop) -> TrainConfig:
+    """Trains, with the other processes if there are any; returns the configuration with all
+    decided.
+    """
     with (
         # where it cannot be removed, what went wrong before is what must be told
         tempfile.TemporaryDirectory(
@@ -81,11 +111,7 @@ def train(config: TrainConfig) -> Path:
         if config.process_id == 0:
             barrier(config, "built")
         asked = watch.forwarding(stop) if watch else stop
-        config = _trained(config, dataset, Path(disk), started, stop, asked)
-    if config.process_id == 0:
-        with stop.listening():
-            _finish(config)
-    return config.run_folder
+        return _trained(config, dataset, Path(disk), started, stop, asked)
 
 
 def _use_backend(config: TrainConfig) -> None:

@@ -1,4 +1,4 @@
-"""Processes that train together end together, told to or lost."""
+"""Processes that train together end together: told to, lost, or with only the scores left to do."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 
 from segtf import cluster, train
 from segtf.config import TrainConfig
+from segtf.run_folder import BACKUP, write_config
 from voc_builder.voc import Dataset
 
 # A training of the smallest network that waits after its second step until it is told to end.
@@ -230,3 +233,45 @@ def test_processes_that_do_not_come_may_come_at_another_start(
     monkeypatch.setattr(sys, "argv", ["train", *flags, "--batch", "2", "--run", "run"])
     assert train.main() == cluster.LOST == 75
     assert "process 1 did not come within 0.3 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("state", [{"epochs": 3, "stopped": False}, {"epochs": 2, "stopped": True}])
+def test_a_run_that_has_only_its_scores_left_to_do_waits_for_no_other_process(
+    state: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = resume(tmp_path, json.dumps(state), monkeypatch)
+    assert finished == [0], "by the first process"
+
+
+@pytest.mark.parametrize("state", ['{"epochs": 2, "stopped": false}', '{"epochs"', "[]"])
+def test_a_run_that_trains_on_waits_for_all_processes(
+    state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(cluster.Absent):
+        resume(tmp_path, state, monkeypatch)
+
+
+def resume(artifacts: Path, state: str, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The processes that finish a run of three epochs with this backup; nobody trains."""
+    finished: list[int] = []
+    monkeypatch.setattr(train, "_use_backend", lambda config: None)
+    monkeypatch.setattr(train, "_finish", lambda config: finished.append(config.process_id))
+    monkeypatch.setattr(train, "joined", absent)
+    begun = replace(config(0, 29400), artifacts=artifacts, epochs=3, shares=2)
+    (begun.run_folder / BACKUP).mkdir(parents=True)
+    write_config(begun, begun.run_folder)
+    (begun.run_folder / BACKUP / "state.json").write_text(state)
+    for process in range(2):
+        again = replace(config(process, 29400), artifacts=artifacts, resume=True)
+        assert train.train(again) == begun.run_folder
+    return finished
+
+
+def absent(config: TrainConfig, *more: object) -> NoReturn:
+    raise cluster.Absent(f"process {config.process_id} is alone")
+
+
+def test_the_state_of_a_run_has_one_name() -> None:
+    from segtf import backup
+
+    assert train.STATE == backup.STATE
