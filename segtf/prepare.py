@@ -60,6 +60,11 @@ def _fill_encoder(model: keras.Model, config: TrainConfig) -> bool:
     except UserError as error:
         if source != "auto":
             raise
+        if config.processes > 1:  # elsewhere they may be had, and all must begin alike
+            raise UserError(
+                f"{error}; {config.processes} processes must begin with the same weights: name "
+                "--encoder-weights FILE, in a place that all of them can read, or none"
+            ) from error
         note(f"warning: {error}; training starts from random weights")
         return False
 

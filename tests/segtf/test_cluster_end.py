@@ -21,6 +21,7 @@ import pytest
 from segtf import cluster, train
 from segtf.config import TrainConfig
 from segtf.run_folder import BACKUP, write_config
+from voc_builder.errors import UserError
 from voc_builder.voc import Dataset
 
 # A training of the smallest network that waits after its second step until it is told to end.
@@ -233,6 +234,20 @@ def test_processes_that_do_not_come_may_come_at_another_start(
     monkeypatch.setattr(sys, "argv", ["train", *flags, "--batch", "2", "--run", "run"])
     assert train.main() == cluster.LOST == 75
     assert "process 1 did not come within 0.3 s" in capsys.readouterr().err
+
+
+def test_no_process_of_several_begins_with_random_weights_where_others_may_find_trained_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from segtf import prepare
+
+    def load_encoder_weights(*given: object, **more: object) -> str:
+        raise UserError("no ImageNet weights for efficientnetb0 can be had (offline)")
+
+    monkeypatch.setattr(prepare, "load_encoder_weights", load_encoder_weights)
+    with pytest.raises(UserError, match=r"\(offline\).* name --encoder-weights FILE, .* or none"):
+        prepare._fill_encoder(None, config(1, 29400))
+    assert not prepare._fill_encoder(None, TrainConfig()), "one alone may"
 
 
 @pytest.mark.parametrize("state", [{"epochs": 3, "stopped": False}, {"epochs": 2, "stopped": True}])
