@@ -2,7 +2,8 @@
 # Training on several machines of a Slurm cluster: sbatch segtf/recipes/cluster/slurm.sh
 # One task a node, one process for all of its GPUs. The working directory must be on a file system
 # that all nodes share: all read the data set, the first process writes the run folder.
-# The environment: pip install 'segtf[jax]' 'jax[cuda13]' (the CUDA that your driver supports).
+# The environment: pip install 'PATH/TO/checkout[jax]' 'jax[cuda13]' (the CUDA that your driver
+# supports). The encoder's weights: README.md says under "Results" how to make the file.
 #SBATCH --job-name=chips
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=1
@@ -11,6 +12,7 @@
 #SBATCH --time=08:00:00
 #SBATCH --signal=TERM@120      # two minutes before the end: the step in work is finished and saved
 #SBATCH --requeue              # also after the loss of a node the job begins again where it was
+#SBATCH --open-mode=append     # the log of the job's earlier starts stays
 #SBATCH --output=%x-%j.log
 
 set -eu
@@ -21,12 +23,16 @@ if [ -f "artifacts/runs/$run/backup/state.json" ]; then
     settings=(--resume)
 else
     # --batch is that of all machines together, a multiple of their GPUs
-    settings=(--data data/chips --size 512 --batch 64 --epochs 100 --backend jax --overwrite)
+    settings=(--data data/chips --size 512 --batch 64 --epochs 100 --backend jax --overwrite
+        --encoder mobilenetv2 --encoder-weights weights/mobilenetv2.weights.h5)
 fi
 
-# srun gives each task its SLURM_PROCID
+# srun gives each task its SLURM_PROCID, but not the job's --cpus-per-task. No task is killed for
+# the sake of another: they end each other, once they have tidied up, and the first one scores when
+# the others have left.
 code=0
-srun --kill-on-bad-exit=1 bash -c 'exec python -m segtf.train "$@" --process-id "$SLURM_PROCID"' \
+srun --cpus-per-task="$SLURM_CPUS_PER_TASK" --kill-on-bad-exit=0 --wait=0 \
+    bash -c 'exec python -m segtf.train "$@" --process-id "$SLURM_PROCID"' \
     segtf --run "$run" "${settings[@]}" --processes "$SLURM_NTASKS" --coordinator "$coordinator" ||
     code=$?
 if [ "$code" -eq 143 ]; then # told to end, saved: begin again where it was
