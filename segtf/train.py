@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, Any
 from segtf.cluster import LOST, Absent, barrier, joined, leave
 from segtf.config import TrainConfig, augmentation_file
 from segtf.finish import finish
+from segtf.loss_expression import parse_class_weights
 from segtf.run_folder import (
     AUGMENT,
     BACKUP,
+    BEST,
     CONFIG,
     DATA,
     ENVIRONMENT,
@@ -168,6 +170,17 @@ def _check(dataset: Dataset, config: TrainConfig) -> None:
         raise UserError(
             f"{dataset.path}: no photos in {' and '.join(empty)}: choose another --split"
         )
+    for name in ("train", "val"):
+        if not any(dataset.pixels[name].get(label) for label in dataset.classes):
+            raise UserError(
+                f"{dataset.path}: the {name} photos are void alone: choose another --split or "
+                "--split-seed, or annotate them"
+            )
+    pixels = [dataset.pixels["train"][label] for label in dataset.classes]
+    parse_class_weights(config.class_weights, dataset.classes, pixels)  # before anything is lost
+
+
+def _check_size(dataset: Dataset, config: TrainConfig) -> None:
     if dataset.record_size and (config.crop or dataset.record_size < config.side):
         as_they_are = f"--crop {config.crop} wants them as they are"
         wish = as_they_are if config.crop else f"--size {config.size} wants more"
@@ -206,12 +219,14 @@ def _trained(
     from segtf.sizing import decide
 
     config, plan = _named(config), None
-    if not config.resume:
-        config, plan = decide(config, dataset)
     _check(dataset, config)
-    _warn_of_idle(config)
     import_tensorflow()
-    from segtf.devices import leave_gpus_to_jax
+    from segtf.devices import has_gpu, leave_gpus_to_jax
+
+    if not config.resume:
+        config, plan = decide(config, dataset, gpu=None if has_gpu() else False)
+    _check_size(dataset, config)
+    _warn_of_idle(config)
 
     if config.backend == "jax":
         leave_gpus_to_jax()  # TensorFlow only reads records here
@@ -267,6 +282,8 @@ def _kept(config: TrainConfig, started: float, gpus: tuple[str, ...]) -> Iterato
     """Writes down what runs where and for how long; says of what ends training within it how to go
     on.
     """
+    from segtf.backup import has_backup
+
     environment = _environment(config.run_folder, started, gpus)
     again = _command_to_resume(config)
     with going_on(f"what was trained is kept, go on with: {again}"):
@@ -279,6 +296,11 @@ def _kept(config: TrainConfig, started: float, gpus: tuple[str, ...]) -> Iterato
                 _add_seconds(config, environment, started)
             if isinstance(error, KeyboardInterrupt):
                 note(f"stopped; go on with: {again}")
+            if isinstance(error, UserError) and has_backup(config.run_folder / BACKUP):
+                raise UserError(
+                    f"{error}; what was trained is kept: go on with {again}, or, with other "
+                    f"settings, begin another run with --encoder-weights {config.run_folder / BEST}"
+                ) from error
             raise
         _add_seconds(config, environment, started)
 

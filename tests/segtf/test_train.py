@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from segtf import train as command
+from segtf.config import TrainConfig
 from segtf.run_folder import read_config, read_data, write_config
 from voc_builder.build import BuildConfig, build
 from voc_builder.voc import Dataset
@@ -141,6 +142,8 @@ def test_a_run_stopped_in_its_first_epoch_begins_again_with_the_encoder_it_was_g
         (["--encoder", "resnet43"], "the nearest is resnet34"),
         (["--arch", "segnet"], "--arch takes one of unet, fpn, linknet, pspnet, unet_plain"),
         (["--resume", "--run", "never"], "not a run folder"),
+        (["--class-weights", "1,5"], "--class-weights 1,5: one number is needed for each of the 3"),
+        (["--arch", "unet_plain", "--encoder-weights", "a.h5"], "unet_plain has no encoder"),
         (["--batch", "99"], "--batch 99: there are only 16 photos to train on"),
         (["--encoder-weights", "gone.h5"], "gone.h5: no such file"),
         (["--sized", "64"], "unrecognized arguments: --sized"),
@@ -172,6 +175,34 @@ def test_a_run_of_the_same_name_is_not_lost(
     assert called(monkeypatch, *map(str, again)) == 2
     assert "this run exists" in capsys.readouterr().err
     assert (run / "model.onnx").is_file()
+
+
+def test_overwriting_loses_nothing_to_a_setting_that_is_refused(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = read_config(run)
+    again = ("--data", config.data, "--artifacts", config.artifacts, "--run", "tiny")
+    wrong = ("--overwrite", "--class-weights", "1,5")
+    assert called(monkeypatch, *map(str, (*again, *wrong))) == 2
+    assert "one number is needed" in capsys.readouterr().err
+    assert (run / "model.onnx").is_file()
+
+
+def test_validation_photos_of_void_alone_are_refused(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = command.open_dataset
+
+    def void(config: TrainConfig) -> Dataset:
+        dataset = found(config)
+        pixels = {**dataset.pixels, "val": {"__ignore__": 5}}
+        return dataclasses.replace(dataset, pixels=pixels)
+
+    monkeypatch.setattr(command, "open_dataset", void)
+    config = read_config(run)
+    arguments = ("--data", config.data, "--artifacts", tmp_path, "--size", "64")
+    assert called(monkeypatch, *map(str, arguments)) == 2
+    assert "the val photos are void alone: choose another --split" in capsys.readouterr().err
 
 
 def test_a_class_that_the_list_does_not_have_stops_before_training(
