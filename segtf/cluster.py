@@ -49,15 +49,16 @@ class Watch:
     def begin(self) -> None:
         """Connects the processes. Raises `Absent` if they do not all come."""
         host, port = _address(self.config)
+        # from now on: those that have come hear it while the last ones are waited for
+        threading.Thread(target=self._speak, daemon=True).start()
         if self.config.process_id == 0:
             connected = self._accept(port)
         else:
             connected = {0: self._connect(host, port)}
+            self.peers.append(connected[0])
         for process, peer in connected.items():
             peer.settimeout(SILENCE)
-            self.peers.append(peer)
             threading.Thread(target=self._hear, args=(process, peer), daemon=True).start()
-        threading.Thread(target=self._speak, daemon=True).start()
 
     def end(self) -> None:
         """Says goodbye."""
@@ -116,6 +117,7 @@ class Watch:
                 process = _who(peer)
                 if 0 < process < self.config.processes:
                     found[process] = peer
+                    self.peers.append(peer)
                 else:
                     peer.close()  # whoever only looked whether the port is open
         return found
@@ -147,7 +149,7 @@ class Watch:
 
     def _speak(self) -> None:
         while not self.leaving.wait(BEAT):
-            for peer in self.peers:
+            for peer in tuple(self.peers):
                 with contextlib.suppress(OSError):  # who listens to it finds out why
                     peer.sendall(ALIVE)
 

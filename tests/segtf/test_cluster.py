@@ -135,10 +135,10 @@ class Lost(Exception):
 
 
 def watches(
-    monkeypatch: pytest.MonkeyPatch, processes: int
+    monkeypatch: pytest.MonkeyPatch, processes: int, late: float = 0
 ) -> tuple[list[cluster.Watch], list[str], list[int]]:
     """Watches of processes that are threads here, what each says when it gives up, and how often
-    the first was asked to stop.
+    the first was asked to stop. The last one comes `late` seconds after the others.
     """
     said: list[str] = []
     asked: list[int] = []
@@ -154,8 +154,10 @@ def watches(
         for i in range(processes)
     ]
     threads = [threading.Thread(target=watch.begin) for watch in found]
-    for thread in threads:
+    for thread in threads[:-1]:
         thread.start()
+    time.sleep(late)
+    threads[-1].start()
     for thread in threads:
         thread.join(20)
     return found, said, asked
@@ -176,6 +178,16 @@ def test_a_process_that_ends_without_a_word_is_named(monkeypatch: pytest.MonkeyP
     wait_for(lambda: said, 10)
     assert "process 2 of 3 has ended" in said[0]
     for watch in found[:2]:
+        watch.end()
+
+
+def test_those_that_have_come_wait_for_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "SILENCE", 0.5)
+    monkeypatch.setattr(cluster, "BEAT", 0.05)
+    found, said, _ = watches(monkeypatch, 3, late=1.5)
+    assert said == []
+    assert [len(watch.peers) for watch in found] == [2, 1, 1]
+    for watch in found:
         watch.end()
 
 
