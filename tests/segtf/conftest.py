@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,29 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dataset(photos: Path) -> Dataset:
     """Their VOC tree with TFRecords: 16, 2 and 2 photos."""
     return build(BuildConfig(photos, photos.parent / "voc"))
+
+
+@pytest.fixture(scope="session")
+def jax_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Of a child that computes with JAX on a CPU: what runs a few times need not be compiled well,
+    and what one child has compiled the next one reads.
+    """
+    compiled = of_all_workers(tmp_path_factory) / "compiled_by_jax"
+    return {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+        "JAX_COMPILATION_CACHE_DIR": str(compiled),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+
+def of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of this session that pytest-xdist's workers share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
