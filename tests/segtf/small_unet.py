@@ -7,7 +7,7 @@ from keras import layers
 
 
 def small_unet(classes: int) -> keras.Model:
-    """In place of `segtf.model._unet_plain`, where a test is not about the network; 4,000 weights
+    """In place of `segtf.model._unet_plain`, where a test is not about the network; 3,000 weights
     and a dropout, whose chance too must be kept.
     """
 
