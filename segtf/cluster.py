@@ -245,9 +245,9 @@ def joined(
     jax.config.update("jax_enable_preemption_service", False)
     watch = Watch(config, cleanup, asked)
     note(f"process {config.process_id} of {config.processes}: waiting for the others")
-    watch.begin()
     host, port = _address(config)
     try:
+        watch.begin()
         jax.distributed.initialize(
             f"{host}:{port - 1}",
             config.processes,

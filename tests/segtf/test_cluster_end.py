@@ -75,14 +75,16 @@ def free_port() -> int:
         return int(first.getsockname()[1])
 
 
-def begin_two(program: str, *flags: str) -> list[subprocess.Popen[str]]:
+def begin_two(
+    environment: dict[str, str], program: str, *flags: str
+) -> list[subprocess.Popen[str]]:
     """Both processes of a program, when they have said that they are at their second step."""
     together = ["--backend", "jax", "--processes", "2", "--coordinator", f"localhost:{free_port()}"]
     together += ["--run", "run", "--batch", "2", *flags]
     both = [
         subprocess.Popen(
             [sys.executable, "-c", program, *together, "--process-id", str(i)],
-            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -102,10 +104,11 @@ def lines_of_ours(said: str) -> list[str]:
 
 @pytest.mark.slow
 def test_two_processes_that_are_told_to_end_save_the_step_and_say_so(
-    dataset: Dataset, tmp_path: Path
+    dataset: Dataset, jax_environment: dict[str, str], tmp_path: Path
 ) -> None:
     both = begin_two(
-        *(STEPS, "--data", str(dataset.path), "--artifacts", str(tmp_path), "--size", "32"),
+        *(jax_environment, STEPS),
+        *("--data", str(dataset.path), "--artifacts", str(tmp_path), "--size", "32"),
         *("--arch", "unet_plain"),
     )
     for process in both:
@@ -127,8 +130,8 @@ def test_two_processes_that_are_told_to_end_save_the_step_and_say_so(
 
 
 @pytest.mark.slow
-def test_the_loss_of_the_first_process_ends_the_second() -> None:
-    first, second = begin_two(BARRIERS)
+def test_the_loss_of_the_first_process_ends_the_second(jax_environment: dict[str, str]) -> None:
+    first, second = begin_two(jax_environment, BARRIERS)
     first.send_signal(signal.SIGKILL)
     _, said = second.communicate(timeout=60)
     assert second.returncode == cluster.LOST, said
@@ -200,12 +203,36 @@ def test_who_is_told_to_end_tidies_up_before_the_others_leave(codes: list[int]) 
     assert done == ["tidied up", "left"]
 
 
-def test_a_sum_that_fails_for_a_lost_process_is_not_what_is_told(
-    monkeypatch: pytest.MonkeyPatch, codes: list[int], capfd: pytest.CaptureFixture[str]
-) -> None:
+def fake_jax(monkeypatch: pytest.MonkeyPatch) -> None:
     distributed = SimpleNamespace(initialize=lambda *given, **more: None, shutdown=lambda: None)
     fake = SimpleNamespace(distributed=distributed, config=SimpleNamespace(update=lambda *_: None))
     monkeypatch.setitem(sys.modules, "jax", fake)
+
+
+def test_who_is_told_to_end_while_it_waits_tells_those_that_have_come(
+    monkeypatch: pytest.MonkeyPatch, codes: list[int]
+) -> None:
+    fake_jax(monkeypatch)
+    port = free_port()
+    come = cluster.Watch(config(1, port, 3), bool, bool)
+    who = cluster._who
+
+    def notice(peer: socket.socket) -> int:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return who(peer)
+
+    monkeypatch.setattr(cluster, "_who", notice)
+    threading.Thread(target=come.begin).start()
+    with pytest.raises(KeyboardInterrupt), cluster.joined(config(0, port, 3), bool, bool):
+        raise AssertionError("process 2 did not come")
+    wait_for(lambda: codes)
+    assert codes == [cluster.TOLD]
+
+
+def test_a_sum_that_fails_for_a_lost_process_is_not_what_is_told(
+    monkeypatch: pytest.MonkeyPatch, codes: list[int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    fake_jax(monkeypatch)
     port = free_port()
     first = cluster.Watch(config(0, port), bool, bool)
     beginning = threading.Thread(target=first.begin)
