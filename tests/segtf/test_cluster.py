@@ -94,6 +94,8 @@ def test_two_processes_train_to_the_weights_of_one_and_survive_the_loss_of_each_
         np.testing.assert_allclose(together[path], value, rtol=1e-5, atol=1e-5, err_msg=path)
     means = [value for path, value in alone.items() if "batch" in path and path.endswith("vars/2")]
     assert min(np.abs(mean).max() for mean in means) > 1e-3, "zero before training"
+    betas = [value for path, value in alone.items() if "batch" in path and path.endswith("vars/1")]
+    assert min(np.abs(beta).max() for beta in betas) > 1e-4, "learned, by more than is let pass"
 
     # a long run loses its second process in the middle
     long = [*data, "--epochs", "1000", "--patience", "0"]
