@@ -14,7 +14,7 @@ from voc_builder.errors import UserError
 
 TINY = {"arch": "unet_plain", "size": 32, "batch": 4, "epochs": 2, "repeats": 1, "starts": 1}
 SMALL = {"input_size": 32, "photo_size": 128, "input_photos": 4, "input_rounds": 1}
-FEW = {"few": 20, "many": 40, "memory_size": 32, "network_size": 32, "memory_epochs": 3}
+FEW = {"few": 20, "many": 40, "memory_size": 32, "network_size": 32, "memory_epochs": 4}
 
 
 def measured(out: Path, only: str, **settings: object) -> tuple[str, dict[str, dict[str, object]]]:
@@ -63,7 +63,7 @@ def test_a_phase_within_another_takes_its_time_off_it(monkeypatch: pytest.Monkey
     [
         ({"only": "epoch,speed"}, "no part 'speed', but start, input, memory, epoch"),
         ({"epochs": 1}, "--epochs 1: must be at least 2"),
-        ({"memory_epochs": 2}, "--memory-epochs 2: must be at least 3"),
+        ({"memory_epochs": 3}, "--memory-epochs 3: must be at least 4"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(settings: dict[str, object], said: str) -> None:
@@ -114,5 +114,5 @@ def test_memory_after_each_epoch_with_few_and_with_many_photos(tmp_path: Path) -
         assert f"| tiny network, {count} photos, {cache} |" in text
     found = figures["after_each_epoch"]
     assert isinstance(found, dict)
-    assert [len(after) for after in found.values()] == [3] * 4
+    assert [len(after) for after in found.values()] == [4] * 4
     assert all(memory["RssAnon"] > 0 for after in found.values() for memory in after)
