@@ -9,6 +9,7 @@ import pytest
 
 from scripts.make_fishki import FishkiConfig, make_fishki
 from voc_builder.build import BuildConfig, build
+from voc_builder.tfrecord import import_tensorflow
 from voc_builder.voc import Dataset
 
 
@@ -41,6 +42,16 @@ def jax_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
+
+
+@pytest.fixture
+def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes `unet_plain` a small network, for a test that is about something else."""
+    import_tensorflow()
+    from segtf import model
+    from tests.segtf.small_unet import small_unet
+
+    monkeypatch.setattr(model, "_unet_plain", small_unet)
 
 
 def of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -21,22 +21,16 @@ from voc_builder.errors import UserError
 from voc_builder.tfrecord import import_tensorflow
 from voc_builder.voc import Dataset
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_network")]
 tf = import_tensorflow()
 
 import keras  # noqa: E402  after TensorFlow
 
-from segtf import callbacks, data, export, model, sampling  # noqa: E402
-from tests.segtf.small_unet import small_unet  # noqa: E402
+from segtf import callbacks, data, export, sampling  # noqa: E402
 
 EPOCHS = 2
 NO_SPACE = "No space left on device"
 SETTINGS = {"arch": "unet_plain", "size": 32, "batch": 8, "epochs": EPOCHS, "patience": 0}
-
-
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "_unet_plain", small_unet)
 
 
 def trained(monkeypatch: pytest.MonkeyPatch, artifacts: Path, *more: object) -> int:

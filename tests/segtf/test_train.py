@@ -76,6 +76,7 @@ def test_data_and_settings_are_remembered(run: Path) -> None:
     assert data["images"] == {"train": 16, "val": 2, "test": 2}
 
 
+@pytest.mark.usefixtures("small_network")
 def test_a_run_that_was_stopped_goes_on_with_its_log_its_score_and_its_optimiser(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -257,6 +258,7 @@ def test_help_answers_without_loading_a_framework(module: str) -> None:
     assert "--config" in shown.stdout
 
 
+@pytest.mark.usefixtures("small_network")
 def test_out_of_memory_names_the_batch_to_try(
     photos: Path,
     tmp_path: Path,
@@ -278,6 +280,7 @@ def test_out_of_memory_names_the_batch_to_try(
     assert "out of memory with 8 photos of 32 x 32 a step: try --batch 4" in line
 
 
+@pytest.mark.usefixtures("small_network")
 def test_a_loss_that_becomes_nan_stops_the_run_and_no_such_network_is_kept(
     photos: Path,
     tmp_path: Path,
