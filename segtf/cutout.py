@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from voc_builder.errors import UserError
 
-BAND = 1 / 250  # half the width of the soft edge, of the photo's side
-NARROWEST = 1.5  # pixels, of the same
+BAND = 1 / 250  # half the width of the soft edge at most, of the photo's side
+NARROWEST = 1.5  # pixels that it may always have
 SHARPER = 1.5  # how much steeper opacity rises than the probability does
 SMOOTH = 1.2  # pixels; takes the steps off the edge of class ids
-REACH = 3  # bands from which colours are taken
+MIXED = 3.0  # pixels from the edge in which lenses, JPEG and rough outlines mix the colours
 
 
 def cut_out(
@@ -28,9 +28,10 @@ def cut_out(
 
     `prediction` is probabilities, shape (H, W, C), or class ids, shape (H, W), `background_ids` the
     classes that vanish. A pixel stays where something else is at least as probable as they are.
-    Opacity is 1 and colours are the photo's, and opacity is 0 and colours are black, but for a band
-    along the edge, in which opacity follows the probability and colours are freed of the
-    background's. Raises `UserError` without background ids, `ValueError` for other shapes.
+    Opacity is 1 or 0 but for a narrow band along the edge, in which it follows the probability.
+    Colours are the photo's, but along the edge those of the background are replaced by the nearest
+    ones of what stays, and farther out all is black. Raises `UserError` without background ids,
+    `ValueError` for other shapes.
     """
     if not background_ids:
         raise UserError("no class is the background, so there is nothing to cut out of")
@@ -44,15 +45,15 @@ def cut_out(
     else:
         objects = 1 - prediction[..., list(background_ids)].sum(-1, dtype=np.float32)
     band = max(NARROWEST, BAND * math.sqrt(objects.size))
-    depth = _depth(objects >= 0.5) / band
-    alpha = _opacity(objects, depth)
-    colours = _without_fringe(photo, depth, band)
-    colours[depth <= -2] = 0  # nothing of the background is left to be seen by other programs
-    return np.dstack([colours, np.rint(255 * alpha).astype(np.uint8)])
+    depth = _depth(objects >= 0.5)
+    sure, farthest = max(band, MIXED), 2 * band
+    colours = _without_fringe(photo, depth >= sure, math.ceil(sure + farthest) + 1)
+    colours[depth <= -farthest] = 0  # nothing of the background is left for others to uncover
+    return np.dstack([colours, np.rint(255 * _opacity(objects, depth, band)).astype(np.uint8)])
 
 
 def _depth(inside: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """How far pixels lie from the edge, negative outside, shape (H, W)."""
+    """Pixels to the edge, negative outside, shape (H, W)."""
     sides = (
         cv2.distanceTransform(side.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         for side in (inside, ~inside)
@@ -61,25 +62,27 @@ def _depth(inside: NDArray[np.bool_]) -> NDArray[np.float32]:
     return within - without
 
 
-def _opacity(objects: NDArray[np.float32], depth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """0 to 1, shape (H, W), of the probability of objects and the depth in bands: all and nothing
-    beyond one band from the edge, however unsure the network is there, and no step on the way.
+def _opacity(
+    objects: NDArray[np.float32], depth: NDArray[np.float32], band: float
+) -> NDArray[np.float32]:
+    """0 to 1, shape (H, W): follows the probability of objects, and where that changes too slowly
+    the depth, which reaches 1 and 0 a band and a pixel from the edge.
     """
     smooth = np.asarray(cv2.GaussianBlur(objects, (0, 0), SMOOTH), np.float32)
     alpha = 0.5 + SHARPER * (smooth - 0.5)
-    return np.clip(alpha, np.clip(depth, 0, 1), np.clip(1 + depth, 0, 1))
+    least, most = (0.5 + 0.5 * (depth + pixel) / band for pixel in (-1, 1))
+    alpha = np.where(depth > 0, np.maximum(alpha, least), np.minimum(alpha, most))
+    return np.clip(alpha, 0, 1)
 
 
 def _without_fringe(
-    photo: NDArray[np.uint8], depth: NDArray[np.float32], band: float
+    photo: NDArray[np.uint8], sure: NDArray[np.bool_], reach: int
 ) -> NDArray[np.uint8]:
-    """The photo with the colours along the edge, shape (H, W, 3), brought into the range that those
-    deeper inside have nearby, channel by channel.
+    """The photo with colours brought into the range, channel by channel, of those that are `sure`,
+    shape (H, W), up to `reach` pixels away; as they are where there are none.
     """
-    sure = (depth >= 1)[..., None]
-    reach = math.ceil(REACH * band)
-    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    low = cv2.erode(np.where(sure, photo, 255), kernel)
-    high = cv2.dilate(np.where(sure, photo, 0), kernel)
-    free = sure | (low > high)  # nothing is sure nearby
-    return np.where(free, photo, np.clip(photo, low, np.maximum(low, high)))
+    own = sure[..., None]
+    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    low = np.asarray(cv2.erode(np.where(own, photo, np.uint8(255)), square), np.uint8)
+    high = np.asarray(cv2.dilate(np.where(own, photo, np.uint8(0)), square), np.uint8)
+    return np.where(own | (low > high), photo, np.minimum(np.maximum(photo, low), high))
