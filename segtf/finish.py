@@ -94,7 +94,7 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
     """Every photo of a split at its full size, as the ONNX file sees it, the truth outlined."""
     from segtf.photo_rows import open_photo
-    from segtf.predict import draw_photo, write_file
+    from segtf.predict_folder import draw_photo, write_file
     from segtf.predictor import open_predictor
     from voc_builder.images import encode_jpeg
     from voc_builder.png import decode_mask

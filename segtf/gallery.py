@@ -11,6 +11,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path, PurePath
 from string import Template
@@ -48,6 +49,18 @@ HATCH = ((90, 90, 90, 166), (200, 200, 200, 166))  # void
 Rgba = tuple[int, int, int, int]
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What the page says of a photo whose pictures are written."""
+
+    photo_id: str
+    size: tuple[int, int]  # width and height, pixels
+    predicted: dict[int, float]  # share of the area by class id
+    true: dict[int, float] | None
+    scores: dict[str, float | None]
+    uncertainty: float | None
+
+
 class Gallery:
     """The page of some photos: `add` each, then `write`. It holds a few numbers of a photo only.
 
@@ -69,7 +82,7 @@ class Gallery:
         self.colours = colours
         self.title, self.subtitle = title, subtitle
         self._unpainted = {0, VOID} if has_background(classes) else {VOID}
-        self._rows: dict[str, dict[str, Any]] = {}
+        self._rows: dict[str, Drawn] = {}
         self._scores: dict[str, None] = {}  # every name that was given, in order
 
     def add(
@@ -82,8 +95,25 @@ class Gallery:
         scores: Mapping[str, float | None] | None = None,
         uncertainty: float | None = None,
     ) -> None:
+        """`append` of what `draw` draws, for those who do one after the other."""
+        drawn = self.draw(
+            photo_id, photo, mask, truth=truth, scores=scores, uncertainty=uncertainty
+        )
+        self.append(drawn)
+
+    def draw(
+        self,
+        photo_id: str,
+        photo: NDArray[np.uint8],
+        mask: NDArray[np.uint8],
+        *,
+        truth: NDArray[np.uint8] | None = None,
+        scores: Mapping[str, float | None] | None = None,
+        uncertainty: float | None = None,
+    ) -> Drawn:
         """Writes the pictures of an RGB photo, shape (H, W, 3), with its predicted class ids and,
-        if they are known, the true ones, shape (H, W), under its id, which may hold slashes.
+        if they are known, the true ones, shape (H, W), under its id, which may hold slashes; any
+        thread may do so. The page shows them once the result is appended.
 
         `scores` are named numbers, the higher the better; "worst first" goes by the first of all.
         Without them the truth gives `photo_scores`. The higher `uncertainty`, the less sure the
@@ -93,14 +123,19 @@ class Gallery:
         if scores is None:
             scores = {} if truth is None else photo_scores(truth, mask, self.classes)
         self._write_pictures(photo_id, photo, mask, truth)
-        self._scores.update(dict.fromkeys(scores))
-        self._rows[photo_id] = {
-            "size": (photo.shape[1], photo.shape[0]),
-            "predicted": _shares(mask),
-            "true": None if truth is None else _shares(truth),
-            "scores": {name: _number(score) for name, score in scores.items()},
-            "uncertainty": _number(uncertainty),
-        }
+        return Drawn(
+            photo_id,
+            (photo.shape[1], photo.shape[0]),
+            _shares(mask),
+            None if truth is None else _shares(truth),
+            {name: _number(score) for name, score in scores.items()},
+            _number(uncertainty),
+        )
+
+    def append(self, drawn: Drawn) -> None:
+        """Puts a photo on the page, behind those before; in the place of an older one of its id."""
+        self._scores.update(dict.fromkeys(drawn.scores))
+        self._rows[drawn.photo_id] = drawn
 
     def write(self) -> Path:
         """Writes `index.html` with all photos added so far; returns its path. Raises `OSError`."""
@@ -157,19 +192,19 @@ class Gallery:
             "void": VOID,
             "scores": list(self._scores),
             "pictures": PICTURES,
-            "photos": [self._row(photo_id, row) for photo_id, row in self._rows.items()],
+            "photos": [self._row(drawn) for drawn in self._rows.values()],
         }
 
-    def _row(self, photo_id: str, row: dict[str, Any]) -> list[Any]:
+    def _row(self, drawn: Drawn) -> list[Any]:
         """Name, width, height, shares of the prediction and the truth by class id, scores in the
         order of their names, uncertainty; at the end the name in URLs where it is not the name
         itself.
         """
-        scores = [row["scores"].get(name) for name in self._scores]
-        values = [*row["size"], row["predicted"], row["true"], scores, row["uncertainty"]]
-        raw = os.fsencode(photo_id)
+        scores = [drawn.scores.get(name) for name in self._scores]
+        values = [*drawn.size, drawn.predicted, drawn.true, scores, drawn.uncertainty]
+        raw = os.fsencode(drawn.photo_id)
         name = raw.decode("utf-8", "backslashreplace")  # a file name need not be UTF-8
-        return [name, *values] if name == photo_id else [name, *values, quote(raw)]
+        return [name, *values] if name == drawn.photo_id else [name, *values, quote(raw)]
 
 
 def photo_scores(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +138,8 @@ class OnnxModel:
         self._session = _open_session(self.path, threads)
         self.info = read_info(self._session.get_modelmeta().custom_metadata_map, str(self.path))
         self.provider: str = self._session.get_providers()[0]
+        # a run takes every core; what other threads do meanwhile is reading, blending and writing
+        self._turn = threading.Lock()
         self._dtype = _input_dtype(self._session, self.info, self.path)
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -146,7 +149,8 @@ class OnnxModel:
         """
         feed = {INPUT: images.astype(self._dtype, copy=False)}
         try:
-            (result,) = self._session.run([OUTPUT], feed)
+            with self._turn:
+                (result,) = self._session.run([OUTPUT], feed)
         except Exception as error:  # the common base of all that onnxruntime raises
             raise UserError(
                 f"{self.path}: cannot run on images of shape {images.shape}: {_one_line(error)}"

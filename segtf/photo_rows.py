@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from voc_builder.errors import UserError
-from voc_builder.images import decode_image, resize_image
+from voc_builder.images import decode_image, quiet_pillow, resize_image
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -49,6 +50,16 @@ def open_photo(path: Path) -> Iterator[Rows]:
         return
     with tiff:
         yield TiffRows(tiff.pages.first, str(path))
+
+
+def count_pixels(path: Path) -> int:
+    """Pixels of the photo at `path` by its header, 0 where Pillow does not know it."""
+    quiet_pillow()
+    try:
+        with Image.open(path) as photo:
+            return photo.width * photo.height
+    except (OSError, SyntaxError, ValueError):
+        return 0
 
 
 def _large_tiff(path: Path) -> TiffFile | None:

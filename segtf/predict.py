@@ -1,36 +1,26 @@
-"""Predict photos with an ONNX file: a mask and an overlay for each, without TensorFlow."""
+"""Predict photos with an ONNX file: masks, pictures, outlines and tables, without TensorFlow."""
 
 from __future__ import annotations
 
-import math
 import sys
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from segtf.photo_rows import Rows, open_photo, shrunk
-from segtf.photos import find_photos, photo_ids
-from segtf.predictor import Ensemble, Mode, Predictor, Tta, open_predictor
+from segtf.annotation_queue import describe_queue
+from segtf.gallery import FOLDERS, PAGE
+from segtf.outputs import EACH, TOGETHER, Shapes, Wanted, outputs_of
+from segtf.photos import find_photos
+from segtf.polygons import TOLERANCE
+from segtf.predict_folder import QUEUE, predict_photos
+from segtf.predictor import Ensemble, Mode, Tta, open_predictor
 from voc_builder.command import run
 from voc_builder.errors import UserError
-from voc_builder.files import replacing
-from voc_builder.images import encode_jpeg, resize_mask
-from voc_builder.overlay import count_ids, draw_overlay, format_share
-from voc_builder.png import encode_mask
-from voc_builder.progress import note, progress
-
-OVERLAY_PIXELS = 64_000_000  # at most: it is to be looked at
-OUTPUTS = {"mask": "masks/{}.png", "overlay": "overlays/{}.jpg"}  # where each goes under --out
 
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Predicts photos with an ONNX file and writes DIR/masks/ID.png and DIR/overlays/ID.jpg at
-    their full size. Exit code 1: some photos could not be read and were left out.
+    """Predicts photos with an ONNX file and writes masks, pictures, outlines and tables at their
+    full size. Exit code 1: something could not be read or written and was left out.
     """
 
     model: Path
@@ -41,7 +31,8 @@ class PredictConfig:
     out: Path = Path("predictions")
     """Folder for the results; files of the same names are replaced."""
     save: str = "mask,overlay"
-    """What to write, separated by commas: mask, overlay."""
+    """What to write, separated by commas: mask, overlay, cutout, probabilities, labelme, rle,
+    coco."""
     mode: Mode = "auto"
     """Squeeze photos to the training size, or cut tiles of that size out of them as they are; auto:
     what training did."""
@@ -52,109 +43,21 @@ class PredictConfig:
     ensemble: Ensemble = "mean"
     """How several answer together: mean of the probabilities, vote, or per-class for networks that
     each know other classes beside the background."""
+    tolerance: float = TOLERANCE
+    """How far the polygons for labelme may lie off, pixels."""
+    shapes: Shapes = "polygon"
+    """What labelme gets: polygons, or masks that are the very pixels."""
+    rle_class: str | None = None
+    """Class that the run lengths are of; null: all but the background."""
+    queue: bool = False
+    """Also write queue.csv: which photos to annotate and which annotations to check next."""
+    gallery: bool = False
+    """Also write index.html, a page of all photos that opens from disk, and its folder images."""
+    truth: Path | None = None
+    """Folder of masks, ID.png, that queue and gallery compare with; null: labelme files beside the
+    photos, where there are any."""
     threads: int = 0
     """CPU threads for the network, 0 for as many as onnxruntime likes."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What became of some photos."""
-
-    done: int  # photos
-    left_out: tuple[Path, ...]  # photos that could not be read
-    pixels: NDArray[np.int64]  # of each class, over all photos; shape (C,)
-    seconds: float
-
-    def summary(self, classes: Sequence[str]) -> str:
-        """One line: how many, how fast, and the share of each class."""
-        shares = self.pixels / max(1, self.pixels.sum())
-        named = zip(classes, shares, strict=True)
-        areas = ", ".join(f"{label} {format_share(float(share))}" for label, share in named)
-        speed = self.done / self.seconds
-        photos = "1 photo" if self.done == 1 else f"{self.done} photos"
-        return f"{photos}, {speed:.2g} a second, area: {areas}"
-
-
-def draw_photo(
-    predictor: Predictor, photo: Rows, *, truth: NDArray[np.uint8] | None = None
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Class ids, shape (H, W), and RGB overlay, shape (H, W, 3), of an RGB photo, shape (H, W, 3);
-    the outlines of the class ids `truth`, shape (H, W), are drawn too if they are given. The
-    overlay of a photo of more than 64 megapixels is brought down to as many.
-    """
-    mask = predictor.mask(photo)
-    side = math.sqrt(min(OVERLAY_PIXELS / mask.size, 1.0))
-    height, width = (max(round(length * side), 1) for length in mask.shape)
-    overlay = draw_overlay(
-        shrunk(photo, height, width) if side < 1 else photo[:],
-        resize_mask(mask, height, width),
-        predictor.classes,
-        predictor.colours,
-        truth=None if truth is None else resize_mask(truth, height, width),
-    )
-    return mask, overlay
-
-
-def predict_photos(
-    predictor: Predictor,
-    photos: Sequence[Path],
-    out: Path,
-    *,
-    save: Sequence[str] = tuple(OUTPUTS),
-) -> Prediction:
-    """Writes what `save` names, keys of `OUTPUTS`, of every photo into the folder `out`. A photo
-    that cannot be read is named on stderr and left out. Raises `UserError` if `out` cannot be
-    written.
-    """
-    started = time.perf_counter()
-    left_out = []
-    pixels = np.zeros(len(predictor.classes), np.int64)
-    named = zip(photos, photo_ids(photos), strict=True)
-    for path, photo_id in progress(named, total=len(photos), what="photos"):
-        try:
-            with open_photo(path) as photo:
-                mask, encoded = _encoded(predictor, photo, save)
-        except UserError as error:
-            note(str(error) if str(path) in str(error) else f"{path}: {error}")
-            left_out.append(path)
-            continue
-        for name, content in encoded.items():
-            write_file(out / OUTPUTS[name].format(photo_id), content)
-        pixels += count_ids(mask)[: len(pixels)]
-    done = len(photos) - len(left_out)
-    return Prediction(done, tuple(left_out), pixels, time.perf_counter() - started)
-
-
-def _encoded(
-    predictor: Predictor, photo: Rows, save: Sequence[str]
-) -> tuple[NDArray[np.uint8], dict[str, bytes]]:
-    """Class ids of a photo, and the files that `save` names."""
-    if "overlay" in save:
-        mask, overlay = draw_photo(predictor, photo)
-        encoded = {"overlay": encode_jpeg(overlay)}
-    else:
-        mask, encoded = predictor.mask(photo), {}
-    if "mask" in save:
-        encoded["mask"] = encode_mask(mask)
-    return mask, encoded
-
-
-def write_file(path: Path, encoded: bytes) -> None:
-    """Raises `UserError` if the place cannot be written."""
-    try:
-        with replacing(path) as beside:
-            beside.write_bytes(encoded)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def outputs_of(save: str) -> list[str]:
-    """The outputs that a list such as `mask,overlay` names. Raises `UserError` for others."""
-    wanted = [name.strip() for name in save.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in OUTPUTS]
-    if unknown or not wanted:
-        raise UserError(f"--save takes a list of {', '.join(OUTPUTS)}. Received: {save}")
-    return wanted
 
 
 def _models(named: Path) -> list[Path]:
@@ -162,12 +65,29 @@ def _models(named: Path) -> list[Path]:
     return [named] if named.exists() else [Path(part) for part in str(named).split(",") if part]
 
 
+def _places(wanted: Wanted) -> list[str]:
+    """What lies under the folder of results, folders and files."""
+    names = [f"{Path(EACH[name]).parent}/" for name in wanted.save if name in EACH]
+    names += [TOGETHER[name] for name in wanted.save if name in TOGETHER]
+    return names + [PAGE] * wanted.gallery + [QUEUE] * wanted.queue
+
+
 def predict(config: PredictConfig) -> int:
-    """Predicts the photos that `config` names; 1 if some were left out."""
-    save = outputs_of(config.save)
+    """Predicts the photos that `config` names; 1 if something was left out."""
     if config.threads < 0:
         raise UserError(f"--threads takes 0 or more. Received: {config.threads}")
-    written = [(config.out / pattern).parent for pattern in OUTPUTS.values()]
+    if config.truth is not None and not config.truth.is_dir():
+        raise UserError(f"--truth {config.truth}: no such folder: name the one of the masks")
+    wanted = Wanted(
+        outputs_of(config.save),
+        config.tolerance,
+        config.shapes,
+        config.rle_class,
+        config.queue,
+        config.gallery,
+    )
+    written = [(config.out / pattern).parent for pattern in EACH.values()]
+    written += [config.out / folder for folder in FOLDERS]
     photos = find_photos(config.images, leave_out=written)
     predictor = open_predictor(
         _models(config.model),
@@ -177,13 +97,16 @@ def predict(config: PredictConfig) -> int:
         ensemble=config.ensemble,
         threads=config.threads,
     )
-    result = predict_photos(predictor, photos, config.out, save=save)
-    folders = ", ".join(str((config.out / OUTPUTS[name]).parent) for name in save)
-    print(f"{folders}: {result.summary(predictor.classes)}")
+    result = predict_photos(predictor, photos, config.out, wanted, truth=config.truth)
+    print(f"{config.out}: {', '.join(_places(wanted))}: {result.summary(predictor.classes)}")
+    if result.queue:
+        print(f"{config.out / QUEUE}: {describe_queue(list(result.queue))}")
+    if result.untrue > 1:
+        print(f"{result.untrue} annotations could not be compared with", file=sys.stderr)
     if result.left_out:
         names = ", ".join(map(str, result.left_out))
         print(f"left out {len(result.left_out)} of {len(photos)}: {names}", file=sys.stderr)
-    return 1 if result.left_out else 0
+    return 1 if result.left_out or result.untrue else 0
 
 
 def main() -> int:

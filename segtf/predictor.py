@@ -206,13 +206,18 @@ def stretched_strips(
 
 def most_probable(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Class ids, shape (H, W), of probabilities, shape (H, W, C); the lowest id of equals."""
+    return best_of(probabilities)[0]
+
+
+def best_of(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The most probable class and its probability, each of shape (H, W)."""
     mask = np.zeros(probabilities.shape[:2], np.uint8)
     best = probabilities[..., 0].copy()
     for class_id in range(1, probabilities.shape[-1]):  # a quarter of the time of argmax
         plane = probabilities[..., class_id]
         mask[plane > best] = class_id
         np.maximum(best, plane, out=best)
-    return mask
+    return mask, best
 
 
 def _side_by_side(

@@ -12,7 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from segtf.predict import PredictConfig, draw_photo, main, predict, predict_photos
+from segtf.outputs import Wanted
+from segtf.predict import PredictConfig, main, predict
+from segtf.predict_folder import draw_photo, predict_photos
 from segtf.predictor import open_predictor
 from tests.segtf.tiny_onnx import write_channels_model
 from voc_builder.colours import voc_colours
@@ -85,7 +87,13 @@ def test_mask_and_overlay_have_the_size_of_the_photo(
         assert overlay.size == (160, 60)
     printed = capsys.readouterr().out
     assert printed.count("\n") == 1
-    for part in ("1 photo,", "a second", "green 50 %", "синий 50 %", str(out / "masks")):
+    for part in (
+        "1 photo, ",
+        "a second",
+        "green 50 %",
+        "синий 50 %",
+        f"{out}: masks/, overlays/: ",
+    ):
         assert part in printed
 
 
@@ -134,14 +142,14 @@ def test_results_are_replaced_and_other_files_stay(tmp_path: Path, model: Path) 
     (tmp_path / "out" / "masks").mkdir(parents=True)
     (tmp_path / "out" / "masks" / "a.png").write_text("old")
     (tmp_path / "out" / "masks" / "z.png").write_text("old")
-    predict_photos(open_predictor([model]), [photo], tmp_path / "out", save=("mask",))
+    predict_photos(open_predictor([model]), [photo], tmp_path / "out", Wanted(("mask",)))
     assert files(tmp_path / "out") == ["masks/a.png", "masks/z.png"]
     assert cv2.imread(str(tmp_path / "out" / "masks" / "a.png")).shape == (6, 16, 3)
 
 
 def test_pixels_are_counted_by_class(tmp_path: Path, model: Path) -> None:
     photos = [write_photo(tmp_path / "a.png"), write_photo(tmp_path / "b.png", 4, 4)]
-    result = predict_photos(open_predictor([model]), photos, tmp_path / "out", save=("overlay",))
+    result = predict_photos(open_predictor([model]), photos, tmp_path / "out", Wanted(("overlay",)))
     assert (result.done, result.left_out) == (2, ())
     np.testing.assert_array_equal(result.pixels, [0, 56, 56])
     assert files(tmp_path / "out") == ["overlays/a.jpg", "overlays/b.jpg"]
@@ -156,6 +164,11 @@ def test_pixels_are_counted_by_class(tmp_path: Path, model: Path) -> None:
         (["model.onnx", "none.png"], "no photos at none.png"),
         (["model.onnx", "*.gif"], "no photos at *.gif"),
         (["model.onnx", "a.png", "--save", "mask,video"], "--save takes a list of mask, overlay"),
+        (["model.onnx", "a.png", "--save", "cutout"], "no class of this network is the background"),
+        (["model.onnx", "a.png", "--save", "rle"], "--rle-class, one of red, green, синий"),
+        (["model.onnx", "a.png", "--rle-class", "blue"], "knows red, green, синий: name one"),
+        (["model.onnx", "a.png", "--tolerance", "-1"], "--tolerance takes pixels from 0 on"),
+        (["model.onnx", "a.png", "--truth", "none"], "--truth none: no such folder"),
         (["model.onnx", "a.png", "--threads", "-1"], "--threads"),
         (["model.onnx", "a.png", "--out", "a.png"], "cannot be written"),
         (["model.onnx", "a.png", "--out", "a.png/deeper"], "cannot be written"),

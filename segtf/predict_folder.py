@@ -1,0 +1,298 @@
+"""Predict many photos: while the network works on one, another is read and a third is written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segtf.annotation_queue import Queued, encode_queue, sort_queue
+from segtf.answer import Answer, ask
+from segtf.coco import CocoDocument
+from segtf.gallery import Drawn, Gallery, photo_scores
+from segtf.outputs import (
+    EACH,
+    TOGETHER,
+    View,
+    Wanted,
+    check_outputs,
+    encode_cutout,
+    encode_labelme,
+    encode_overlay,
+    view_of,
+)
+from segtf.photo_rows import LARGE, Rows, count_pixels, open_photo
+from segtf.photos import photo_ids
+from segtf.predictor import Predictor
+from segtf.rle import encode_rle, encode_rle_csv, foreground
+from segtf.truth import find_truth, read_truth
+from voc_builder.errors import UserError
+from voc_builder.files import replacing
+from voc_builder.overlay import count_ids, draw_overlay, format_share
+from voc_builder.png import encode_mask
+from voc_builder.progress import in_threads, note, progress
+
+AT_ONCE = 3  # photos
+QUEUE = "queue.csv"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no other photo will fare better
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What became of some photos."""
+
+    done: int  # photos
+    left_out: tuple[Path, ...]  # photos that could not be read, or whose results not be written
+    untrue: int  # annotations that could not be compared with
+    pixels: NDArray[np.int64]  # of each class, over all photos; shape (C,)
+    seconds: float
+    queue: tuple[Queued, ...] = ()  # in the order of the file
+
+    def summary(self, classes: Sequence[str]) -> str:
+        """One line: how many, how fast, and the share of each class."""
+        shares = self.pixels / max(1, self.pixels.sum())
+        named = zip(classes, shares, strict=True)
+        areas = ", ".join(f"{label} {format_share(float(share))}" for label, share in named)
+        speed = self.done / self.seconds
+        photos = "1 photo" if self.done == 1 else f"{self.done} photos"
+        return f"{photos}, {speed:.2g} a second, area: {areas}"
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What the files of all photos together need of one of them."""
+
+    pixels: NDArray[np.int64]
+    queued: Queued
+    untrue: str = ""  # why its annotation cannot be compared with
+    rle: str = ""
+    mask: NDArray[np.uint8] | None = None
+    drawn: Drawn | None = None
+
+
+def draw_photo(
+    predictor: Predictor, photo: Rows, *, truth: NDArray[np.uint8] | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Class ids, shape (H, W), and RGB overlay, shape (H, W, 3), of an RGB photo, shape (H, W, 3);
+    the outlines of the class ids `truth`, shape (H, W), are drawn too if they are given. The
+    overlay of a photo of more than 64 megapixels is brought down to as many.
+    """
+    answer = ask(predictor, photo)
+    view = view_of(photo, answer, truth)
+    overlay = draw_overlay(
+        view.photo, view.mask, predictor.classes, predictor.colours, truth=view.truth
+    )
+    return answer.mask, overlay
+
+
+def predict_photos(
+    predictor: Predictor,
+    photos: Sequence[Path],
+    out: Path,
+    wanted: Wanted = Wanted(),  # noqa: B008  frozen
+    *,
+    truth: Path | None = None,
+) -> Prediction:
+    """Writes what is `wanted` of every photo into the folder `out`. A photo that cannot be read, or
+    whose results cannot be written, is named on stderr and left out. `truth` is a folder of masks
+    to compare with. Raises `UserError` if `out` cannot be written at all.
+    """
+    check_outputs(wanted, predictor.classes)
+    _make_folder(out)
+    started = time.perf_counter()
+    work = _Work(predictor, out, wanted, truth)
+    together = _Together(work, photos)
+    left_out, untrue, pixels = [], 0, np.zeros(len(predictor.classes), np.int64)
+    named = list(zip(photos, photo_ids(photos), strict=True))
+    found = in_threads(work.attempt, named, min(AT_ONCE, len(named)))
+    with _explained(out):
+        for (path, photo_id), done in progress(
+            zip(named, found, strict=True), total=len(photos), what="photos"
+        ):
+            if isinstance(done, UserError):
+                note(str(done) if str(path) in str(done) else f"{path}: {done}")
+                left_out.append(path)
+                continue
+            if done.untrue:
+                if not untrue:  # the others are mostly of its kind
+                    note(f"{done.untrue}: it is not compared with")
+                untrue += 1
+            together.add(photo_id, path, done)
+            pixels += done.pixels
+        queue = together.write()
+    seconds = time.perf_counter() - started
+    return Prediction(
+        len(photos) - len(left_out), tuple(left_out), untrue, pixels, seconds, tuple(queue)
+    )
+
+
+class _Work:
+    """What is done with one photo, in a thread of its own."""
+
+    def __init__(self, predictor: Predictor, out: Path, wanted: Wanted, truth: Path | None) -> None:
+        self.predictor, self.out, self.wanted, self.truth = predictor, out, wanted, truth
+        self.gallery = Gallery(out, predictor.classes, predictor.colours)
+        self._large = threading.Lock()  # for photos of which memory holds no two
+
+    def attempt(self, named: tuple[Path, str]) -> _Done | UserError:
+        """What `do` gives, or why it cannot be."""
+        path, photo_id = named
+        large = count_pixels(path) > LARGE
+        try:
+            with self._large if large else nullcontext(), open_photo(path) as photo:
+                return self.do(path, photo_id, photo)
+        except UserError as error:
+            return error
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+            return UserError(f"{error.filename or path}: cannot be written: {error.strerror}")
+
+    def do(self, path: Path, photo_id: str, photo: Rows) -> _Done:
+        """Predicts a photo and writes its files."""
+        save, classes = self.wanted.save, self.predictor.classes
+        answer = ask(
+            self.predictor,
+            photo,
+            background="cutout" in save,
+            probabilities=self._place("probabilities", photo_id)
+            if "probabilities" in save
+            else None,
+        )
+        truth, untrue = self._truth(path, answer)
+        view = None
+        if self.wanted.gallery or {"overlay", "cutout"} & set(save):
+            view = view_of(photo, answer, truth)
+        self._write(path, photo_id, answer, view)
+        scores = {} if truth is None else photo_scores(truth, answer.mask, classes)
+        miou = scores.get("mIoU")
+        return _Done(
+            count_ids(answer.mask)[: len(classes)],
+            Queued(path, answer.uncertainty, None if miou is None else 1 - miou),
+            untrue,
+            self._rle(answer.mask) if "rle" in save else "",
+            answer.mask if "coco" in save else None,
+            self._drawn(photo_id, view, answer, scores) if view and self.wanted.gallery else None,
+        )
+
+    def _place(self, name: str, photo_id: str) -> Path:
+        return self.out / EACH[name].format(photo_id)
+
+    def _write(self, path: Path, photo_id: str, answer: Answer, view: View | None) -> None:
+        """Writes one file after the other, so that no two of them are in memory."""
+        save, classes = self.wanted.save, self.predictor.classes
+        if "mask" in save:
+            _write(self._place("mask", photo_id), encode_mask(answer.mask))
+        if "overlay" in save and view:
+            encoded = encode_overlay(view, classes, self.predictor.colours)
+            _write(self._place("overlay", photo_id), encoded)
+        if "cutout" in save and view:
+            _write(self._place("cutout", photo_id), encode_cutout(view))
+        if "labelme" in save:
+            file = self._place("labelme", photo_id)
+            tolerance, shapes = self.wanted.tolerance, self.wanted.shapes
+            mask = answer.mask
+            encoded = encode_labelme(path, mask, classes, file, tolerance=tolerance, shapes=shapes)
+            _write(file, encoded)
+
+    def _truth(self, path: Path, answer: Answer) -> tuple[NDArray[np.uint8] | None, str]:
+        """The true class ids of a photo, if they are wanted and known, and why they cannot be."""
+        if not self.wanted.queue and not self.wanted.gallery:
+            return None, ""
+        found = find_truth(path, self.truth)
+        if found is None:
+            return None, ""
+        height, width = answer.mask.shape
+        try:
+            return read_truth(found, self.predictor.classes, height, width), ""
+        except UserError as error:
+            return None, " ".join(str(error).split())
+
+    def _rle(self, mask: NDArray[np.uint8]) -> str:
+        return encode_rle(foreground(mask, self.predictor.classes, self.wanted.rle_class))
+
+    def _drawn(
+        self, photo_id: str, view: View, answer: Answer, scores: dict[str, float | None]
+    ) -> Drawn:
+        return self.gallery.draw(
+            photo_id,
+            view.photo,
+            view.mask,
+            truth=view.truth,
+            scores=scores,
+            uncertainty=answer.uncertainty,
+        )
+
+
+class _Together:
+    """The files of all photos together, in the order of the photos."""
+
+    def __init__(self, work: _Work, photos: Sequence[Path]) -> None:
+        self.work, self.wanted, self.out = work, work.wanted, work.out
+        self._coco = CocoDocument(work.predictor.classes)
+        self._rle: list[tuple[str, str]] = []
+        self._queue: list[Queued] = []
+        folders = [str(photo.absolute().parent) for photo in photos]
+        self._root = os.path.commonpath(folders) if _one_drive(folders) else ""
+
+    def add(self, photo_id: str, path: Path, done: _Done) -> None:
+        """Takes in the next photo."""
+        self._queue.append(done.queued)
+        self._rle.append((photo_id, done.rle))
+        if done.mask is not None:
+            name = os.path.relpath(path.absolute(), self._root) if self._root else str(path)
+            self._coco.add(Path(name).as_posix(), done.mask)
+        if done.drawn is not None:
+            self.work.gallery.append(done.drawn)
+
+    def write(self) -> list[Queued]:
+        """Writes the files that are wanted; returns the queue, if it is."""
+        if "rle" in self.wanted.save:
+            _write(self.out / TOGETHER["rle"], encode_rle_csv(self._rle))
+        if "coco" in self.wanted.save:
+            _write(self.out / TOGETHER["coco"], self._coco.encode())
+        if self.wanted.gallery:
+            self.work.gallery.write()
+        if not self.wanted.queue:
+            return []
+        queue = sort_queue(self._queue)
+        _write(self.out / QUEUE, encode_queue(queue))
+        return queue
+
+
+def _one_drive(folders: Sequence[str]) -> bool:
+    return len({os.path.splitdrive(folder)[0] for folder in folders}) == 1
+
+
+def _make_folder(out: Path) -> None:
+    with _explained(out):
+        out.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _explained(out: Path) -> Iterator[None]:
+    """Says of an `OSError` which file could not be written, as `UserError`."""
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or out
+        raise UserError(f"{place}: cannot be written: {error.strerror}") from None
+
+
+def _write(path: Path, encoded: bytes) -> None:
+    with replacing(path) as beside:
+        beside.write_bytes(encoded)
+
+
+def write_file(path: Path, encoded: bytes) -> None:
+    """Raises `UserError` if the place cannot be written."""
+    with _explained(path):
+        _write(path, encoded)

@@ -1,0 +1,302 @@
+"""Every output of a folder of photos, read back by those who take it: all tell the same mask."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import errno
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from pycocotools.coco import COCO
+
+from segtf import outputs, predict_folder
+from segtf.answer import STEPS, ask
+from segtf.outputs import OUTPUTS, Wanted
+from segtf.photo_rows import open_photo
+from segtf.predict_folder import predict_photos
+from segtf.predictor import Predictor, open_predictor
+from segtf.rle import decode_rle
+from tests.segtf.tiny_onnx import INFO, write_channels_model
+from voc_builder.errors import UserError
+from voc_builder.labelme import draw_mask, read_annotation, read_photo
+from voc_builder.png import decode_mask, encode_mask
+
+CLASSES = ("background", "chip", "дефект")
+SIZE = (60, 80)
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    """Red is background, green a chip, blue a defect; tiles of 16, so that there are many."""
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    info = dataclasses.replace(INFO, classes=CLASSES, size=16, mode="tile")
+    return open_predictor([write_channels_model(path, info=info)])
+
+
+def drawing(seed: int) -> NDArray[np.uint8]:
+    """A photo of a chip with a hole and a defect on a red ground, at a place of its own."""
+    rng = np.random.default_rng(seed)
+    photo = np.full((*SIZE, 3), (200, 20, 10), np.uint8)
+    x, y = (int(rng.integers(18, side - 18)) for side in SIZE[::-1])
+    cv2.circle(photo, (x, y), 15, (30, 220, 0), -1)
+    cv2.circle(photo, (x, y), 3, (200, 20, 10), -1)
+    cv2.rectangle(photo, (x - 10, y - 6), (x - 6, y + 8), (0, 60, 180), -1)
+    return photo
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / "photos" / name for name in ("a.png", "part 2/b.png", "part 2/ж.png")]
+    for seed, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(drawing(seed)).save(path)
+    return paths
+
+
+def masks(photos: list[Path], predictor: Predictor) -> list[NDArray[np.uint8]]:
+    found = []
+    for path in photos:
+        with open_photo(path) as photo:
+            found.append(predictor.mask(photo))
+    assert [sorted(np.unique(mask).tolist()) for mask in found] == [[0, 1, 2]] * len(photos)
+    return found
+
+
+def test_every_output_tells_the_same_mask(
+    photos: list[Path], predictor: Predictor, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = predict_photos(predictor, photos, out, Wanted(OUTPUTS, shapes="mask"))
+    assert (done.done, done.left_out, done.untrue) == (3, (), 0)
+    coco = COCO(str(out / "coco.json"))
+    with (out / "rle.csv").open(encoding="utf-8") as file:
+        runs = {row["id"]: row["rle_mask"] for row in csv.DictReader(file)}
+    assert list(runs) == ["a", "b", "ж"]
+    for path, mask, image_id in zip(photos, masks(photos, predictor), (1, 2, 3), strict=True):
+        name = path.stem
+        found = decode_mask((out / f"masks/{name}.png").read_bytes())
+        np.testing.assert_array_equal(found, mask)
+
+        annotation = read_annotation(out / f"labelme/{name}.json")
+        assert read_photo(annotation) == path.read_bytes(), "the way to the photo"
+        np.testing.assert_array_equal(draw_mask(annotation, CLASSES), mask)
+
+        np.testing.assert_array_equal(decode_rle(runs[name], *SIZE), mask > 0)
+
+        seen = np.zeros(SIZE, np.uint8)
+        for entry in coco.loadAnns(coco.getAnnIds(imgIds=[image_id])):
+            seen[coco.annToMask(entry) > 0] = entry["category_id"]
+        np.testing.assert_array_equal(seen, mask)
+        assert (
+            coco.loadImgs([image_id])[0]["file_name"]
+            == path.relative_to(tmp_path / "photos").as_posix()
+        )
+
+        with Image.open(out / f"cutouts/{name}.png") as cut:
+            assert cut.mode == "RGBA"
+            alpha = np.asarray(cut)[..., 3]
+        inside, outside = cv2.erode(mask, np.ones((5, 5))), cv2.dilate(mask, np.ones((7, 7)))
+        assert (alpha[inside > 0] == 255).all()
+        assert not alpha[outside == 0].any()
+        with Image.open(out / f"overlays/{name}.jpg") as overlay:
+            assert overlay.size == SIZE[::-1]
+
+
+def test_probabilities_are_those_of_every_pixel_and_say_whose(
+    photos: list[Path], predictor: Predictor, tmp_path: Path
+) -> None:
+    predict_photos(predictor, photos[:1], tmp_path, Wanted(("probabilities",)))
+    with np.load(tmp_path / "probabilities/a.npz") as stored:
+        assert stored["classes"].tolist() == list(CLASSES)
+        assert stored["probabilities"].dtype == np.float16
+        found = stored["probabilities"].astype(np.float64)
+    with open_photo(photos[0]) as photo:
+        wanted = predictor.probabilities(photo)
+    assert found.shape == (*SIZE, 3)
+    assert np.abs(found - wanted).max() <= 0.5 / STEPS + 1e-6
+
+
+def test_polygons_lie_within_the_tolerance_that_is_asked_for(
+    photos: list[Path], predictor: Predictor, tmp_path: Path
+) -> None:
+    points = []
+    for tolerance in (0.0, 3.0):
+        wanted = Wanted(("labelme",), tolerance=tolerance)
+        predict_photos(predictor, photos[:1], tmp_path, wanted)
+        shapes = json.loads((tmp_path / "labelme/a.json").read_text())["shapes"]
+        assert {shape["shape_type"] for shape in shapes} == {"polygon", "mask"}, (
+            "a hole is no polygon"
+        )
+        points.append(sum(len(shape["points"]) for shape in shapes))
+    assert points[1] < points[0]
+
+
+def test_run_lengths_are_of_the_class_that_is_named(
+    photos: list[Path], predictor: Predictor, tmp_path: Path
+) -> None:
+    predict_photos(predictor, photos, tmp_path, Wanted(("rle",), rle_class="дефект"))
+    lines = (tmp_path / "rle.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "id,rle_mask"
+    for line, mask in zip(lines[1:], masks(photos, predictor), strict=True):
+        np.testing.assert_array_equal(decode_rle(line.split(",")[1], *SIZE), mask == 2)
+
+
+def annotate(path: Path, label: str) -> None:
+    """A labelme file of one shape beside a photo."""
+    box = {"label": label, "shape_type": "rectangle", "points": [[0, 0], [9, 9]]}
+    content = {"version": "6.3.1", "imagePath": path.name, "imageData": None, "shapes": [box]}
+    path.with_suffix(".json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def queue_of(out: Path) -> list[list[str]]:
+    with (out / "queue.csv").open(encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_the_queue_has_unsure_photos_first_and_then_annotations_that_disagree(
+    photos: list[Path], predictor: Predictor, tmp_path: Path
+) -> None:
+    sure, blank = np.zeros((2, *SIZE, 3), np.uint8)
+    sure[..., 0], blank[..., 0] = 255, 255
+    sure[:30, :30] = (10, 245, 0)
+    for name, photo in (("sure", sure), ("blank", blank)):
+        photos.append(photos[0].with_name(f"{name}.png"))
+        Image.fromarray(photo).save(photos[-1])
+    annotate(photos[1], "chip")  # a box in a corner: far off
+    truth = masks(photos[2:3], predictor)[0]
+    content = outputs.encode_labelme(photos[2], truth, CLASSES, photos[2].with_suffix(".json"))
+    photos[2].with_suffix(".json").write_bytes(content)
+
+    done = predict_photos(predictor, photos, tmp_path, Wanted(("mask",), queue=True))
+    head, *rows = queue_of(tmp_path)
+    assert head == ["task", "photo", "uncertainty", "disagreement"]
+    assert [(task, Path(photo).name) for task, photo, _, _ in rows] == [
+        ("annotate", "a.png"),
+        ("annotate", "sure.png"),
+        ("annotate", "blank.png"),
+        ("check", "b.png"),
+        ("check", "ж.png"),
+    ]
+    assert [str(one.photo) for one in done.queue] == [photo for _, photo, _, _ in rows]
+    assert 0 == float(rows[2][2]) <= float(rows[1][2]) < 0.1 < float(rows[0][2])
+    assert float(rows[3][3]) > 0.5 > 0.02 > float(rows[4][3])
+    assert [row[3] for row in rows[:3]] == [""] * 3
+
+
+def test_masks_of_a_folder_are_compared_with_too(
+    photos: list[Path], predictor: Predictor, tmp_path: Path
+) -> None:
+    truths = tmp_path / "truths"
+    truths.mkdir()
+    (first, second, _) = masks(photos, predictor)
+    (truths / "a.png").write_bytes(encode_mask(first))
+    (truths / "b.png").write_bytes(encode_mask(np.where(second == 1, np.uint8(2), second)))
+    annotate(photos[2], "chip")  # not asked for: there is a folder
+    predict_photos(predictor, photos, tmp_path, Wanted(("mask",), queue=True), truth=truths)
+    found = {Path(row[1]).stem: row[3] for row in queue_of(tmp_path)[1:]}
+    assert found["a"] == "0.0000"
+    assert float(found["b"]) > 0.4
+    assert found["ж"] == ""
+
+
+@pytest.mark.parametrize(
+    ("mask", "part"),
+    [
+        (np.zeros((60, 81), np.uint8), "made for a photo of 81 x 60, this one has 80 x 60"),
+        (np.full(SIZE, 7, np.uint8), r"holds the ids \[7\], and the network knows 3 classes"),
+    ],
+)
+def test_an_annotation_that_does_not_fit_is_named_and_the_photo_is_done_without_it(
+    mask: NDArray[np.uint8],
+    part: str,
+    photos: list[Path],
+    predictor: Predictor,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "truths").mkdir()
+    (tmp_path / "truths/a.png").write_bytes(encode_mask(mask))
+    done = predict_photos(
+        predictor, photos, tmp_path, Wanted(queue=True), truth=tmp_path / "truths"
+    )
+    assert (done.done, done.untrue) == (3, 1)
+    assert re.search(part, capsys.readouterr().err)
+    assert [row[0] for row in queue_of(tmp_path)[1:]] == ["annotate"] * 3
+
+
+def test_the_page_has_all_photos_in_order_with_truths_where_they_are_known(
+    photos: list[Path], predictor: Predictor, tmp_path: Path
+) -> None:
+    annotate(photos[1], "chip")
+    predict_photos(predictor, photos, tmp_path, Wanted(("mask",), gallery=True))
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    values: dict[str, Any] = json.loads(re.search(r"(\{\"classes\".*\})", page)[1])  # type: ignore[index]
+    assert [row[0] for row in values["photos"]] == ["a", "b", "ж"]
+    assert [row[4] is not None for row in values["photos"]] == [False, True, False]
+    assert len(list((tmp_path / "images/thumbnails").iterdir())) == 3
+
+
+def test_a_result_that_cannot_be_written_is_named_and_the_others_are_done(
+    photos: list[Path],
+    predictor: Predictor,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    long = photos[0].with_name("x" * 251 + ".png")  # with .json it is longer than a name may be
+    photos[0].rename(long)
+    photos[0] = long
+    done = predict_photos(predictor, photos, tmp_path, Wanted(("labelme",)))
+    assert done.left_out == (long,)
+    assert "xx.json: cannot be written: File name too long" in capsys.readouterr().err
+    assert len(list((tmp_path / "labelme").glob("*.json"))) == 2
+
+
+def test_a_full_disk_stops_all_and_keeps_what_was_written(
+    photos: list[Path], predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = predict_folder._write
+
+    def full(path: Path, encoded: bytes) -> None:
+        if path.stem != "a":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(path, encoded)
+
+    monkeypatch.setattr(predict_folder, "_write", full)
+    with pytest.raises(UserError, match=r"masks/.*png: cannot be written: No space left on device"):
+        predict_photos(predictor, photos, tmp_path / "out", Wanted(("mask",)))
+    assert [path.name for path in (tmp_path / "out").rglob("*.*")] == ["a.png"]
+
+
+def test_a_large_photo_gets_pictures_of_fewer_pixels_and_a_mask_of_its_own(
+    photos: list[Path], predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "PIXELS", 1200)
+    monkeypatch.setattr(predict_folder, "LARGE", 1200)
+    wanted = Wanted(("mask", "overlay", "cutout"), gallery=True)
+    predict_photos(predictor, photos, tmp_path, wanted)
+    sizes = []
+    for name in ("masks/a.png", "overlays/a.jpg", "cutouts/a.png", "images/photos/a.jpg"):
+        with Image.open(tmp_path / name) as picture:
+            sizes.append(picture.size)
+    assert sizes == [(80, 60), (40, 30), (40, 30), (40, 30)]
+
+
+def test_uncertainty_is_the_share_of_objects_that_may_be_wrong(predictor: Predictor) -> None:
+    photo = np.zeros((*SIZE, 3), np.uint8)
+    photo[..., 0] = 255
+    assert ask(predictor, photo).uncertainty == pytest.approx(0, abs=1e-5)
+    photo[:16, :16] = (0, 255, 0)
+    assert ask(predictor, photo).uncertainty < 0.05, "the blending of tiles alone"
+    photo[:16, :16] = (0, 153, 102)
+    unsure = ask(predictor, photo).uncertainty
+    assert unsure == pytest.approx(0.4, abs=0.05)
+    photo[30:, 30:] = (0, 255, 0)  # sure, and ten times as large
+    assert ask(predictor, photo).uncertainty < unsure / 4
