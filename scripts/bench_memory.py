@@ -163,8 +163,8 @@ def memory_table(found: dict[str, list[Memory]], held: dict[str, int]) -> Table:
             *("own, last quarter", "growth an epoch", "pages of files", "resident in all"),
         ),
         rows=tuple(rows),
-        verdict="Own memory, free parts of it given back, is the least of a quarter of the epochs; in "
-        "the first, buffers fill. "
+        verdict="Own memory, free parts of it given back, is the least of a quarter of the "
+        "epochs; in the first, buffers fill. "
         f"Wanted: no growth from epoch to epoch with the photos on disk: {met(grown, GROWTH)} (at "
         f"most {grown / MEGABYTE:.2f} MB an epoch from the second quarter to the last; "
         f"{GROWTH / MEGABYTE:.0f} may be chance). Wanted: no growth with the photos on disk: "

@@ -7,7 +7,6 @@ does nothing else meanwhile; its load is written down with them.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import tempfile
@@ -16,16 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from scripts.bench_table import Table, write_tables
 from segtf.architectures import Arch
 from voc_builder.command import run
 from voc_builder.errors import UserError
-from voc_builder.files import replacing
 from voc_builder.progress import note
-
-if TYPE_CHECKING:
-    from scripts.bench_table import Table
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,7 @@ def bench_train(config: BenchConfig) -> None:
         with tempfile.TemporaryDirectory() as folder:
             tables[name] = parts[name](config, Path(folder))
         print(f"\n{tables[name].markdown()}", flush=True)
-        _write(config.out, machine, tables)
+        write_tables(config.out, "bench_train", machine, tables)
     note(f"{config.out}: measured in {time.time() - begun:.0f} s")
 
 
@@ -114,16 +109,6 @@ def describe_machine() -> str:
     load = f", load {os.getloadavg()[0]:.1f} before" if hasattr(os, "getloadavg") else ""
     packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras"))
     return f"{cores} cores{load}, Python {platform.python_version()}, {packages}"
-
-
-def _write(out: Path, machine: str, tables: dict[str, Table]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    with replacing(out / "bench_train.md") as beside:
-        text = [f"{machine}\n", *(table.markdown() for table in tables.values())]
-        beside.write_text("\n".join(text), encoding="utf-8")
-    figures: dict[str, Any] = {name: table.figures for name, table in tables.items()}
-    with replacing(out / "bench_train.json") as beside:
-        beside.write_text(json.dumps({"machine": machine, **figures}, indent=2), encoding="utf-8")
 
 
 def _start(config: BenchConfig, folder: Path) -> Table:

@@ -1,0 +1,76 @@
+"""Measure how far a photo's tiles, blended, answer as the network does about the whole photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from scripts.bench_table import Table, met
+from segtf.onnx_model import OnnxModel
+from segtf.predictor import most_probable
+from segtf.tiles import blended_strips, flat_window, gaussian_window
+from voc_builder.errors import UserError
+from voc_builder.images import decode_image
+from voc_builder.progress import note
+
+LIMIT = 0.995  # share of pixels
+WINDOWS = {"Gaussian": gaussian_window, "flat": flat_window}
+
+
+def measure_seam(run: Path, photos: Sequence[Path], *, overlap: float) -> Table:
+    """Shares of pixels on which tiles blended either way name the class that the network names when
+    it sees the photo as a whole; half a tile's overlap along the photo's border is left out, where
+    the whole photo too is seen from one side alone. Raises `UserError` for a network of one size.
+    """
+    model = OnnxModel(run)
+    if model.info.fixed:
+        raise UserError(f"{model.path}: takes nothing but {model.info.size}: there is no whole")
+    tile = model.info.size
+    margin = max(round(tile * overlap / 2), 1)
+    agree: dict[str, list[float]] = {name: [] for name in WINDOWS}
+    for path in photos:
+        note(f"seam: {path.name}")
+        photo = decode_image(path.read_bytes(), str(path))
+        inner = np.s_[margin:-margin, margin:-margin]
+        whole = whole_mask(model, photo)[inner]
+        for name, window in WINDOWS.items():
+            found = np.empty(photo.shape[:2], np.uint8)
+            for top, strip in blended_strips(
+                model.probabilities,
+                lambda top, end, photo=photo: photo[top:end],  # type: ignore[misc]
+                *photo.shape[:2],
+                tile=tile,
+                overlap=overlap,
+                window=window,
+            ):
+                found[top : top + len(strip)] = most_probable(strip)
+            agree[name].append(float((found[inner] == whole).mean()))
+    means = {name: float(np.mean(shares)) for name, shares in agree.items()}
+    return Table(
+        title=f"Seams: tiles of {tile}, {model.info.arch} {model.info.encoder}",
+        columns=("blended", "same class, mean of photos", "worst photo", "other class"),
+        rows=tuple(
+            (name, f"{means[name]:.3%}", f"{min(shares):.3%}", f"{1 - means[name]:.3%}")
+            for name, shares in agree.items()
+        ),
+        verdict=f"{len(photos)} photos of {photo.shape[1]} x {photo.shape[0]}, tiles that share "
+        f"{overlap:.0%}, {margin} pixels along the border left out. Wanted: the Gaussian agrees "
+        f"with the whole photo on {LIMIT:.1%}: {met(means['Gaussian'], LIMIT, least=True)}; and "
+        f"flat averaging is worse: {met(means['flat'], means['Gaussian'])}.",
+        figures=agree,
+    )
+
+
+def whole_mask(model: OnnxModel, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Class ids, shape (H, W), of a photo that the network sees at once, mirrored below and at the
+    right to a size that it can take.
+    """
+    height, width = photo.shape[:2]
+    below, right = (-length % model.info.multiple for length in (height, width))
+    padded = cv2.copyMakeBorder(photo, 0, below, 0, right, cv2.BORDER_REFLECT_101)
+    answer = model.probabilities(np.asarray(padded, np.uint8)[None])[0]
+    return most_probable(answer[:height, :width])

@@ -1,0 +1,124 @@
+"""Every part of the prediction bench runs on a small network, and its table has both sides."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scripts import bench_giant, bench_predict
+from scripts.bench_predict import BenchConfig
+from scripts.bench_seam import measure_seam, whole_mask
+from scripts.bench_whole import inputs_of, lay_photos
+from segtf.onnx_model import OnnxModel
+from tests.segtf.tiny_onnx import INFO, write_channels_model
+from voc_builder.errors import UserError
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run folder with nothing but its ONNX file."""
+    (tmp_path / "run").mkdir()
+    info = dataclasses.replace(INFO, size=16, mode="tile")
+    write_channels_model(tmp_path / "run/model.onnx", info=info)
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    (tmp_path / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        colours = rng.integers(0, 256, (5, 6, 3), np.uint8)
+        pixels = colours.repeat(8, axis=0).repeat(8, axis=1)
+        Image.fromarray(pixels).save(tmp_path / f"photos/{name}.png")
+    return tmp_path / "photos"
+
+
+def measured(only: str, out: Path, **settings: Any) -> tuple[str, dict[str, Any]]:
+    bench_predict.bench_predict(BenchConfig(only=only, out=out, **settings))
+    figures = json.loads((out / "bench_predict.json").read_text(encoding="utf-8"))
+    return (out / "bench_predict.md").read_text(encoding="utf-8"), figures[only]
+
+
+def test_prediction_is_measured_in_tiles_and_squeezed(
+    run: Path, photos: Path, tmp_path: Path
+) -> None:
+    text, figures = measured(
+        "whole", tmp_path / "out", run=run, photos=(photos,), side=64, count=2, rounds=2
+    )
+    assert {mode: each["calls"] for mode, each in figures.items()} == {"tile": 25, "resize": 1}
+    assert all(len(each["ours"]) == len(each["bare"]) == 2 for each in figures.values())
+    assert "2 photos of 64 x 64" in text
+    assert "at most 1.15 times the bare calls, in tiles:" in text
+
+
+def test_the_bare_calls_see_what_prediction_sees(run: Path, photos: Path, tmp_path: Path) -> None:
+    (path,) = lay_photos(sorted(photos.iterdir()), tmp_path / "laid", 40, 1)
+    model = OnnxModel(run)
+    seen: list[Any] = []
+
+    def watch(images: Any) -> Any:
+        seen.append(images.copy())
+        return OnnxModel.probabilities(model, images)
+
+    model.probabilities = watch  # type: ignore[method-assign]
+    from segtf.photo_rows import open_photo
+    from segtf.predictor import Predictor
+
+    with open_photo(path) as photo:
+        Predictor([model], overlap=0.5).mask(photo)
+    for found, wanted in zip(seen, inputs_of(path, 16, "tile", 0.5), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_photos_are_laid_side_by_side_as_they_are(photos: Path, tmp_path: Path) -> None:
+    found = sorted(photos.iterdir())
+    first, second = lay_photos(found, tmp_path / "laid", 61, 2)
+    with Image.open(first) as laid, Image.open(found[1]) as part:
+        assert laid.size == (61, 61)
+        corner = np.asarray(laid)[:40, 48:61].astype(int)
+        assert np.abs(corner - np.asarray(part)[:, :13]).mean() < 6, "JPEG"
+    assert first.read_bytes() != second.read_bytes()
+
+
+def test_tiles_agree_with_the_whole_photo_where_the_network_sees_single_pixels(
+    run: Path, photos: Path, tmp_path: Path
+) -> None:
+    paths = lay_photos(sorted(photos.iterdir()), tmp_path / "laid", 61, 2)
+    table = measure_seam(run, paths, overlap=0.25)
+    assert table.figures == {"Gaussian": [1.0, 1.0], "flat": [1.0, 1.0]}
+    assert "99.5%: met" in table.verdict
+    odd = np.random.default_rng(0).integers(0, 256, (7, 9, 3), np.uint8)
+    np.testing.assert_array_equal(whole_mask(OnnxModel(run), odd), odd.argmax(-1))
+
+
+def test_the_memory_of_a_large_photo_is_that_beyond_one_of_a_tile(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peaks = {"512.tif": 100 * 10**6, "900.tif": 160 * 10**6}
+    monkeypatch.setattr(bench_giant, "peak_of", lambda flags, model, photo, out: peaks[photo.name])
+    text, figures = measured("memory", tmp_path / "out", run=run, giant=900)
+    assert figures["mask"] == {"one_tile": 100 * 10**6, "photo": 160 * 10**6}
+    assert "| mask and overlay | 100 | 160 | 60 |" in text
+    assert "met (0.06 GB)" in text
+
+
+def test_the_photo_of_stripes_is_predicted_and_its_process_watched(tmp_path: Path) -> None:
+    model = bench_giant.write_colour_network(tmp_path / "model.onnx")
+    photo = bench_giant.write_stripes(tmp_path / "photo.tif", 600)
+    peak = bench_giant.peak_of(["--save", "mask"], model, photo, tmp_path / "out")
+    assert 20 * 10**6 < peak < 2 * 10**9
+    with Image.open(tmp_path / "out/masks/photo.png") as mask:
+        rows, columns = np.indices((600, 600))
+        np.testing.assert_array_equal(np.asarray(mask), (rows + columns) // 700 % 3)
+
+
+def test_a_part_that_is_not_there_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no part 'half', but whole, engines, seam, memory"):
+        measured("half", tmp_path, run=run)
