@@ -31,7 +31,6 @@ STATUS = Path("/proc/self/status")
 MEGABYTE = 10**6
 GROWTH = 1 * MEGABYTE  # an epoch, that may be chance: what waits to be used comes and goes
 HELD = 0.1  # share of the photos' bytes that may be found in memory, by chance again
-LONGER = 4  # times as many epochs with few photos as with many, which have more steps in each
 MARK = "memory: "  # before the line that a child prints
 DRAWN = 96  # pixels; it is the size of training that takes memory
 Memory = dict[str, int]  # bytes, by kind
@@ -115,8 +114,8 @@ def measure_memory(
     network: dict[str, Any], folder: Path, *, few: int, many: int, size: int, epochs: int
 ) -> Table:
     """Trains `network` (settings of `segtf.train`) on `few` photos for `epochs`, and the tiny
-    network on as many and, for fewer epochs, on `many` photos of `size` x `size`. Raises
-    `UserError` where memory cannot be told apart.
+    network on as many and on `many` photos of `size` x `size`. Raises `UserError` where memory
+    cannot be told apart.
     """
     from segtf.data import BYTES_A_PIXEL
 
@@ -124,13 +123,12 @@ def measure_memory(
         raise UserError(f"no {STATUS} here: measure memory on Linux, or leave it out of --only")
     sets = {n: draw_dataset(folder / str(n), n, DRAWN) for n in (few, many)}
     common = {"epochs": epochs, "size": size, "batch": 16, "cache": "disk", "patience": 0}
-    fewer = {**common, "epochs": max(epochs // LONGER, 4)}
     name = network_name(network["arch"], network["encoder"])
     runs: dict[str, tuple[int, dict[str, Any], bool]] = {
         f"{name} at {network['size']}, {few} photos, disk": (few, {**common, **network}, False),
         f"tiny network, {few} photos, disk": (few, common, True),
-        f"tiny network, {many} photos, disk": (many, fewer, True),
-        f"tiny network, {many} photos, memory": (many, {**fewer, "cache": "memory"}, True),
+        f"tiny network, {many} photos, disk": (many, common, True),
+        f"tiny network, {many} photos, memory": (many, {**common, "cache": "memory"}, True),
     }
     found, held = {}, {}
     for name, (count, settings, tiny) in runs.items():

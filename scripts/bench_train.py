@@ -69,8 +69,8 @@ class BenchConfig:
     """Size at which these photos are kept, pixels."""
     network_size: int = 64
     """Training size of the network in the part memory, pixels."""
-    memory_epochs: int = 32
-    """Epochs of the part memory with few photos; a quarter of it, but four at least, with many."""
+    memory_epochs: int = 24
+    """Epochs of the part memory; buffers fill in the first of them."""
 
 
 def bench_train(config: BenchConfig) -> None:
