@@ -13,13 +13,17 @@ from numpy.typing import NDArray
 
 from segtf.photo_rows import Rows
 from segtf.predictor import Predictor, best_of
-from voc_builder.classes import has_background
 from voc_builder.files import replacing
+from voc_builder.overlay import count_ids
 
 # steps of 1: what a probability is rounded to in a file. Half a step is less than float16 loses
 # near 1, and digits that mean nothing would not compress
 STEPS = 1024
-SURE = 0.001  # share of a photo that counts as objects at least, so that a blank one is no doubt
+# share of a photo's pixels. Of the measures tried (the mean over all pixels, entropy, the share of
+# pixels under 0.75, the wrong share to be expected of objects) this one puts photos most nearly in
+# the order of their wrong pixels
+LEAST_SURE = 0.05
+LEVELS = 256  # that doubts are counted by
 Write = Callable[[NDArray[np.float32]], None]
 
 
@@ -43,25 +47,30 @@ def ask(
     that is. The probabilities of all classes go to the npz file `probabilities`, as they come, so
     that a photo of any size has room. Raises `UserError`, and `OSError` if that cannot be written.
 
-    `uncertainty` is the share of wrong pixels to be expected, if probabilities mean what they say,
-    among those that are to be expected to show something else than the background: of a photo with
-    one small defect the sky around it, however sure, says nothing.
+    `uncertainty` is by how much the best class falls short of a probability of 1, as the mean over
+    the `LEAST_SURE` of the pixels: over all of them a small object would be lost in its ground.
     """
     height, width = photo.shape[:2]
     mask = np.empty((height, width), np.uint8)
     plane = np.empty((height, width), np.float32) if background else None
-    apart = has_background(predictor.classes)
-    wrong, objects = 0.0, 0.0  # pixels to be expected
+    doubts = np.zeros(LEVELS, np.int64)
     with _writing(probabilities, (height, width), predictor.classes) as write:
         for top, strip in predictor.strips(photo):
             rows = np.s_[top : top + len(strip)]
             mask[rows], best = best_of(strip)
-            wrong += best.size - float(best.sum(dtype=np.float64))
-            objects += best.size - (float(strip[..., 0].sum(dtype=np.float64)) if apart else 0.0)
+            doubts += count_ids(np.rint((LEVELS - 1) * (1 - best)).astype(np.uint8))
             if plane is not None:
                 plane[rows] = strip[..., 0]
             write(strip)
-    return Answer(mask, plane, wrong / max(objects, wrong, SURE * mask.size))
+    return Answer(mask, plane, _uncertainty(doubts))
+
+
+def _uncertainty(doubts: NDArray[np.int64]) -> float:
+    """The mean doubt of the least sure pixels, of how many there are at each of the `LEVELS`."""
+    wanted = max(LEAST_SURE * doubts.sum(), 1.0)
+    before = doubts[::-1].cumsum() - doubts[::-1]  # pixels less sure than those of a level
+    taken = np.clip(wanted - before, 0, doubts[::-1])
+    return float(taken @ np.linspace(1, 0, LEVELS) / wanted)
 
 
 @contextlib.contextmanager

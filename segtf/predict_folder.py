@@ -139,7 +139,8 @@ class _Work:
 
     def __init__(self, predictor: Predictor, out: Path, wanted: Wanted, truth: Path | None) -> None:
         self.predictor, self.out, self.wanted, self.truth = predictor, out, wanted, truth
-        self.gallery = Gallery(out, predictor.classes, predictor.colours)
+        by = ", ".join(str(model.path) for model in predictor.models)
+        self.gallery = Gallery(out, predictor.classes, predictor.colours, subtitle=f"by {by}")
         self._large = threading.Lock()  # for photos of which memory holds no two
 
     def attempt(self, named: tuple[Path, str]) -> _Done | UserError:

@@ -289,14 +289,13 @@ def test_a_large_photo_gets_pictures_of_fewer_pixels_and_a_mask_of_its_own(
     assert sizes == [(80, 60), (40, 30), (40, 30), (40, 30)]
 
 
-def test_uncertainty_is_the_share_of_objects_that_may_be_wrong(predictor: Predictor) -> None:
+def test_uncertainty_is_the_doubt_of_the_least_sure_pixels(predictor: Predictor) -> None:
     photo = np.zeros((*SIZE, 3), np.uint8)
     photo[..., 0] = 255
     assert ask(predictor, photo).uncertainty == pytest.approx(0, abs=1e-5)
-    photo[:16, :16] = (0, 255, 0)
-    assert ask(predictor, photo).uncertainty < 0.05, "the blending of tiles alone"
-    photo[:16, :16] = (0, 153, 102)
-    unsure = ask(predictor, photo).uncertainty
-    assert unsure == pytest.approx(0.4, abs=0.05)
-    photo[30:, 30:] = (0, 255, 0)  # sure, and ten times as large
-    assert ask(predictor, photo).uncertainty < unsure / 4
+    photo[:12, :20] = (0, 153, 102)  # 240 of 4,800 pixels: the least sure twentieth
+    assert ask(predictor, photo).uncertainty == pytest.approx(0.4, abs=0.01)
+    photo[:12, :10] = (0, 255, 0)  # half of them are sure
+    assert ask(predictor, photo).uncertainty == pytest.approx(0.2, abs=0.01)
+    photo[:] = (204, 51, 0)
+    assert ask(predictor, photo).uncertainty == pytest.approx(0.2, abs=0.01)
