@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from segtf.ensembles import best_of
 from segtf.photo_rows import Rows
-from segtf.predictor import Predictor, best_of
+from segtf.predictor import Predictor
 from voc_builder.files import replacing
 from voc_builder.overlay import count_ids
 

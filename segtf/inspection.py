@@ -21,10 +21,9 @@ from segtf.intervals import (
     mean_share_interval,
     parts_of,
     rate_intervals,
-    share,
     share_intervals,
 )
-from segtf.metrics import Counts
+from segtf.metrics import Counts, share
 from segtf.objects import (
     AIMED,
     ALARMS,

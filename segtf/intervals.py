@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from segtf.metrics import Counts, Scores
+from segtf.metrics import Counts, Scores, share
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -97,12 +96,6 @@ def rate_intervals(
         _interval(drawn[:, i], photos, lambda n: -math.log(TAIL) / n, most=math.inf)
         for i in range(drawn.shape[1])
     )
-
-
-def share(part: ArrayLike, whole: ArrayLike) -> Scores:
-    """part / whole of arrays of one shape; NaN without a whole."""
-    above, below = np.asarray(part, np.float64), np.asarray(whole, np.float64)
-    return np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)
 
 
 def _shares(parts: Scores | Counts) -> Scores:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from voc_builder.colours import VOID
 
@@ -32,19 +32,19 @@ def confusion(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: 
 def iou(counts: Counts) -> Scores:
     """tp / (tp + fp + fn) of each class, shape (C,); NaN for a class neither true nor predicted."""
     tp = np.diag(counts)
-    return _share(tp, counts.sum(0) + counts.sum(1) - tp)
+    return share(tp, counts.sum(0) + counts.sum(1) - tp)
 
 
 def dice(counts: Counts) -> Scores:
     """2 tp / (2 tp + fp + fn) of each class, shape (C,); NaN for a class neither true nor
     predicted.
     """
-    return _share(2 * np.diag(counts), counts.sum(0) + counts.sum(1))
+    return share(2 * np.diag(counts), counts.sum(0) + counts.sum(1))
 
 
 def pixel_accuracy(counts: Counts) -> float:
     """Share of pixels with the right class; NaN without pixels."""
-    return float(_share(np.trace(counts), counts.sum()))
+    return float(share(np.trace(counts), counts.sum()))
 
 
 def iou_micro_imagewise(photos: Iterable[Counts]) -> float:
@@ -54,7 +54,7 @@ def iou_micro_imagewise(photos: Iterable[Counts]) -> float:
     """
     hits = np.array([(np.trace(counts), counts.sum()) for counts in photos]).reshape(-1, 2)
     # every wrong pixel is a fp of one class and a fn of another
-    return mean(_share(hits[:, 0], 2 * hits[:, 1] - hits[:, 0]))
+    return mean(share(hits[:, 0], 2 * hits[:, 1] - hits[:, 0]))
 
 
 def mean(scores: Scores) -> float:
@@ -68,6 +68,7 @@ def miou(counts: Counts) -> float:
     return mean(iou(counts))
 
 
-def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> Scores:
-    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
-    return np.divide(part, whole, out=np.full_like(whole, np.nan), where=whole > 0)
+def share(part: ArrayLike, whole: ArrayLike) -> Scores:
+    """part / whole of arrays of one shape; NaN without a whole."""
+    above, below = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    return np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)

@@ -1,7 +1,7 @@
 """Tell which objects of a class were found, and which of the predicted ones are false alarms.
 
-An object is connected pixels of one class in a mask, corners count as touching, as in
-`segtf.survey`; areas are pixels. Counts come first (int64, they add up over photos), scores second.
+An object is connected pixels of one class in a mask, corners count as touching; areas are pixels.
+Counts come first (int64, they add up over photos), scores second.
 
 A true object is found where at least `FOUND` of its pixels are predicted as its class, by whatever
 number of predicted objects. A predicted object is a false alarm unless at least `AIMED` of its
@@ -28,7 +28,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtf.metrics import Counts
-from segtf.survey import BLOCK
 from voc_builder.classes import has_background
 from voc_builder.colours import VOID
 
@@ -37,6 +36,7 @@ AIMED = 0.1  # of a predicted object's pixels
 # an object into which no 3 x 3 block fits is a speck; the others are small, medium or large
 SIZES = ("specks", "small", "medium", "large")
 TRUE, HIT, ALARMS, FALSE = range(4)  # columns of counts: true objects, those found, alarms, false
+BLOCK = np.ones((3, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -70,32 +70,54 @@ def find_objects(
     if truth.shape != prediction.shape:
         raise ValueError(f"shapes differ. Received: {truth.shape} and {prediction.shape}")
     real, predicted, void = truth == class_id, prediction == class_id, truth == VOID
-    return PhotoObjects(
-        components(real, eroded(real.view(np.uint8)) > 0, predicted, void),
-        components(predicted, eroded(predicted.view(np.uint8)) > 0, real, void),
-    )
+    return PhotoObjects(components(real, predicted, void), components(predicted, real, void))
 
 
 def components(
+    of_class: NDArray[np.bool_], other: NDArray[np.bool_], void: NDArray[np.bool_]
+) -> Components:
+    """The objects of one of two masks, all of shape (H, W): its pixels of the class, the other
+    mask's pixels of the class, and void.
+    """
+    box, count, labels = label_objects(of_class)
+    if count == 1:
+        return Components(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, bool))
+    inside = np.ascontiguousarray(of_class[box])
+    cores = eroded(inside.view(np.uint8)) > 0
+    return measured(labels[inside], count, cores[inside], other[box][inside], void[box][inside])
+
+
+def label_objects(
     of_class: NDArray[np.bool_],
+) -> tuple[tuple[slice, slice], int, NDArray[np.int32]]:
+    """The smallest box around the pixels of a class, one more than there are objects, and the
+    object of each pixel in the box, 0 for none.
+    """
+    x, y, width, height = cv2.boundingRect(of_class.view(np.uint8))
+    box = np.s_[y : y + height, x : x + width]
+    if not width:
+        return box, 1, np.zeros((0, 0), np.int32)
+    inside = np.ascontiguousarray(of_class[box]).view(np.uint8)
+    count, labels = cv2.connectedComponents(inside, connectivity=8, ltype=cv2.CV_32S)
+    return box, count, np.asarray(labels, np.int32)
+
+
+def measured(
+    labels: NDArray[np.int32],
+    count: int,
     cores: NDArray[np.bool_],
     other: NDArray[np.bool_],
     void: NDArray[np.bool_],
 ) -> Components:
-    """The objects of one of two masks, all of shape (H, W): its pixels of the class, the middles of
-    the 3 x 3 blocks of them, the other mask's pixels of the class, and void.
+    """The objects that pixels belong to, each array of shape (pixels,): `labels`, 1 to below
+    `count`, say which; whether the pixel is the middle of a 3 x 3 block of its object, has the
+    class in the other mask, and is void.
     """
-    x, y, width, height = cv2.boundingRect(of_class.view(np.uint8))
-    if not width:
-        return Components(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, bool))
-    box = np.s_[y : y + height, x : x + width]
-    inside = np.ascontiguousarray(of_class[box]).view(np.uint8)
-    count, labels = cv2.connectedComponents(inside, connectivity=8, ltype=cv2.CV_32S)
-    total = np.bincount(labels.ravel(), minlength=count)
-    areas = total - np.bincount(labels[void[box]], minlength=count)
-    hits = np.bincount(labels[other[box]], minlength=count)
+    total = np.bincount(labels, minlength=count)
+    areas = total - np.bincount(labels[void], minlength=count)
+    hits = np.bincount(labels[other], minlength=count)
     whole = np.zeros(count, bool)
-    whole[labels[cores[box]]] = True
+    whole[labels[cores]] = True
     kept = 2 * areas >= total
     kept[0] = False  # what is of no object
     return Components(areas[kept], hits[kept] / areas[kept], whole[kept])

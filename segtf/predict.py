@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segtf.annotation_queue import describe_queue
+from segtf.ensembles import Ensemble, model_paths
 from segtf.gallery import FOLDERS, PAGE
 from segtf.outputs import EACH, TOGETHER, Shapes, Wanted, outputs_of
 from segtf.photos import find_photos
 from segtf.polygons import TOLERANCE
 from segtf.predict_folder import QUEUE, predict_photos
-from segtf.predictor import Ensemble, Mode, Tta, open_predictor
+from segtf.predictor import Mode, Tta, open_predictor
 from voc_builder.command import run
 from voc_builder.errors import UserError
 
@@ -60,11 +61,6 @@ class PredictConfig:
     """CPU threads for the network, 0 for as many as onnxruntime likes."""
 
 
-def _models(named: Path) -> list[Path]:
-    """The models that a command line names; a file may have a comma in its name."""
-    return [named] if named.exists() else [Path(part) for part in str(named).split(",") if part]
-
-
 def _places(wanted: Wanted) -> list[str]:
     """What lies under the folder of results, folders and files."""
     names = [f"{Path(EACH[name]).parent}/" for name in wanted.save if name in EACH]
@@ -90,7 +86,7 @@ def predict(config: PredictConfig) -> int:
     written += [config.out / folder for folder in FOLDERS]
     photos = find_photos(config.images, leave_out=written)
     predictor = open_predictor(
-        _models(config.model),
+        model_paths(config.model),
         mode=config.mode,
         overlap=config.overlap,
         tta=config.tta,

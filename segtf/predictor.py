@@ -16,21 +16,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segtf.ensembles import Ensemble, classes_together, most_probable, together
 from segtf.onnx_model import OnnxModel
 from segtf.photo_rows import Rows
 from segtf.tiles import Network, blended_strips
-from voc_builder.classes import has_background
 from voc_builder.colours import voc_colours
 from voc_builder.errors import UserError
 from voc_builder.images import resize_image
 
 Mode = Literal["auto", "resize", "tile"]
 Tta = Literal["none", "flips", "d4"]
-Ensemble = Literal["mean", "vote", "per-class"]
 Strip = tuple[int, NDArray[np.float32]]  # first row; probabilities of some rows, (h, W, C)
 
 NUMBERS_A_STRIP = 2**23  # probabilities of a strip of a squeezed photo: 32 MB
-TIE = 0.5  # of a vote: what the mean of the probabilities counts at most, so that it breaks ties
 # whether rows and columns change places, rows are turned over, columns are turned over
 TURNS: dict[Tta, tuple[tuple[bool, bool, bool], ...]] = {
     "none": ((False, False, False),),
@@ -73,12 +71,13 @@ class Predictor:
         self.overlap = overlap
         self.turns = TURNS[tta]
         self.ensemble = ensemble
-        if ensemble == "per-class":
-            self.classes = _united(self.models)
-            self.colours = voc_colours(len(self.classes))
-        else:
-            self.classes = _common(self.models)
-            self.colours = np.array(self.models[0].info.colours, np.uint8)
+        self.known = [(str(model.path), model.info.classes) for model in self.models]
+        self.classes = classes_together(self.known, ensemble)
+        self.colours = (
+            voc_colours(len(self.classes))
+            if ensemble == "per-class"
+            else np.array(self.models[0].info.colours, np.uint8)
+        )
 
     def strips(self, photo: Rows) -> Iterator[Strip]:
         """The probabilities of `classes`, from the photo's top to its bottom."""
@@ -87,7 +86,7 @@ class Predictor:
             yield from answers[0]
             return
         for top, found in _side_by_side(answers):
-            yield top, self._together(found)
+            yield top, together(found, self.known, self.ensemble)
 
     def probabilities(self, photo: Rows) -> NDArray[np.float32]:
         """Of each pixel and class, shape (H, W, C)."""
@@ -117,25 +116,6 @@ class Predictor:
             tile=side,
             overlap=self.overlap,
         )
-
-    def _together(self, answers: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        if self.ensemble == "mean":
-            return np.mean(answers, axis=0, dtype=np.float32)
-        return _voted(answers) if self.ensemble == "vote" else self._joined(answers)
-
-    def _joined(self, answers: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Of each class the mean over the networks that know it; the background is what all of them
-        hold for background, so the least of theirs; scaled to a sum of 1.
-        """
-        result = np.zeros((*answers[0].shape[:2], len(self.classes)), np.float32)
-        known = np.zeros(len(self.classes), np.float32)
-        for model, answer in zip(self.models, answers, strict=True):
-            for class_id, name in enumerate(model.info.classes[1:], start=1):
-                result[..., self.classes.index(name)] += answer[..., class_id]
-                known[self.classes.index(name)] += 1
-        result[..., 1:] /= known[1:]
-        result[..., 0] = np.min([answer[..., 0] for answer in answers], axis=0)
-        return result / np.maximum(result.sum(-1, keepdims=True), np.finfo(np.float32).tiny)
 
 
 def open_predictor(
@@ -204,22 +184,6 @@ def stretched_strips(
         yield top, (weights @ flat[first : last + 1]).reshape(end - top, width, classes)
 
 
-def most_probable(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Class ids, shape (H, W), of probabilities, shape (H, W, C); the lowest id of equals."""
-    return best_of(probabilities)[0]
-
-
-def best_of(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """The most probable class and its probability, each of shape (H, W)."""
-    mask = np.zeros(probabilities.shape[:2], np.uint8)
-    best = probabilities[..., 0].copy()
-    for class_id in range(1, probabilities.shape[-1]):  # a quarter of the time of argmax
-        plane = probabilities[..., class_id]
-        mask[plane > best] = class_id
-        np.maximum(best, plane, out=best)
-    return mask, best
-
-
 def _side_by_side(
     answers: Sequence[Iterator[Strip]],
 ) -> Iterator[tuple[int, list[NDArray[np.float32]]]]:
@@ -239,38 +203,3 @@ def _side_by_side(
                 if following is None:
                     return
                 held[i], ends[i] = following, top + len(following[1])
-
-
-def _voted(answers: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The share of the networks that name each class; equals are parted by the mean."""
-    votes = np.array(np.mean(answers, axis=0) * TIE, np.float32)
-    for answer in answers:
-        chosen = most_probable(answer)[..., None]
-        votes += np.arange(answer.shape[-1]) == chosen
-    votes /= len(answers) + TIE
-    return votes
-
-
-def _common(models: Sequence[OnnxModel]) -> tuple[str, ...]:
-    """The classes that all networks have. Raises `UserError` where they differ."""
-    classes = models[0].info.classes
-    for model in models[1:]:
-        if model.info.classes != classes:
-            raise UserError(
-                f"{model.path} knows the classes {', '.join(model.info.classes)}, "
-                f"{models[0].path} {', '.join(classes)}: take networks of the same classes, or "
-                "--ensemble per-class"
-            )
-    return classes
-
-
-def _united(models: Sequence[OnnxModel]) -> tuple[str, ...]:
-    """The background and every other class that one of the networks knows, in their order."""
-    for model in models:
-        if not has_background(model.info.classes):
-            raise UserError(
-                f"--ensemble per-class: {model.path} has no background, its first class is "
-                f"{model.info.classes[0]}: take --ensemble mean for networks of the same classes"
-            )
-    names = dict.fromkeys(name for model in models for name in model.info.classes[1:])
-    return (models[0].info.classes[0], *names)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segtf.objects import components
 from voc_builder.classes import has_background
 from voc_builder.errors import UserError
 from voc_builder.png import decode_mask
@@ -21,7 +22,6 @@ SMALLEST = 5  # percent of a class's objects
 MOST_MASKS = 500  # that are looked at, evenly spread: thousands would hold training up
 PATIENCE = 2.0  # seconds of work that nothing is said about
 WORKERS = 4
-BLOCK = np.ones((3, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -127,16 +127,10 @@ def _look(path: Path, wanted: Sequence[int]) -> tuple[tuple[int, int], list[_Fou
 
 
 def _components(mask: NDArray[np.uint8], class_id: int) -> _Found:
-    of_class = cv2.compare(mask, class_id, cv2.CMP_EQ)  # type: ignore[call-overload]
-    x, y, width, height = cv2.boundingRect(of_class)
-    # a border of nothing, or blocks at the edge would count the pixels beyond it
-    inside = cv2.copyMakeBorder(
-        of_class[y : y + height, x : x + width], 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=[0]
-    )
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
-    whole = np.zeros(count, bool)
-    whole[labels[cv2.erode(inside, BLOCK) > 0]] = True
-    return _Found(class_id, stats[1:, cv2.CC_STAT_AREA].astype(np.int64), whole[1:])
+    of_class = mask == class_id
+    nothing = np.zeros_like(of_class)
+    found = components(of_class, nothing, nothing)
+    return _Found(class_id, found.areas, found.whole)
 
 
 def _measure(

@@ -15,9 +15,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segtf.intervals import share
-from segtf.metrics import Counts, Scores
-from segtf.objects import AIMED, ALARMS, FALSE, FOUND, HIT, TRUE, components, enough, eroded
+from segtf.metrics import Counts, Scores, share
+from segtf.objects import (
+    AIMED,
+    ALARMS,
+    FALSE,
+    FOUND,
+    HIT,
+    TRUE,
+    enough,
+    eroded,
+    label_objects,
+    measured,
+)
 from voc_builder.colours import VOID
 
 BINS = 256  # thresholds 0, 1 / 256, ... 255 / 256, each of them a float32
@@ -188,13 +198,26 @@ def _count_alarms(
     aimed: float,
 ) -> None:
     """Adds, at each threshold, the predicted objects and those of them that are false."""
-    least = eroded(last)
-    changed = np.bincount(last.ravel(), minlength=BINS) > 0
-    for threshold in range(BINS):
-        if threshold and not changed[threshold - 1]:  # it marks the same pixels
+    order = np.argsort(~last, axis=None, kind="stable")  # the surest pixel first
+    rows, columns = np.unravel_index(order, last.shape)
+    least, hits, outside = (plane.ravel()[order] for plane in (eroded(last), real, void))
+    marked = _from_above(last.ravel())
+    window, top, left = last, 0, 0  # the higher the threshold, the smaller
+    for threshold, pixels in enumerate(marked):
+        if threshold and pixels == marked[threshold - 1]:
             objects[threshold, :, ALARMS:] = objects[threshold - 1, :, ALARMS:]
             continue
-        alarms = components(last >= threshold, least >= threshold, real, void)
+        box, count, labels = label_objects(window >= threshold)
+        window, top, left = window[box], top + box[0].start, left + box[1].start
+        alarms = measured(
+            labels[rows[:pixels] - top, columns[:pixels] - left],
+            count,
+            least[:pixels] >= threshold,
+            hits[:pixels],
+            outside[:pixels],
+        )
         kinds = alarms.whole.astype(np.int64)
         objects[threshold, :, ALARMS] = np.bincount(kinds, minlength=2)
         objects[threshold, :, FALSE] = np.bincount(kinds[~enough(alarms, aimed)], minlength=2)
+        if not pixels:
+            break  # nor do higher ones mark any

@@ -13,7 +13,6 @@ from segtf.intervals import (
     mean_share_interval,
     parts_of,
     rate_intervals,
-    share,
     share_intervals,
 )
 from segtf.metrics import Counts
@@ -22,10 +21,6 @@ from segtf.metrics import Counts
 def parts(*photos: tuple[int, int]) -> Counts:
     """Part and whole of one thing in each photo."""
     return np.array(photos, np.int64).reshape(-1, 1, 2)
-
-
-def test_shares_without_a_whole_are_none() -> None:
-    np.testing.assert_array_equal(share([1, 0], [4, 0]), [0.25, np.nan])
 
 
 def test_the_parts_of_a_confusion_matrix_give_its_iou() -> None:

@@ -23,6 +23,10 @@ def test_confusion_counts_rows_of_truth_and_leaves_void_out() -> None:
     )
 
 
+def test_shares_without_a_whole_are_none() -> None:
+    np.testing.assert_array_equal(metrics.share([1, 0], [4, 0]), [0.25, np.nan])
+
+
 def test_scores_of_a_matrix_worked_out_by_hand() -> None:
     counts = np.array([[50, 10, 0], [5, 30, 0], [0, 0, 0]])
     np.testing.assert_allclose(metrics.iou(counts), [50 / 65, 30 / 45, np.nan])

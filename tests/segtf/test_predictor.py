@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from segtf import predictor as of_ours
+from segtf.ensembles import most_probable
 from segtf.onnx_model import ModelInfo
 from segtf.predictor import (
     TURNS,
     Predictor,
-    most_probable,
     open_predictor,
     stretched_strips,
     turned,
