@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from segtf.config import TrainConfig
 from segtf.memory import free_memory
 from segtf.sampling import Image, Mask, cut
+from segtf.tiles import tile_corners
 from voc_builder.colours import VOID
 from voc_builder.errors import UserError
 from voc_builder.files import naming
@@ -44,6 +45,7 @@ class Split:
     images: NDArray[np.uint8] | list[Image]
     masks: NDArray[np.uint8] | list[Mask]
     largest_share: int  # samples of the share that has most, whichever process it belongs to
+    shapes: dict[str, tuple[int, int]]  # height and width of each photo, put together of its tiles
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -59,6 +61,7 @@ class Loading:
     disk: Path = Path("cache")
     share_count: int = 1  # parts that the photos are dealt into: photo i belongs to part i modulo
     shares: range = range(1)  # this number; those of them that are loaded
+    whole: str | None = "train"  # the split that stays whole for crops; None: none does
 
 
 def loading(config: TrainConfig, disk: Path, *, all_shares: bool = False) -> Loading:
@@ -115,10 +118,10 @@ def _layout(dataset: Dataset, name: str, how: Loading) -> Layout:
     lost = sorted(set(ids) - set(sizes))
     if lost:
         raise UserError(f"{dataset.path}: no record of the {name} photo {lost[0]}: build it again")
-    if name == "train":
+    if name == how.whole:
         return {photo_id: [sizes[photo_id]] for photo_id in ids}
     return {
-        photo_id: [(how.size, how.size)] * len(_tiles(sizes[photo_id], how.size))
+        photo_id: [(how.size, how.size)] * len(tile_corners(sizes[photo_id], how.size))
         for photo_id in ids
     }
 
@@ -127,12 +130,6 @@ def _of_shares(layout: Layout, count: int, shares: Collection[int]) -> Layout:
     """That of the photos in those of `count` shares."""
     own = (one for i, one in enumerate(layout.items()) if i % count in shares)
     return dict(own)
-
-
-def _tiles(shape: tuple[int, ...], size: int) -> list[tuple[int, int]]:
-    """Top and left of the tiles that cover a photo without overlap, row by row."""
-    height, width = shape
-    return [(top, left) for top in range(0, height, size) for left in range(0, width, size)]
 
 
 def _load_split(
@@ -147,8 +144,8 @@ def _load_split(
     images = _arrays([(*shape, 3) for shape in shapes], disk and disk / f"{name}_images")
     masks = _arrays(shapes, disk and disk / f"{name}_masks")
     first = dict(zip(layout, accumulate(map(len, layout.values()), initial=0), strict=False))
-    whole = how.crop and name == "train"
-    found: set[str] = set()
+    whole = how.crop and name == how.whole
+    found: dict[str, tuple[int, int]] = {}
     samples = _samples(dataset, name, layout.keys(), None if how.crop else how.size)
     for photo_id, image, mask in progress(samples, len(layout), f"{name} photos decoded"):
         if photo_id in found:
@@ -156,7 +153,8 @@ def _load_split(
                 f"{dataset.path}: more records than {len(layout)} {name} photos, {photo_id} is "
                 "there twice: build again"
             )
-        found.add(photo_id)
+        height, width = mask.shape
+        found[photo_id] = height, width
         parts = _cut_up(image, mask, how.size) if how.crop and not whole else [(image, mask)]
         for i, part in enumerate(parts, start=first[photo_id]):
             images[i][:], masks[i][:] = part
@@ -165,11 +163,11 @@ def _load_split(
             f"{dataset.path}: {len(found)} records of {len(layout)} {name} photos: build again"
         )
     ids = tuple(photo_id for photo_id, parts in layout.items() for _ in parts)
-    return Split(name, ids, images, masks, largest_share)
+    return Split(name, ids, images, masks, largest_share, found)
 
 
 def _cut_up(image: Image, mask: Mask, size: int) -> list[tuple[Image, Mask]]:
-    return [cut(image, mask, top, left, size) for top, left in _tiles(mask.shape, size)]
+    return [cut(image, mask, top, left, size) for top, left in tile_corners(mask.shape, size)]
 
 
 def _arrays(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segtf.ensembles import Ensemble, classes_together, together
 from segtf.onnx_model import ModelInfo, OnnxModel, read_info
+from segtf.predictor import TURNS, Tta, turned
 from segtf.run_folder import BEST, CONFIG, read_config, read_data
 from voc_builder.errors import UserError
 
@@ -27,6 +29,7 @@ class Engine:
     crop: bool  # trained on crops of photos as they are, not on photos of that size
     predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, S, S, 3) -> (N, S, S, C)
     run: Path | None  # the run folder that it lies in
+    path: Path  # what it was opened by
 
 
 def open_engine(path: Path) -> Engine:
@@ -35,16 +38,58 @@ def open_engine(path: Path) -> Engine:
         config, data = read_config(path), read_data(path)
         predict = keras_predict(path / BEST)
         return Engine(
-            "keras", tuple(data["classes"]), config.side, bool(config.crop), predict, path
+            "keras", tuple(data["classes"]), config.side, bool(config.crop), predict, path, path
         )
     run = path.parent if (path.parent / CONFIG).is_file() else None
     if path.is_dir():
         info = saved_model_info(path)
         predict = saved_model_predict(path)
-        return Engine("saved_model", info.classes, info.size, info.mode == "tile", predict, run)
+        tiles = info.mode == "tile"
+        return Engine("saved_model", info.classes, info.size, tiles, predict, run, path)
     model = OnnxModel(path)
     info, predict = model.info, model.probabilities
-    return Engine("onnx", info.classes, info.size, info.mode == "tile", predict, run)
+    return Engine("onnx", info.classes, info.size, info.mode == "tile", predict, run, path)
+
+
+def asked_together(engines: Sequence[Engine], *, ensemble: Ensemble, tta: Tta) -> Engine:
+    """Several networks as one, each asked about the photo as `tta` turns it; one network too. Its
+    `run` is the folder that all of them lie in, if they lie in one. Raises `UserError` for networks
+    that do not fit together.
+    """
+    first = engines[0]
+    for other in engines[1:]:
+        if (other.size, other.crop) != (first.size, first.crop):
+            raise UserError(
+                f"{other.path} sees {_view(other)}, {first.path} {_view(first)}: score networks "
+                "together that were trained alike, or each by itself"
+            )
+    known = [(str(engine.path), engine.classes) for engine in engines]
+    classes = classes_together(known, ensemble)
+    networks = [turned(engine.predict, TURNS[tta]) for engine in engines]
+    kinds = {engine.kind for engine in engines}
+    runs = {engine.run.resolve() if engine.run else None for engine in engines}
+    return Engine(
+        kinds.pop() if len(kinds) == 1 else "mixed",
+        classes,
+        first.size,
+        first.crop,
+        lambda images: together([network(images) for network in networks], known, ensemble),
+        first.run if len(runs) == 1 else None,
+        Path(",".join(str(engine.path) for engine in engines)),
+    )
+
+
+def with_classes(engine: Engine, classes: Sequence[str]) -> Engine:
+    """The engine with its classes in that order, which are the same ones."""
+    order = [engine.classes.index(name) for name in classes]
+    return replace(
+        engine, classes=tuple(classes), predict=lambda images: engine.predict(images)[..., order]
+    )
+
+
+def _view(engine: Engine) -> str:
+    size = f"{engine.size} x {engine.size}"
+    return f"tiles of {size}" if engine.crop else f"photos squeezed to {size}"
 
 
 def keras_predict(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:

@@ -1,202 +1,264 @@
-"""Score a run, a SavedModel or an ONNX file on a split: `python -m segtf.evaluate RUN`."""
+"""Score a run, a SavedModel, an ONNX file or several together on a split:
+`python -m segtf.evaluate RUN`.
+"""
 
 from __future__ import annotations
 
-import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from segtf import metrics
+from segtf.ensembles import Ensemble, model_paths
+from segtf.inspection import object_table
+from segtf.operating import (
+    Decided,
+    Sought,
+    decide,
+    given,
+    operating_table,
+    operating_values,
+    sought_class,
+)
+from segtf.predictor import Tta
 from segtf.run_folder import read_data, read_run_dataset, write_json
+from segtf.scoring import Evaluation, evaluate_split, score_table, scores
 from voc_builder.command import run
 from voc_builder.errors import UserError
+from voc_builder.progress import note
 
 if TYPE_CHECKING:
-    from segtf.data import Split
     from segtf.engines import Engine
     from voc_builder.voc import Dataset
 
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, S, S, 3) -> (N, S, S, C)
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Score a run, a SavedModel or an ONNX file on a split."""
+    """Score a run, a SavedModel or an ONNX file on a split: pixels, outlines and objects."""
 
     model: Path
-    """Run folder, SavedModel folder or ONNX file."""
+    """Run folder, SavedModel folder or ONNX file; several with commas answer together."""
     split: Literal["train", "val", "test"] = "test"
     """Photos to score on."""
     data: Path | None = None
     """VOC tree with TFRecords; null: the one that the run was trained on."""
     out: Path | None = None
-    """Folder for metrics_SPLIT.json and confusion_SPLIT.png; null: the run's, for its own data."""
+    """Folder for metrics_SPLIT.json and its pictures; null: the run's, for its own data."""
     batch: int = 4
     """Photos at once."""
+    ensemble: Ensemble = "mean"
+    """How several answer together: mean of the probabilities, vote, or per-class for networks that
+    each know other classes beside the background."""
+    tta: Tta = "none"
+    """Also ask about the photo mirrored (flips), or mirrored and turned (d4), and take the mean."""
+    defect: str | None = None
+    """Class that is sought; null: the one called defect, else the last one."""
+    defect_threshold: str = "auto"
+    """Probability from which a pixel is of that class: auto chooses it on val (largest F1 over
+    objects), none leaves it out, a number is taken to the nearest of 1/256."""
+    defect_recall: float | None = None
+    """Instead of the largest F1: the highest threshold that finds this share of the objects."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What the scores of a split are computed from."""
-
-    counts: metrics.Counts  # (C, C), all photos
-    photos: tuple[tuple[str, metrics.Counts], ...]  # id and counts of each
-
-
-def evaluate_split(predict: Predict, split: Split, classes: int, batch: int) -> Evaluation:
-    """Confusion matrices of `predict` over a split at its training size."""
-    from voc_builder.progress import progress
-
-    empty = np.zeros((classes, classes), np.int64)
-    photos = dict.fromkeys(split.ids, empty)  # tiles of one photo come together again
-    for start in progress(
-        range(0, len(split), batch), -(-len(split) // batch), f"{split.name} batches scored"
-    ):
-        stop = min(start + batch, len(split))
-        predictions = predict(np.asarray(split.images[start:stop])).argmax(-1).astype(np.uint8)
-        for i, prediction in enumerate(predictions, start=start):
-            found = metrics.confusion(split.masks[i], prediction, classes)
-            photos[split.ids[i]] = photos[split.ids[i]] + found
-    return Evaluation(sum(photos.values(), empty), tuple(photos.items()))
+def results(
+    evaluation: Evaluation, classes: Sequence[str], sought: Sought | None, decided: Decided | None
+) -> Json:
+    """The scores of a split and what they are at the threshold that was decided on, if any."""
+    values = scores(evaluation, classes)
+    point = None
+    if sought is not None and decided is not None:
+        assert evaluation.thresholds is not None
+        name, photos = classes[sought.class_id], len(evaluation.photos)
+        point = operating_values(name, decided, evaluation.thresholds, photos=photos)
+    return {**values, "operating_point": point}
 
 
-def scores(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
-    """Every score of DESIGN's `metrics_SPLIT.json` by its name; a class that is neither there nor
-    predicted has none (null).
-    """
-    counts = evaluation.counts
-    return {
-        "images": len(evaluation.photos),
-        "classes": list(classes),
-        "iou": _by_class(classes, metrics.iou(counts)),
-        "dice": _by_class(classes, metrics.dice(counts)),
-        "miou": _number(metrics.miou(counts)),
-        "dice_mean": _number(metrics.mean(metrics.dice(counts))),
-        "pixel_accuracy": _number(metrics.pixel_accuracy(counts)),
-        "iou_micro_imagewise": _number(
-            metrics.iou_micro_imagewise(of_photo for _, of_photo in evaluation.photos)
-        ),
-        "confusion": counts.tolist(),
-        "photos": [
-            {
-                "id": photo_id,
-                "miou": _number(metrics.miou(of_photo)),
-                "iou": _by_class(classes, metrics.iou(of_photo)),
-            }
-            for photo_id, of_photo in evaluation.photos
-        ],
-    }
-
-
-def score_table(values: dict[str, Any]) -> str:
-    """IoU and Dice of each class as text columns."""
-    width = max(len(name) for name in (*values["classes"], "micro, imagewise"))
-    rows = [("class", "IoU", "Dice")]
-    rows += [
-        (name, _text(values["iou"][name]), _text(values["dice"][name]))
-        for name in values["classes"]
-    ]
-    rows += [
-        ("mean", _text(values["miou"]), _text(values["dice_mean"])),
-        ("pixel accuracy", _text(values["pixel_accuracy"]), ""),
-        ("micro, imagewise", _text(values["iou_micro_imagewise"]), ""),
-    ]
-    return "\n".join(f"{name:<{width}}  {iou:>6}  {dice:>6}".rstrip() for name, iou, dice in rows)
+def result_tables(values: Json) -> str:
+    """The tables of pixels, of objects and of the operating point."""
+    tables = [score_table(values)]
+    if values["objects"]["classes"]:
+        tables.append(object_table(values))
+    if values["operating_point"]:
+        tables.append(operating_table(values))
+    return "\n\n".join(tables)
 
 
 def write_evaluation(
-    values: dict[str, Any], split: str, out: Path, *, model: str, size: int, data: dict[str, str]
+    values: Json,
+    split: str,
+    out: Path,
+    *,
+    model: str,
+    size: int,
+    data: dict[str, str],
+    asked: Json | None = None,
 ) -> None:
-    """Writes `metrics_SPLIT.json` and `confusion_SPLIT.png` into the folder `out`; for a SavedModel
-    or an ONNX file `metrics_SPLIT_saved_model.json`, `metrics_SPLIT_onnx.json` and so on.
+    """Writes `metrics_SPLIT.json`, `confusion_SPLIT.png`, `objects_SPLIT.png` and, with an
+    operating point, `thresholds_SPLIT.png` into the folder `out`; for a SavedModel or an ONNX file
+    `metrics_SPLIT_saved_model.json`, `metrics_SPLIT_onnx.json` and so on, with `asked`, which is
+    how the networks were asked if not one as it is, `metrics_SPLIT_onnx_vote_flips.json`.
     """
     from segtf.figures import draw_confusion
+    from segtf.object_figures import draw_objects, draw_thresholds
 
-    record = {"split": split, "size": size, "model": model, "data": data, **values}
-    name = split if model == "keras" else f"{split}_{model}"  # a run keeps those of its training
+    how = asked or {}
+    several = how["ensemble"] if len(how.get("models", [])) > 1 else None
+    turned = how["tta"] if how.get("tta", "none") != "none" else None
+    # a run keeps those of its training
+    name = "_".join(filter(None, [split, model if model != "keras" else None, several, turned]))
+    record = {"split": split, "size": size, "model": model, **how, "data": data, **values}
     write_json(record, out / f"metrics_{name}.json")
     draw_confusion(np.array(values["confusion"]), values["classes"], out / f"confusion_{name}.png")
+    if values["objects"]["classes"]:
+        draw_objects(record, out / f"objects_{name}.png")
+    curve = out / f"thresholds_{name}.png"
+    if values["operating_point"]:
+        draw_thresholds(record, curve)
+    else:
+        curve.unlink(missing_ok=True)  # that of another time
 
 
-def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+def evaluate(config: EvaluateConfig) -> Json:
     """The scores of a model on a split, written where `config` says."""
     from voc_builder.tfrecord import import_tensorflow
 
     if config.batch < 1:
         raise UserError(f"--batch {config.batch}: must be at least 1")
-    tf = import_tensorflow()
-    from segtf.data import Loading, load_splits
-    from segtf.engines import open_engine
+    import_tensorflow()
+    from segtf.engines import asked_together, open_engine, with_classes
 
-    engine = open_engine(config.model)
-    dataset = _dataset_for(config, engine)
+    engines = [open_engine(path) for path in model_paths(config.model)]
+    engine = asked_together(engines, ensemble=config.ensemble, tta=config.tta)
+    dataset = _dataset_for(config, engines)
+    if config.ensemble == "per-class" and set(engine.classes) == set(dataset.classes):
+        engine = with_classes(engine, dataset.classes)
     if dataset.classes != engine.classes:
         raise UserError(
-            f"{config.model} knows the classes {', '.join(engine.classes)}; {dataset.path} has "
+            f"{config.model}: the classes are {', '.join(engine.classes)}; {dataset.path} has "
             f"{', '.join(dataset.classes)}: score it on data of its own classes"
         )
     if not dataset.splits.get(config.split):
         raise UserError(f"--split {config.split}: {dataset.path} has no photos in it")
+    sought = sought_class(
+        dataset.classes,
+        config.defect,
+        threshold=config.defect_threshold,
+        recall=config.defect_recall,
+    )
+    found, decided = _scored(config, engine, dataset, sought, unseen=not _folds(dataset, engines))
+    values = results(found, dataset.classes, sought, decided)
+    own = engine.run is not None and dataset.sha256 == read_data(engine.run)["sha256"]
+    out = config.out or (engine.run if own else None)
+    if out is None:
+        note("the scores are not written: name a folder for them with --out")
+        return values
+    plain = len(engines) == 1 and config.tta == "none"
+    models = [str(each.path) for each in engines]
+    write_evaluation(
+        values,
+        config.split,
+        out,
+        model=engine.kind,
+        size=engine.size,
+        data={"path": str(dataset.path), "sha256": dataset.sha256},
+        asked=None if plain else {"models": models, "ensemble": config.ensemble, "tta": config.tta},
+    )
+    return values
+
+
+def _scored(
+    config: EvaluateConfig,
+    engine: Engine,
+    dataset: Dataset,
+    sought: Sought | None,
+    *,
+    unseen: bool,
+) -> tuple[Evaluation, Decided | None]:
+    """The counts of the split, and the threshold: given, or chosen on val, if no network was
+    trained on val (`unseen`).
+    """
+    decided = given(sought) if sought is not None and sought.threshold is not None else None
+    if sought is not None and decided is None:
+        if not unseen:
+            note("no threshold is chosen: val of one network was trained on by another")
+        elif not dataset.splits.get("val"):
+            note(f"no threshold is chosen: {dataset.path} has no val photos")
+        else:
+            found = _evaluated(config, engine, dataset, "val", sought)
+            assert found.thresholds is not None
+            decided = decide(sought, found.thresholds, "val")
+            if decided is None:
+                note(f"no threshold is chosen: no {dataset.classes[sought.class_id]} in val")
+            if config.split == "val":
+                return found, decided
+    return _evaluated(config, engine, dataset, config.split, sought), decided
+
+
+def _evaluated(
+    config: EvaluateConfig, engine: Engine, dataset: Dataset, name: str, sought: Sought | None
+) -> Evaluation:
+    import tensorflow as tf
+
+    from segtf.data import Loading, load_splits
+
     # in the run folder, which is written to anyway: the data set may be read-only
     with tempfile.TemporaryDirectory(dir=engine.run, prefix=".cache-") as disk:
-        how = Loading(engine.size, engine.crop, disk=Path(disk))
-        (split,) = load_splits(dataset, (config.split,), how)
+        how = Loading(engine.size, engine.crop, disk=Path(disk), whole=None)
+        (split,) = load_splits(dataset, (name,), how)
+        class_id = None if sought is None else sought.class_id
         try:
-            found = evaluate_split(engine.predict, split, len(dataset.classes), config.batch)
+            return evaluate_split(engine.predict, split, dataset.classes, config.batch, class_id)
         except tf.errors.ResourceExhaustedError as error:
             raise UserError(
                 f"--batch {config.batch}: out of memory: try {max(config.batch // 2, 1)}"
             ) from error
-    values = scores(found, dataset.classes)
-    own = engine.run is not None and dataset.sha256 == read_data(engine.run)["sha256"]
-    out = config.out or (engine.run if own else None)
-    if out is not None:
-        write_evaluation(
-            values,
-            config.split,
-            out,
-            model=engine.kind,
-            size=engine.size,
-            data={"path": str(dataset.path), "sha256": dataset.sha256},
-        )
-    return values
 
 
-def _dataset_for(config: EvaluateConfig, engine: Engine) -> Dataset:
+def _dataset_for(config: EvaluateConfig, engines: Sequence[Engine]) -> Dataset:
+    """The data set that is named, else the one that all networks were trained on."""
     from voc_builder.voc import read_dataset
 
-    about = {} if engine.run is None else read_data(engine.run)
+    runs = [engine.run for engine in engines if engine.run is not None]
     if config.data is not None:
         dataset = read_dataset(config.data)
-        own = dataset.sha256 == about.get("sha256")
-        # val as split is part of what a fold's network was trained on
-        return dataset.in_fold(about["fold"]) if own and "fold" in about else dataset
-    if engine.run is None:
-        raise UserError(f"{config.model}: lies in no run folder: name its data set with --data")
-    return read_run_dataset(engine.run)
+        own = [about for run in runs if (about := read_data(run))["sha256"] == dataset.sha256]
+        if own and "fold" in own[0]:
+            # val as split is part of what a fold's network was trained on
+            dataset = dataset.in_fold(own[0]["fold"])
+    elif len(runs) < len(engines):
+        outside = next(engine for engine in engines if engine.run is None)
+        raise UserError(f"{outside.path}: lies in no run folder: name its data set with --data")
+    else:
+        hashes = {read_data(run)["sha256"]: run for run in reversed(runs)}
+        if len(hashes) > 1:
+            raise UserError(
+                f"{' and '.join(map(str, hashes.values()))} were trained on data sets that differ: "
+                "name the one to score on with --data"
+            )
+        dataset = read_run_dataset(runs[0])
+    if config.split != "test" and (folds := _folds(dataset, engines)):
+        raise UserError(
+            f"--split {config.split}: the networks were trained on folds {', '.join(folds)} of "
+            f"{dataset.path}, what one has not seen another was trained on: score them on test"
+        )
+    return dataset
 
 
-def _by_class(classes: Sequence[str], values: metrics.Scores) -> dict[str, float | None]:
-    return {name: _number(value) for name, value in zip(classes, values, strict=True)}
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _folds(dataset: Dataset, engines: Sequence[Engine]) -> list[str]:
+    """The folds that the networks were trained on, if they differ."""
+    about = [read_data(engine.run) for engine in engines if engine.run is not None]
+    own = {each.get("fold", 0) for each in about if each["sha256"] == dataset.sha256}
+    return [str(fold) if fold else "none" for fold in sorted(own)] if len(own) > 1 else []
 
 
 def _command(config: EvaluateConfig) -> None:
     values = evaluate(config)
-    print(f"{config.split}: {values['images']} photos\n{score_table(values)}")
+    print(f"{config.split}: {values['images']} photos\n{result_tables(values)}")
 
 
 def main() -> int:

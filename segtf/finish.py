@@ -59,10 +59,12 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
     from segtf.data import load_splits, loading
     from segtf.engines import keras_predict
-    from segtf.evaluate import evaluate_split, score_table, scores, write_evaluation
+    from segtf.evaluate import result_tables, results, write_evaluation
     from segtf.export import PHOTOS, export_run
     from segtf.figures import draw_curves
+    from segtf.operating import decide, sought_class
     from segtf.report import write_report
+    from segtf.scoring import evaluate_split
 
     draw_curves(folder / LOG, folder / "curves.png")
     predict = keras_predict(folder / BEST)
@@ -71,9 +73,13 @@ def _finished(folder: Path) -> dict[str, Any] | None:
         dir=folder, prefix=".cache-", ignore_cleanup_errors=True
     ) as disk:
         splits = load_splits(dataset, names, loading(config, Path(disk), all_shares=True))
+        decided, sought = None, sought_class(dataset.classes)
+        class_id = None if sought is None else sought.class_id
         for split in splits:
-            found = evaluate_split(predict, split, len(dataset.classes), 1)
-            values = scores(found, dataset.classes)
+            found = evaluate_split(predict, split, dataset.classes, 1, class_id)
+            if split.name == "val" and sought is not None and found.thresholds is not None:
+                decided = decide(sought, found.thresholds, "val")
+            values = results(found, dataset.classes, sought, decided)
             write_evaluation(
                 values,
                 split.name,
@@ -82,7 +88,8 @@ def _finished(folder: Path) -> dict[str, Any] | None:
                 size=config.side,
                 data={"path": str(dataset.path), "sha256": dataset.sha256},
             )
-            print(f"\n{split.name}: {values['images']} photos, best network\n{score_table(values)}")
+            print(f"\n{split.name}: {values['images']} photos, best network")
+            print(result_tables(values))
         if not config.export:
             return None
         report = export_run(folder, np.asarray(splits[-1].images[:PHOTOS]))

@@ -39,13 +39,6 @@ from segtf.objects import (
     size_limits,
     without_specks,
 )
-from segtf.thresholds import (
-    THRESHOLDS,
-    OperatingPoint,
-    ThresholdCounts,
-    object_curve,
-    pixel_curve,
-)
 
 Json = dict[str, Any]
 
@@ -114,28 +107,6 @@ def objects_by_photo(photos: Sequence[Inspected], classes: Sequence[str]) -> lis
     _, counted = _counted(photos, ids)
     totals = {i: without_specks(counted[i]) for i in ids}
     return [{classes[i]: _columns(totals[i][row]) for i in ids} for row in range(len(photos))]
-
-
-def operating_values(name: str, point: OperatingPoint, counts: ThresholdCounts, split: str) -> Json:
-    """The key `operating_point` of `metrics_SPLIT.json`: the threshold of the class `name`, how and
-    on which split it was chosen, and what each of all thresholds gives there.
-    """
-    at = round(point.threshold * len(THRESHOLDS))
-    curves = {"pixels": pixel_curve(counts), "objects": object_curve(counts)}
-    values: Json = {
-        "class": name,
-        "threshold": point.threshold,
-        "criterion": point.criterion,
-        "split": split,
-    }
-    for key, curve in curves.items():
-        scores = {"precision": curve.precision, "recall": curve.recall, "f1": curve.f1}
-        values[key] = {of: number(score[at]) for of, score in scores.items()}
-    values["curve"] = {"threshold": THRESHOLDS.tolist()}
-    for key, curve in curves.items():
-        for of, score in (("precision", curve.precision), ("recall", curve.recall)):
-            values["curve"][f"{key}_{of}"] = [number(round(value, 5)) for value in score]
-    return values
 
 
 def object_table(values: Json) -> str:

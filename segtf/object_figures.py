@@ -1,4 +1,4 @@
-"""Draw which objects were found and missed, and what each threshold would give, as a PNG file."""
+"""Draw which objects were found and missed, and what each threshold would give, as PNG files."""
 
 from __future__ import annotations
 
@@ -11,41 +11,36 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from segtf.figures import VAL, chart_style, save_chart, shorten
+from segtf.operating import decision_text
 
 FOUND, MISSED, OBJECTS = VAL, "#c8453b", "#d97706"
 ROW, GAP = 0.3, 0.36  # inches: a bar, and what is above the first one of a class
-CURVE = 4.0  # inches, the height of the curve
+WIDTH, CURVE = 7.5, 4.5  # inches: the width of both pictures, the height of the curve
 NARROW = 0.09  # of all objects: a bar that is shorter has no room for its number
 Json = dict[str, Any]
 
 
 def draw_objects(values: Json, out: Path) -> None:
-    """Found and missed objects of each class by size and, where `values` hold an operating point,
-    precision and recall of all thresholds; `values` are those of `metrics_SPLIT.json`.
-    """
+    """Found and missed objects of each class by size, of the values of `metrics_SPLIT.json`."""
     groups = [
         (name, rows)
         for name, counts in values["objects"]["classes"].items()
         if (rows := [row for row in counts["sizes"] if row["true"] or row["false"]])
     ]
-    point = values.get("operating_point")
     height = 0.9 + sum(GAP + ROW * len(rows) for _, rows in groups)
     with matplotlib.rc_context(chart_style()):
-        figure = Figure(
-            figsize=(12.5 if point else 7.5, max(height, CURVE if point else 1.6)),
-            layout="constrained",
-        )
-        if point is None:
-            _draw_bars(figure.subplots(), groups)
-        else:
-            below = max(height - CURVE, 0.01)
-            axes = figure.subplot_mosaic(
-                [["bars", "curve"], ["bars", "."]],
-                width_ratios=[7, 5],
-                height_ratios=[CURVE, below],
-            )
-            _draw_bars(axes["bars"], groups)
-            _draw_curve(axes["curve"], point)
+        figure = Figure(figsize=(WIDTH, max(height, 1.6)), layout="constrained")
+        _draw_bars(figure.subplots(), groups)
+        save_chart(figure, out)
+
+
+def draw_thresholds(values: Json, out: Path) -> None:
+    """Precision and recall of all thresholds, and the operating point that `values`, those of
+    `metrics_SPLIT.json`, hold.
+    """
+    with matplotlib.rc_context(chart_style()):
+        figure = Figure(figsize=(WIDTH, CURVE), layout="constrained")
+        _draw_curve(figure.subplots(), values["operating_point"], values["split"])
         save_chart(figure, out)
 
 
@@ -120,7 +115,7 @@ def _draw_bar(axes: Any, row: Json, at: float) -> None:
     )
 
 
-def _draw_curve(axes: Any, point: Json) -> None:
+def _draw_curve(axes: Any, point: Json, split: str) -> None:
     """Precision over recall of all thresholds, over pixels and over objects, and the chosen one."""
     curve = point["curve"]
     for key, colour, style in (("pixels", VAL, "-"), ("objects", OBJECTS, "--")):
@@ -141,17 +136,16 @@ def _draw_curve(axes: Any, point: Json) -> None:
             clip_on=False,
             zorder=5,
         )
+    why = decision_text(point).replace(", ", ",\n", 1)
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     axes.grid(True)
     axes.legend(
         loc="lower left",
-        title=f"● threshold {point['threshold']:.3g}: {point['criterion']}",
+        title=f"● threshold {point['threshold']:.3f}: {why}",
         alignment="left",
         frameon=True,
         framealpha=0.8,
         edgecolor="white",
     )
-    title = axes.set_title(
-        f"Thresholds of {shorten(point['class'], 30)}, {point['split']}", loc="left"
-    )
+    title = axes.set_title(f"Thresholds of {shorten(point['class'], 30)}, {split}", loc="left")
     title.set_parse_math(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import PurePath
 from typing import Any
@@ -9,23 +10,25 @@ from typing import Any
 from segtf.inspection import decimal, interval_text, percent
 from segtf.intervals import FEW
 from segtf.object_figures import size_name
+from segtf.operating import compared, decision_text
 from segtf.page import bar, class_name, missing, picture, prose, table
 
 WORST = 10  # photos that are named
 Json = dict[str, Any]
 
 
-def objects_section(values: Json | None, *, figure: PurePath | None = None) -> str:
+def objects_section(values: Json | None, *, figures: Sequence[PurePath] = ()) -> str:
     """Found and missed objects, false alarms, outlines and the operating point of one split, with
-    95 % intervals, from its `metrics_SPLIT.json`; `figure` is the picture's path from the page.
+    95 % intervals, from its `metrics_SPLIT.json`; `figures` are the pictures' paths from the page.
     """
     if values is None or "objects" not in values:
         return missing("There are no counts of objects: score the run again: segtf.evaluate.")
     parts = [_object_table(values), f'<p class="soft">{prose(_rule(values))}</p>']
-    if figure is not None:
-        parts.append(f'<div class="plots">{picture(figure, "", kind="plot")}</div>')
+    if figures:
+        plots = "".join(picture(figure, "", kind="plot") for figure in figures)
+        parts.append(f'<div class="plots">{plots}</div>')
     if values.get("operating_point"):
-        parts.append(_operating_point(values["operating_point"]))
+        parts.append(_operating_point(values))
     parts += [
         f"<details><summary>By size</summary>{_size_table(values)}</details>",
         _worst_photos(values),
@@ -67,16 +70,30 @@ def _rule(values: Json) -> str:
     )
 
 
-def _operating_point(point: Json) -> str:
-    gives = "; ".join(
-        f"over {key}: precision {_score(point[key]['precision'])}, recall "
-        f"{_score(point[key]['recall'])}, F1 {_score(point[key]['f1'])}"
-        for key in ("objects", "pixels")
-    )
-    text = f"Chosen on {point['split']} for the {point['criterion']}. There it gives, {gives}."
+def _operating_point(values: Json) -> str:
+    """The threshold, how it was decided, and what it gives beside the most probable class."""
+    point = values["operating_point"]
+    rows = [
+        [
+            escape(name),
+            bar(of["iou"]),
+            f"{of['found']:,} of {of['true']:,}",
+            _share_bar(of["found_share"]),
+            f"{of['missed']:,}",
+            f"{of['false']:,}",
+            decimal(of["false_a_photo"]),
+        ]
+        for name, of in compared(values)
+    ]
+    head = ["a pixel is of the class", "IoU", "found", "", "missed", "false alarms", "a photo"]
+    text = f"({decision_text(point)}"
+    if point["chosen"]:
+        gave = [f"{key} {_score(point['chosen'][key])}" for key in ("precision", "recall", "f1")]
+        text += f"; there it gave {', '.join(gave)}"
     return (
-        f"<p>Operating point: a pixel is <b>{escape(point['class'])}</b> from a probability of "
-        f"<b>{point['threshold']:.4g}</b> on. {prose(text)}</p>"
+        f"<h3>Operating point</h3><p>A pixel is <b>{escape(point['class'])}</b> from a probability "
+        f"of <b>{point['threshold']:.3f}</b> on {prose(text)}) instead of where it is the most "
+        f"probable class.</p>{table(head, rows)}"
     )
 
 

@@ -132,10 +132,15 @@ def pixel_curve(counts: ThresholdCounts) -> Curve:
 
 def object_curve(counts: ThresholdCounts) -> Curve:
     """Of the alarms those that are not false, and of the true objects those that are found."""
-    thin = not counts.objects[0, WHOLE, TRUE] and counts.objects[0, SPECKS, TRUE]
-    columns = (counts.objects.sum(axis=1) if thin else counts.objects[:, WHOLE]).T
+    columns = counted_objects(counts).T
     right = columns[ALARMS] - columns[FALSE]
     return Curve(share(right, columns[ALARMS]), share(columns[HIT], columns[TRUE]))
+
+
+def counted_objects(counts: ThresholdCounts) -> Counts:
+    """The objects of each threshold, shape (BINS, 4), without specks unless all true ones are."""
+    thin = not counts.objects[0, WHOLE, TRUE] and counts.objects[0, SPECKS, TRUE]
+    return counts.objects.sum(axis=1) if thin else counts.objects[:, WHOLE]
 
 
 def choose_threshold(
@@ -200,7 +205,7 @@ def _count_alarms(
     """Adds, at each threshold, the predicted objects and those of them that are false."""
     order = np.argsort(~last, axis=None, kind="stable")  # the surest pixel first
     rows, columns = np.unravel_index(order, last.shape)
-    least, hits, outside = (plane.ravel()[order] for plane in (eroded(last), real, void))
+    least, hits, outside = eroded(last).ravel()[order], real.ravel()[order], void.ravel()[order]
     marked = _from_above(last.ravel())
     window, top, left = last, 0, 0  # the higher the threshold, the smaller
     for threshold, pixels in enumerate(marked):

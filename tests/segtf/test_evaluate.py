@@ -1,51 +1,28 @@
-"""A run, its SavedModel and its ONNX file get the same numbers."""
+"""A run, its SavedModel and its ONNX file get the same numbers, and several answer together."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from segtf import evaluate as command
+from segtf import metrics
 from segtf.engines import Engine
-from segtf.evaluate import EvaluateConfig, Evaluation, evaluate, score_table, scores
+from segtf.evaluate import EvaluateConfig, evaluate
 from segtf.run_folder import write_json
+from tests.segtf.tiny_onnx import INFO, write_channels_model
 from voc_builder.build import BuildConfig, build
+from voc_builder.errors import UserError
+from voc_builder.voc import Dataset
 
-COUNTS = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
-
-
-def test_scores_of_a_split_are_those_of_all_photos_together() -> None:
-    first, second = COUNTS // 2, COUNTS - COUNTS // 2
-    values = scores(Evaluation(COUNTS, (("a", first), ("b", second))), ("back", "chip", "flaw"))
-    assert values["iou"] == {
-        "back": pytest.approx(6 / 9),
-        "chip": pytest.approx(3 / 6),
-        "flaw": None,
-    }
-    assert values["dice"]["chip"] == pytest.approx(6 / 9)
-    assert values["miou"] == pytest.approx((6 / 9 + 3 / 6) / 2)
-    assert values["pixel_accuracy"] == pytest.approx(9 / 12)
-    assert values["confusion"] == COUNTS.tolist()
-    assert [photo["id"] for photo in values["photos"]] == ["a", "b"]
-    json.dumps(values, allow_nan=False)
-
-
-def test_the_table_names_a_class_without_score_by_a_dash() -> None:
-    values = scores(Evaluation(COUNTS, ()), ("back", "chip", "flaw"))
-    assert score_table(values).splitlines() == [
-        "class                IoU    Dice",
-        "back              0.6667  0.8000",
-        "chip              0.5000  0.6667",
-        "flaw                   -       -",
-        "mean              0.5833  0.7333",
-        "pixel accuracy    0.7500",
-        "micro, imagewise       -",
-    ]
+CLASSES = ("__background__", "fishka", "defect")
 
 
 @pytest.mark.slow
@@ -78,6 +55,185 @@ def test_scores_on_other_data_do_not_take_the_place_of_the_run_s_own(
     assert (tmp_path / "scores/metrics_test.json").is_file()
 
 
+def write_channels_run(folder: Path, dataset: Dataset, **about: Any) -> Path:
+    """The ONNX file of a run folder that was trained on a data set; `about` goes into `data.json`
+    or, where it is a field of `ModelInfo`, into the file.
+    """
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("size: 32\n")
+    of_model = {key: about.pop(key) for key in ("classes", "mode", "size") if key in about}
+    classes = of_model.get("classes", dataset.classes)
+    known = {"path": str(dataset.path), "sha256": dataset.sha256, "classes": list(classes)}
+    write_json({**known, **about}, folder / "data.json")
+    info = dataclasses.replace(INFO, **{"size": 32, "classes": dataset.classes, **of_model})
+    return write_channels_model(folder / "model.onnx", info=info)
+
+
+@pytest.fixture(scope="module")
+def chips(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """10, 5 and 5 photos, chips and defects in each split."""
+    return build(BuildConfig(photos, tmp_path_factory.mktemp("chips") / "voc", split="50/25/25"))
+
+
+@pytest.fixture
+def channels(chips: Dataset, tmp_path: Path) -> Path:
+    """An ONNX file in a run folder, for which the channels are the probabilities."""
+    return write_channels_run(tmp_path / "run", chips)
+
+
+def read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def test_objects_outlines_intervals_and_the_point_are_written_with_their_picture(
+    channels: Path,
+) -> None:
+    values = evaluate(EvaluateConfig(channels, batch=1))
+    written = read(channels.parent / "metrics_test_onnx.json")
+    assert {key: written[key] for key in values} == values
+    assert list(written["objects"]["classes"]) == ["fishka", "defect"]
+    assert set(written["boundary_iou"]) == set(written["intervals"]["iou"]) == set(CLASSES)
+    assert set(written["photos"][0]["objects"]) == {"fishka", "defect"}
+    assert written["operating_point"]["class"] == "defect"
+    for picture in ("objects", "thresholds"):
+        path = channels.parent / f"{picture}_test_onnx.png"
+        assert path.read_bytes().startswith(b"\x89PNG")
+    tables = command.result_tables(values)
+    assert "false alarms" in tables.split("\n\n")[1]
+    assert "chosen on 1 object in val" in tables.split("\n\n")[2]
+
+
+def test_the_threshold_for_test_photos_is_chosen_on_val(channels: Path) -> None:
+    test = evaluate(EvaluateConfig(channels))["operating_point"]
+    val = evaluate(EvaluateConfig(channels, split="val"))["operating_point"]
+    assert test["split"] == val["split"] == "val"
+    assert test["threshold"] == val["threshold"]
+    assert test["chosen"] == val["chosen"]
+    assert val["chosen"] == {key: val["objects"][key] for key in val["chosen"]}
+    assert test["curve"] != val["curve"], "that of the photos that are scored"
+
+
+def test_a_threshold_that_is_given_needs_no_val(
+    channels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored = []
+    whole = command._evaluated
+    monkeypatch.setattr(command, "_evaluated", lambda *how: (scored.append(how[3]), whole(*how))[1])
+    point = evaluate(EvaluateConfig(channels, defect_threshold="0.25", defect="fishka"))
+    assert scored == ["test"]
+    assert point["operating_point"]["threshold"] == 0.25
+    assert point["operating_point"]["class"] == "fishka"
+    assert (channels.parent / "thresholds_test_onnx.png").is_file()
+    assert evaluate(EvaluateConfig(channels, defect_threshold="none"))["operating_point"] is None
+    assert not (channels.parent / "thresholds_test_onnx.png").is_file(), "it would be out of date"
+    recalled = evaluate(EvaluateConfig(channels, split="val", defect_recall=0.5))
+    assert recalled["operating_point"]["objects"]["recall"] >= 0.5
+    assert scored == ["test", "test", "val"], "val is scored once where it is wanted itself"
+
+
+def test_photos_cut_into_tiles_count_as_whole_ones(
+    channels: Path, chips: Dataset, tmp_path: Path
+) -> None:
+    """96 x 96: as tiles of 32, as tiles of 64 that overhang, and as the photo itself."""
+    of_tiles, overhanging = (
+        evaluate(
+            EvaluateConfig(
+                write_channels_run(tmp_path / str(side), chips, size=side, mode="tile"),
+                split=split,  # type: ignore[arg-type]
+            )
+        )
+        for side, split in ((32, "train"), (64, "train"))
+    )
+    whole = evaluate(
+        EvaluateConfig(write_channels_run(tmp_path / "whole", chips, size=96), split="train")
+    )
+    assert whole["objects"]["classes"]["fishka"]["true"] >= 8
+    assert of_tiles == overhanging == whole
+
+
+def test_turned_photos_and_several_networks_have_a_name_of_their_own(
+    channels: Path, chips: Dataset, tmp_path: Path
+) -> None:
+    run = channels.parent
+    evaluate(EvaluateConfig(channels))
+    before = (run / "metrics_test_onnx.json").read_bytes()
+    turned = evaluate(EvaluateConfig(channels, tta="flips"))
+    assert turned["confusion"] == json.loads(before)["confusion"], "channels have no direction"
+    assert read(run / "metrics_test_onnx_flips.json")["tta"] == "flips"
+    twice = Path(f"{channels},{channels}")
+    evaluate(EvaluateConfig(twice, ensemble="vote", tta="d4"))
+    written = read(run / "metrics_test_onnx_vote_d4.json")
+    assert written["models"] == [str(channels)] * 2
+    assert (run / "metrics_test_onnx.json").read_bytes() == before
+
+
+def test_networks_of_several_runs_are_written_where_out_says_alone(
+    channels: Path, chips: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = write_channels_run(tmp_path / "other", chips)
+    both = Path(f"{channels},{other}")
+    values = evaluate(EvaluateConfig(both))
+    assert "not written: name a folder for them with --out" in capfd.readouterr().err
+    assert not list(tmp_path.rglob("metrics_*"))
+    assert values["confusion"] == evaluate(EvaluateConfig(channels))["confusion"]
+    evaluate(EvaluateConfig(both, out=tmp_path / "scores"))
+    assert (tmp_path / "scores/objects_test_onnx_mean.png").is_file()
+    assert read(tmp_path / "scores/metrics_test_onnx_mean.json")["confusion"] == values["confusion"]
+
+
+def test_networks_that_know_other_classes_are_scored_on_data_of_all_of_them(
+    chips: Dataset, tmp_path: Path
+) -> None:
+    from segtf.data import Loading, load_splits
+
+    background, fishka, defect = chips.classes
+    one = write_channels_run(tmp_path / "one", chips, classes=(background, defect, fishka))
+    both = Path(f"{one},{one}")
+    values = evaluate(EvaluateConfig(both, ensemble="per-class"))
+    (split,) = load_splits(chips, ("test",), Loading(32))
+    by_hand = [
+        metrics.confusion(mask, image[..., [0, 2, 1]].argmax(-1).astype(np.uint8), 3)
+        for image, mask in zip(split.images, split.masks, strict=True)
+    ]
+    assert values["confusion"] == np.sum(by_hand, axis=0).tolist(), "green is a defect there"
+    wrong = write_channels_run(tmp_path / "wrong", chips, classes=(background, "cat", fishka))
+    with pytest.raises(UserError, match=r"cat; .* score it on data of its own classes"):
+        evaluate(EvaluateConfig(Path(f"{one},{wrong}"), ensemble="per-class"))
+    with pytest.raises(UserError, match="take networks of the same classes"):
+        evaluate(EvaluateConfig(Path(f"{one},{wrong}")))
+
+
+def test_networks_of_several_folds_are_scored_on_test_alone(
+    photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folds = build(BuildConfig(photos, tmp_path / "voc", folds=3))
+    models = [write_channels_run(tmp_path / f"{i}", folds, fold=i) for i in (1, 2)]
+    both = Path(",".join(map(str, models)))
+    with pytest.raises(UserError, match=r"trained on folds 1, 2 of .* score them on test"):
+        evaluate(EvaluateConfig(both, split="val"))
+    values = evaluate(EvaluateConfig(both))
+    assert values["operating_point"] is None
+    assert "val of one network was trained on by another" in capfd.readouterr().err
+    assert evaluate(EvaluateConfig(models[1]))["images"] == values["images"]
+    assert "val of one network" not in capfd.readouterr().err
+
+
+def test_networks_of_several_data_sets_need_one_named(chips: Dataset, tmp_path: Path) -> None:
+    one = write_channels_run(tmp_path / "one", chips)
+    two = write_channels_run(tmp_path / "two", chips, sha256="other")
+    with pytest.raises(UserError, match="data sets that differ: name the one to score on"):
+        evaluate(EvaluateConfig(Path(f"{one},{two}")))
+
+
+def test_without_defects_in_val_no_threshold_is_chosen(
+    dataset: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert not dataset.images["val"].get("defect")
+    model = write_channels_run(tmp_path / "run", dataset)
+    assert evaluate(EvaluateConfig(model))["operating_point"] is None
+    assert "no threshold is chosen: no defect in val" in capfd.readouterr().err
+
+
 def test_a_network_of_a_fold_is_scored_on_that_fold_of_the_data_named_again(
     photos: Path, tmp_path: Path
 ) -> None:
@@ -85,9 +241,9 @@ def test_a_network_of_a_fold_is_scored_on_that_fold_of_the_data_named_again(
     trained_on = folds.in_fold(2)
     about = {"path": str(folds.path), "sha256": folds.sha256, "classes": [], "fold": 2}
     write_json(about, tmp_path / "data.json")
-    engine = Engine("keras", folds.classes, 32, False, lambda images: images, tmp_path)
+    engine = Engine("keras", folds.classes, 32, False, lambda images: images, tmp_path, tmp_path)
     for data in (None, folds.path):
-        found = command._dataset_for(EvaluateConfig(tmp_path, data=data), engine)
+        found = command._dataset_for(EvaluateConfig(tmp_path, data=data), [engine])
         assert found.splits["val"] == trained_on.splits["val"] != folds.splits["val"]
 
 
@@ -109,7 +265,9 @@ def test_an_onnx_file_away_from_its_run_is_scored_on_named_data(
         ("", ["--split", "tset"], "--split takes one of train, val, test"),
         ("", ["--batch", "0"], "--batch 0: must be at least 1"),
         ("overlays", [], "neither a run folder"),
-        ("", ["--data", "OTHER"], "knows the classes"),
+        ("", ["--data", "OTHER"], "score it on data of its own classes"),
+        ("", ["--defect", "cat"], "--defect takes one of fishka, defect. Received: cat"),
+        ("", ["--defect-threshold", "2"], "--defect-threshold takes auto, none or a number"),
         ("", ["--data", "."], "not a data set"),
     ],
 )

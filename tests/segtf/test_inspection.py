@@ -17,12 +17,10 @@ from segtf.inspection import (
     inspection_values,
     object_table,
     objects_by_photo,
-    operating_values,
     percent,
 )
 from segtf.intervals import mean_share_interval
 from segtf.metrics import Counts
-from segtf.thresholds import choose_threshold, count_thresholds
 
 CLASSES = ("__background__", "part", "defect")
 Mask = NDArray[np.uint8]
@@ -140,24 +138,6 @@ def test_classes_without_a_background_all_have_objects() -> None:
     blank = np.zeros((9, 9), np.uint8)
     alone = [inspect_photo(blank, blank, only)]
     assert inspection_values(alone, [np.array([[81]])], only)["objects"]["classes"] == {}
-
-
-def test_an_operating_point_says_what_it_gives_and_how_it_was_chosen() -> None:
-    counts = count_thresholds(np.where(PHOTOS[0][1] == 2, 0.75, 0.0), PHOTOS[0][0], 2)
-    point = choose_threshold(counts, over="objects")
-    assert point is not None
-    found = operating_values("defect", point, counts, "val")
-    assert {key: found[key] for key in ("class", "threshold", "criterion", "split")} == {
-        "class": "defect",
-        "threshold": 0.5,
-        "criterion": "largest F1 over objects",
-        "split": "val",
-    }
-    assert found["objects"] == {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3)}
-    assert found["pixels"]["recall"] == pytest.approx(81 / 106)
-    assert {len(column) for column in found["curve"].values()} == {256}
-    assert found["curve"]["objects_precision"][200] is None, "nothing is marked"
-    json.dumps(found, allow_nan=False)
 
 
 def test_the_table_has_intervals_and_a_question_mark_where_photos_are_few(

@@ -8,9 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segtf.inspection import operating_values
-from segtf.object_figures import FOUND, MISSED, draw_objects, size_name
-from segtf.thresholds import choose_threshold, count_thresholds
+from segtf.object_figures import (
+    FOUND,
+    MISSED,
+    OBJECTS,
+    draw_objects,
+    draw_thresholds,
+    size_name,
+)
+from segtf.operating import Sought, decide, operating_values
+from segtf.thresholds import count_thresholds
 from tests.segtf.test_figures import read_picture
 
 Json = dict[str, Any]
@@ -29,21 +36,25 @@ def row(size: str, true: int, found: int, *, up_to: int | None = None, false: in
 
 
 def objects(**classes: list[Json]) -> Json:
-    return {"objects": {"classes": {name: {"sizes": rows} for name, rows in classes.items()}}}
+    sizes = {name: {"sizes": rows} for name, rows in classes.items()}
+    return {"split": "test", "objects": {"classes": sizes}}
 
 
 def point() -> Json:
     truth = np.zeros((20, 20), np.uint8)
     truth[5:10, 5:10] = 1
     counts = count_thresholds(np.where(truth == 1, 0.7, 0.2).astype(np.float32), truth, 1)
-    chosen = choose_threshold(counts)
+    chosen = decide(Sought(1), counts, "val")
     assert chosen is not None
-    return operating_values("дефект $x_1$", chosen, counts, "val")
+    return operating_values("дефект $x_1$", chosen, counts, photos=1)
 
 
 def pixels_of(path: Path, colour: str) -> int:
-    rgb = tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return int((read_picture(path) == rgb).all(axis=2).sum())
+    return int((read_picture(path) == rgb(colour)).all(axis=2).sum())
+
+
+def rgb(colour: str) -> tuple[int, ...]:
+    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
 
 
 def test_bars_are_as_long_as_the_shares(tmp_path: Path) -> None:
@@ -61,23 +72,28 @@ def test_sizes_without_objects_and_false_alarms_are_left_out(tmp_path: Path) -> 
     assert read_picture(more).shape[0] > read_picture(some).shape[0] + 20
 
 
-def test_the_curve_stands_beside_the_bars(tmp_path: Path) -> None:
-    values = objects(chip=[row("large", 3, 2)])
-    draw_objects(values, tmp_path / "bars.png")
-    draw_objects({**values, "operating_point": point()}, tmp_path / "both.png")
-    assert (
-        read_picture(tmp_path / "both.png").shape[1]
-        > 1.4 * (read_picture(tmp_path / "bars.png").shape[1])
-    )
+def test_the_chosen_threshold_stands_on_the_curve(tmp_path: Path) -> None:
+    """A recall of 1 stands at the right, of 0 at the left, and without marks there is none."""
+    found = point()
+    halves = {}
+    for name, recall, precision in (("right", 1.0, 1.0), ("left", 0.0, 1.0), ("none", 0.0, None)):
+        scores = {"recall": recall, "precision": precision, "f1": None}
+        at = {**found, "objects": scores, "pixels": {**scores, "precision": None}}
+        draw_thresholds({"split": "test", "operating_point": at}, tmp_path / f"{name}.png")
+        picture = (read_picture(tmp_path / f"{name}.png") == rgb(OBJECTS)).all(axis=2)
+        half = picture.shape[1] // 2
+        halves[name] = (int(picture[:, :half].sum()), int(picture[:, half:].sum()))
+    assert halves["left"][0] > halves["none"][0] + 50 == halves["right"][0] + 50
+    assert halves["right"][1] > halves["none"][1] + 50 == halves["left"][1] + 50
 
 
 @pytest.mark.parametrize("count", [0, 12])
 def test_any_number_of_classes_is_drawn(count: int, tmp_path: Path) -> None:
     classes = {f"класс $_{i}$ " * 9: [row("large", i, 0)] for i in range(1, count + 1)}
-    draw_objects({**objects(**classes), "operating_point": point()}, tmp_path / "many.png")
+    draw_objects(objects(**classes), tmp_path / "many.png")
     height, width, _ = read_picture(tmp_path / "many.png").shape
-    assert 1300 < width < 1700
-    assert 400 < height < 1500
+    assert 800 < width < 1300
+    assert 150 < height < 1500
 
 
 def test_sizes_say_what_they_mean() -> None:

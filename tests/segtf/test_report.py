@@ -15,18 +15,33 @@ from scripts.make_fishki import draw_photo, plan_photo
 from scripts.report import main
 from segtf.config import TrainConfig
 from segtf.figures import draw_confusion, draw_curves
+from segtf.inspection import inspection_values
 from segtf.log import read_log, waiting
+from segtf.object_figures import draw_objects, draw_thresholds
+from segtf.operating import Sought, given, operating_values
 from segtf.page import flags, prose
 from segtf.report import write_report
 from segtf.sizing import Machine, Plan, as_asked, write_sizing
 from segtf.survey import Objects, Survey
+from segtf.thresholds import count_thresholds
 from tests.segtf.test_figures import write_log
+from tests.segtf.test_inspection import PHOTOS as MASKS
+from tests.segtf.test_inspection import inspected
 from voc_builder.colours import voc_colours
 from voc_builder.errors import UserError
 from voc_builder.overlay import draw_overlay
 
 CLASSES = ["__background__", "fishka", "defect <b>"]
 PHOTOS = {"00000001": 0.95, "Фото #3 100%": 0.41, "sub/00000004": None, "00000005": 0.7}
+
+
+def scored_objects() -> dict[str, Any]:
+    """What `metrics_SPLIT.json` holds of objects, of other photos than the rest is of."""
+    photos, confusions = inspected()
+    truth, prediction = MASKS[1]
+    counts = count_thresholds((prediction == 2).astype(np.float32), truth, 2)
+    point = operating_values(CLASSES[2], given(Sought(2, 0.25)), counts, photos=3)
+    return {**inspection_values(photos, confusions, CLASSES), "operating_point": point}
 
 
 def scores(split: str) -> dict[str, Any]:
@@ -44,6 +59,7 @@ def scores(split: str) -> dict[str, Any]:
         "pixel_accuracy": 0.9897,
         "iou_micro_imagewise": 0.98,
         "confusion": counts.tolist(),
+        **scored_objects(),
         "photos": [
             {"id": name, "miou": miou, "iou": dict.fromkeys(CLASSES, miou)}
             for name, miou in PHOTOS.items()
@@ -120,6 +136,8 @@ def write_run(run: Path, size: int = 128) -> Path:
         (run / f"metrics_{split}.json").write_text(json.dumps(scores(split)))
         counts = np.array(scores(split)["confusion"])
         draw_confusion(counts, CLASSES, run / f"confusion_{split}.png")
+        draw_objects(scores(split), run / f"objects_{split}.png")
+        draw_thresholds(scores(split), run / f"thresholds_{split}.png")
     for index, name in enumerate(PHOTOS):
         write_overlay(run / "overlays" / f"{name}.jpg", index, size)
     for epoch in (1, 20, 40):
@@ -279,6 +297,28 @@ def test_photos_come_worst_first_with_light_thumbnails_and_a_link_to_the_full_on
     ]
     assert 'href="overlays/%D0%A4%D0%BE%D1%82%D0%BE%20%233%20100%25.jpg"' in page
     assert (finished / "thumbnails/sub/00000004.jpg").stat().st_size < 30_000
+
+
+def test_the_page_says_what_an_inspector_asks_of_test_and_val(finished: Path) -> None:
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    for split in ("test", "val"):
+        _, section = page.split(f'<section id="objects-{split}">')
+        section = section.split("</section>")[0]
+        assert "false alarms" in section
+        assert f'src="objects_{split}.png"' in section
+        assert f'src="thresholds_{split}.png"' in section
+    assert page.index('id="objects-test"') < page.index('id="objects-val"')
+
+
+def test_a_run_that_was_scored_without_objects_keeps_its_page(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "older")
+    for split in ("val", "test"):
+        without = {key: scores(split)[key] for key in scores(split).keys() - scored_objects()}
+        (run / f"metrics_{split}.json").write_text(json.dumps(without))
+        (run / f"objects_{split}.png").unlink()
+    page = write_report(run).read_text(encoding="utf-8")
+    assert page.count("There are no counts of objects") == 1
+    assert page.count('<p class="missing">') == 1
 
 
 def test_a_failed_export_is_said_in_the_result_and_in_the_table(tmp_path: Path) -> None:

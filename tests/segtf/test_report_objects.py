@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from segtf import metrics
-from segtf.inspection import inspection_values, objects_by_photo, operating_values
+from segtf.inspection import inspection_values, objects_by_photo
+from segtf.operating import Sought, decide, operating_values
 from segtf.page import Section, render_page
 from segtf.report_objects import objects_section
-from segtf.thresholds import choose_threshold, count_thresholds
+from segtf.thresholds import count_thresholds
 from tests.segtf.test_inspection import CLASSES, PHOTOS, inspected
 from tests.segtf.test_report import Links
 
@@ -26,8 +27,8 @@ def values() -> Json:
     total = sum(confusions, np.zeros((3, 3), np.int64))
     truth, prediction = PHOTOS[1]
     counts = count_thresholds((prediction == 2).astype(np.float32), truth, 2)
-    point = choose_threshold(counts)
-    assert point is not None
+    decided = decide(Sought(2), counts, "val")
+    assert decided is not None
     return {
         "images": 3,
         "classes": list(CLASSES),
@@ -39,7 +40,7 @@ def values() -> Json:
                 ("first", "a <b>", "third"), objects_by_photo(photos, CLASSES), strict=True
             )
         ],
-        "operating_point": operating_values("defect", point, counts, "val"),
+        "operating_point": operating_values("defect", decided, counts, photos=3),
         **inspection_values(photos, confusions, CLASSES),
     }
 
@@ -74,16 +75,23 @@ def test_the_photos_with_mistakes_are_named_the_worst_first(values: Json) -> Non
     assert "No photo has a missed object or a false alarm." in objects_section(nobody)
 
 
-def test_the_operating_point_is_said_in_words(values: Json) -> None:
+def test_the_operating_point_is_said_in_words_beside_the_most_probable_class(
+    values: Json,
+) -> None:
     html = objects_section(values)
-    assert "a pixel is <b>defect</b> from a probability of <b>0.5</b> on" in html
-    assert "Chosen on val for the largest F1 over pixels" in html
-    without = {key: value for key, value in values.items() if key != "operating_point"}
-    assert "Operating point" not in objects_section(without)
+    assert "A pixel is <b>defect</b> from a probability of <b>0.500</b> on" in html
+    assert (
+        "(largest F1 over objects, chosen on 1 object in val, a rough guess; there it gave " in html
+    )
+    assert "<td>most probable class</td>" in html
+    assert "<td>from 0.500 on</td>" in html
+    asked = {**values["operating_point"], "criterion": "as asked", "split": None, "chosen": None}
+    assert "on (as asked) instead" in objects_section({**values, "operating_point": asked})
+    assert "Operating point" not in objects_section({**values, "operating_point": None})
 
 
 def test_the_section_fits_into_the_page_and_shows_its_picture(values: Json) -> None:
-    html = objects_section(values, figure=PurePath("objects_val.png"))
+    html = objects_section(values, figures=[PurePath("objects_val.png")])
     page = Links(render_page("run", "", [Section("objects", "Objects", html)]))
     assert not page.opened
     assert "objects_val.png" in page.targets

@@ -25,7 +25,8 @@ CLASSES = ("__background__", "fishka", "defect")
 LEFT_BY_A_RUN = (
     *("config.yaml", "data.json", "environment.json", "log.csv", "best.keras"),
     *("backup/state.json", "curves.png", "metrics_val.json", "metrics_test.json"),
-    *("confusion_val.png", "confusion_test.png", "saved_model/saved_model.pb", "model.onnx"),
+    *("confusion_val.png", "confusion_test.png", "objects_val.png", "objects_test.png"),
+    *("saved_model/saved_model.pb", "model.onnx"),
     *("export.json", "report.html", "overlays/progress/epoch-0001.jpg"),
 )
 

@@ -1,0 +1,171 @@
+"""The threshold of the class that is sought: how it is decided, and what it gives."""
+
+from __future__ import annotations
+
+import json
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from segtf.operating import (
+    Sought,
+    decide,
+    decision_text,
+    given,
+    operating_table,
+    operating_values,
+    sought_class,
+)
+from segtf.thresholds import ThresholdCounts, count_thresholds
+from voc_builder.errors import UserError
+
+CLASSES = ("__background__", "part", "defect")
+SURE = {"large": 0.9, "small": 0.4, "other": 0.3}
+
+
+def photo(*, other: float) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """A large and a small defect, and as large as the small one what is none."""
+    probability, truth = np.zeros((40, 40), np.float32), np.zeros((40, 40), np.uint8)
+    probability[:20, :20], truth[:20, :20] = SURE["large"], 2
+    probability[30:34, :4], truth[30:34, :4] = SURE["small"], 2
+    probability[30:34, 30:34] = other
+    return probability, truth
+
+
+def counted(other: float = SURE["other"]) -> ThresholdCounts:
+    return count_thresholds(*photo(other=other), 2)
+
+
+@pytest.mark.parametrize(
+    ("classes", "name", "class_id"),
+    [
+        (CLASSES, None, 2),
+        (("__background__", "defect", "part"), None, 1),
+        (("__background__", "chip", "scratch"), None, 2),
+        (CLASSES, "part", 1),
+        (("floor", "part"), "floor", 0),
+    ],
+)
+def test_the_class_that_is_sought_is_the_named_one_or_defect_or_the_last(
+    classes: tuple[str, ...], name: str | None, class_id: int
+) -> None:
+    assert sought_class(classes, name) == Sought(class_id)
+
+
+def test_a_background_alone_and_no_threshold_leave_nothing_to_seek() -> None:
+    assert sought_class(("__background__",)) is None
+    assert sought_class(CLASSES, threshold="none") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "threshold"), [("0.5", 0.5), ("0.3", 77 / 256), ("0.0001", 1 / 256)]
+)
+def test_a_threshold_is_taken_to_the_nearest_that_is_counted(text: str, threshold: float) -> None:
+    sought = sought_class(CLASSES, threshold=text)
+    assert sought == Sought(2, threshold)
+    decided = decide(sought, counted(), "val")
+    assert decided is not None
+    assert (decided.threshold, decided.split) == (threshold, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"name": "scratch"}, "--defect takes one of part, defect. Received: scratch"),
+        ({"name": "__background__"}, "--defect takes one of part, defect"),
+        ({"threshold": "1.5"}, "--defect-threshold takes auto, none or a number between 0 and 1"),
+        ({"threshold": "high"}, "Received: high"),
+        ({"recall": 0.0}, "--defect-recall takes a share above 0 and up to 1. Received: 0.0"),
+        ({"recall": 0.9, "threshold": "0.5"}, "leave out --defect-threshold 0.5"),
+    ],
+)
+def test_what_cannot_be_sought_is_named(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match="--defect") as error:
+        sought_class(CLASSES, **given)
+    assert says in str(error.value)
+
+
+def test_a_threshold_is_chosen_over_objects_however_few_pixels_they_have() -> None:
+    decided = decide(Sought(2), counted(), "val")
+    assert decided is not None
+    # over pixels 0.5 would do: 400 of 416; over objects it would miss one of two
+    assert SURE["other"] < decided.threshold < SURE["small"]
+    assert decided.chosen == {"true": 2, "precision": 1.0, "recall": 1.0, "f1": 1.0}
+    assert (decided.text, decided.split) == ("largest F1 over objects", "val")
+
+
+def test_a_wanted_recall_takes_the_highest_threshold_that_reaches_it() -> None:
+    some, every = (decide(Sought(2, recall=share), counted(), "val") for share in (0.5, 1.0))
+    assert some is not None and every is not None
+    assert some.threshold == int(SURE["large"] * 256) / 256
+    assert every.threshold == int(SURE["small"] * 256) / 256
+
+
+def test_without_the_class_no_threshold_is_chosen() -> None:
+    probability, _ = photo(other=0.2)
+    nothing = count_thresholds(probability, np.zeros((40, 40), np.uint8), 2)
+    assert decide(Sought(2), nothing, "val") is None
+
+
+def test_an_operating_point_says_what_it_gives_on_the_photos_that_are_scored() -> None:
+    decided = decide(Sought(2), counted(), "val")
+    assert decided is not None
+    elsewhere = counted(other=0.95)
+    values = operating_values("defect", decided, elsewhere, photos=2)
+    assert values["chosen"]["precision"] == 1.0, "on val"
+    assert values["objects"] == {
+        "precision": pytest.approx(2 / 3),
+        "recall": 1.0,
+        "f1": pytest.approx(0.8),
+        "true": 2,
+        "found": 2,
+        "missed": 0,
+        "alarms": 3,
+        "false": 1,
+        "found_share": 1.0,
+        "false_a_photo": 0.5,
+    }
+    assert values["pixels"]["iou"] == pytest.approx(416 / 432)
+    assert values["pixels"]["precision"] == pytest.approx(416 / 432)
+    assert {len(column) for column in values["curve"].values()} == {256}
+    assert values["curve"]["objects_recall"][round(decided.threshold * 256)] == 1.0
+    json.dumps(values, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("photos", "text"),
+    [
+        (1, "largest F1 over objects, chosen on 2 objects in val, a rough guess"),
+        (10, "largest F1 over objects, chosen on 20 objects in val"),
+    ],
+)
+def test_a_threshold_chosen_on_few_objects_is_called_a_guess(photos: int, text: str) -> None:
+    counts = reduce(add, [counted()] * photos)
+    decided = decide(Sought(2), counts, "val")
+    assert decided is not None
+    assert decision_text(operating_values("defect", decided, counts, photos=photos)) == text
+
+
+def test_the_iou_at_a_threshold_counts_what_it_misses() -> None:
+    values = operating_values("defect", given(Sought(2, 0.5)), counted(), photos=1)
+    assert values["pixels"]["iou"] == pytest.approx(400 / 416)
+    assert decision_text(values) == "as asked"
+
+
+def test_the_table_sets_the_point_beside_the_most_probable_class() -> None:
+    usual = {"true": 2, "found": 1, "missed": 1, "false": 0, "found_share": 0.5}
+    values = {
+        "iou": {"defect": None},
+        "objects": {"classes": {"defect": {**usual, "false_a_photo": 0.0}}},
+        "operating_point": operating_values("defect", given(Sought(2, 0.25)), counted(), photos=1),
+    }
+    assert operating_table(values).splitlines() == [
+        "defect from a probability of 0.250 on (as asked):",
+        "                        IoU           found  missed  false alarms  a photo",
+        "most probable class       –   1 of 2 (50 %)       1             0     0.00",
+        "from 0.250 on        0.9630  2 of 2 (100 %)       0             1     1.00",
+    ]
