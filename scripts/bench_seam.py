@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.bench_table import Table, met
+from segtf.ensembles import most_probable
 from segtf.onnx_model import OnnxModel
-from segtf.predictor import most_probable
 from segtf.tiles import blended_strips, flat_window, gaussian_window
 from voc_builder.errors import UserError
 from voc_builder.images import decode_image

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from segtf.cutout import cut_out
-from segtf.predictor import Predictor, most_probable
+from segtf.ensembles import most_probable
+from segtf.predictor import Predictor
 from voc_builder.errors import UserError
 from voc_builder.images import decode_image, quiet_pillow
 from voc_builder.overlay import count_ids

@@ -23,6 +23,8 @@ from segtf.objects import (
     FOUND,
     HIT,
     TRUE,
+    Components,
+    components,
     enough,
     eroded,
     label_objects,
@@ -203,15 +205,20 @@ def _count_alarms(
     aimed: float,
 ) -> None:
     """Adds, at each threshold, the predicted objects and those of them that are false."""
-    order = np.argsort(~last, axis=None, kind="stable")  # the surest pixel first
-    rows, columns = np.unravel_index(order, last.shape)
+    _add_alarms(objects[0], components(np.ones_like(real), real, void), aimed)
+    above = np.flatnonzero(last)
+    order = above[np.argsort(~last.ravel()[above], kind="stable")]  # the surest pixel first
+    rows, columns = np.divmod(order, last.shape[1])
     least, hits, outside = eroded(last).ravel()[order], real.ravel()[order], void.ravel()[order]
     marked = _from_above(last.ravel())
     window, top, left = last, 0, 0  # the higher the threshold, the smaller
-    for threshold, pixels in enumerate(marked):
-        if threshold and pixels == marked[threshold - 1]:
+    for threshold in range(1, BINS):
+        pixels = marked[threshold]
+        if pixels == marked[threshold - 1]:
             objects[threshold, :, ALARMS:] = objects[threshold - 1, :, ALARMS:]
             continue
+        if not pixels:
+            break  # nor do higher ones mark any
         box, count, labels = label_objects(window >= threshold)
         window, top, left = window[box], top + box[0].start, left + box[1].start
         alarms = measured(
@@ -221,8 +228,11 @@ def _count_alarms(
             hits[:pixels],
             outside[:pixels],
         )
-        kinds = alarms.whole.astype(np.int64)
-        objects[threshold, :, ALARMS] = np.bincount(kinds, minlength=2)
-        objects[threshold, :, FALSE] = np.bincount(kinds[~enough(alarms, aimed)], minlength=2)
-        if not pixels:
-            break  # nor do higher ones mark any
+        _add_alarms(objects[threshold], alarms, aimed)
+
+
+def _add_alarms(counts: Counts, alarms: Components, aimed: float) -> None:
+    """Adds predicted objects and the false ones to the counts of a threshold, shape (2, 4)."""
+    kinds = alarms.whole.astype(np.int64)
+    counts[:, ALARMS] += np.bincount(kinds, minlength=2)
+    counts[:, FALSE] += np.bincount(kinds[~enough(alarms, aimed)], minlength=2)
