@@ -29,8 +29,8 @@ class BenchConfig:
 
     run: Path
     """Run folder with best.keras, saved_model and model.onnx."""
-    photos: tuple[Path, ...] = (Path("fishki_labelme"),)
-    """Photos that the network knows the kind of; laid side by side they make larger ones."""
+    photos: Path = Path("fishki_labelme")
+    """Folder of photos that the network knows the kind of; laid side by side they make larger ones."""
     out: Path = Path("artifacts/bench_predict")
     """Folder for bench_predict.md and bench_predict.json."""
     only: str = "whole,engines,seam,memory"
@@ -87,7 +87,7 @@ def describe_machine() -> str:
 def _whole(config: BenchConfig, folder: Path) -> Table:
     from scripts.bench_whole import lay_photos, measure_whole
 
-    photos = lay_photos(find_photos(config.photos), folder, config.side, config.count)
+    photos = lay_photos(find_photos([config.photos]), folder, config.side, config.count)
     return measure_whole(config.run, photos, folder, overlap=config.overlap, rounds=config.rounds)
 
 
@@ -95,7 +95,7 @@ def _engines(config: BenchConfig, folder: Path) -> Table:
     from scripts.bench_engines import measure_engines
     from scripts.bench_whole import lay_photos
 
-    (photo,) = lay_photos(find_photos(config.photos), folder, max(config.sizes), 1)
+    (photo,) = lay_photos(find_photos([config.photos]), folder, max(config.sizes), 1)
     return measure_engines(config.run, photo, config.sizes, rounds=config.rounds)
 
 
@@ -103,7 +103,7 @@ def _seam(config: BenchConfig, folder: Path) -> Table:
     from scripts.bench_seam import measure_seam
     from scripts.bench_whole import lay_photos
 
-    photos = lay_photos(find_photos(config.photos), folder, config.side, config.count)
+    photos = lay_photos(find_photos([config.photos]), folder, config.side, config.count)
     return measure_seam(config.run, photos, overlap=config.overlap)
 
 

@@ -50,7 +50,7 @@ def test_prediction_is_measured_in_tiles_and_squeezed(
     run: Path, photos: Path, tmp_path: Path
 ) -> None:
     text, figures = measured(
-        "whole", tmp_path / "out", run=run, photos=(photos,), side=64, count=2, rounds=2
+        "whole", tmp_path / "out", run=run, photos=photos, side=64, count=2, rounds=2
     )
     assert {mode: each["calls"] for mode, each in figures.items()} == {"tile": 25, "resize": 1}
     assert all(len(each["ours"]) == len(each["bare"]) == 2 for each in figures.values())
