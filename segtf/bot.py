@@ -201,8 +201,9 @@ def open_bot(api_url: str, token: str) -> Bot:
 
 
 async def _converse(config: BotConfig, token: str, predictor: Predictor) -> None:
+    from segtf.bot_messages import Limits
     from segtf.bot_photo import cut_photo
-    from segtf.conversation import Conversation, Limits
+    from segtf.conversation import Conversation
 
     limits = Limits(config.megapixels, config.waiting, config.queue)
     cut = partial(cut_photo, predictor, megapixels=config.megapixels)

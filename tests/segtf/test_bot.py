@@ -27,8 +27,9 @@ from PIL import Image
 
 from segtf import bot, bot_photo, conversation
 from segtf.bot import LogFormatter, converse, main, open_bot
+from segtf.bot_messages import NOTHING, Limits, describe, help_text
 from segtf.bot_photo import CutPhoto, Refused, cut_photo
-from segtf.conversation import Conversation, Limits, describe
+from segtf.conversation import Conversation
 from segtf.predictor import open_predictor
 from tests.segtf.bot_api import PATIENCE, TOKEN, BotApi, bot_api
 from tests.segtf.tiny_onnx import INFO, write_channels_model
@@ -218,9 +219,7 @@ def test_without_aiogram_the_extra_is_named(
 
 
 def test_help_is_quick_and_the_bot_needs_no_training_framework() -> None:
-    reached = (
-        reachable("segtf.bot") | reachable("segtf.conversation") | reachable("segtf.bot_photo")
-    )
+    reached = reachable("segtf.bot") | reachable("segtf.conversation")
     assert "voc_builder.images" in reached
     assert {name for name, found in reached.items() if packages(found) & HEAVY} == set()
     assert not {"aiogram", "aiohttp"} & packages(set().union(*reachable("segtf.bot").values()))
@@ -310,7 +309,7 @@ def test_a_photo_of_background_alone_gets_words(cut: Cut) -> None:
             red = halves()[:, :20]
             await api.send_photo(encode(red))
             (answer,) = await api.until_answers(1)
-            assert answer.text == conversation.NOTHING
+            assert answer.text == NOTHING
 
     asyncio.run(story())
 
@@ -322,6 +321,13 @@ def test_the_caption_names_the_largest_classes_and_fits() -> None:
     assert 900 < len(many.encode("utf-16-le")) / 2 <= 1024
     lines = many.splitlines()
     assert lines[-1] == f"and {200 - (len(lines) - 1)} more"
+
+
+def test_the_help_fits_however_many_classes_there_are() -> None:
+    text = help_text([f"class of things {i}" for i in range(254)], LIMITS)
+    assert 1500 < len(text) < 4096
+    assert "class of things 0, class of things 1, " in text
+    assert " and more.\n" in text
 
 
 def test_every_photo_of_an_album_is_answered_in_order(cut: Cut) -> None:
@@ -711,6 +717,17 @@ def test_at_the_end_photos_begun_are_answered_and_the_others_sent_away(
         assert_right_half_stays(begun.file[1])
         assert [answer.replies_to for answer in api.answers()] == sent
         assert ["send this photo again" in answer.text for answer in waiting] == [True, True]
+        assert api.unread() == 0
+
+    asyncio.run(story())
+
+
+def test_what_was_answered_does_not_come_again_at_the_next_start(cut: Cut) -> None:
+    async def story() -> None:
+        async with talking(cut) as api:
+            api.failures["getUpdates"] = [None]  # by which aiogram would say that it was read
+            await api.send_photo(encode(halves()))
+            await api.until_answers(1)
         assert api.unread() == 0
 
     asyncio.run(story())
