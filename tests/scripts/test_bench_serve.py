@@ -1,0 +1,77 @@
+"""The load test loses nothing by itself, and notices what is lost and what is wrong."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scripts.bench_serve import ask, main
+from voc_builder.png import encode_mask
+
+MASK = np.zeros((4, 6), np.uint8)
+
+
+@contextmanager
+def answering(*statuses: int) -> Iterator[str]:
+    """A server that answers with these statuses in turn, and always with the same mask."""
+    turns, lock = itertools.cycle(statuses), threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            with lock:
+                self.send_response(next(turns))
+            self.end_headers()
+            self.wfile.write(encode_mask(MASK))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_lost_requests_and_wrong_pixels_are_counted() -> None:
+    other = MASK.copy()
+    other[0, :3] = 1
+    with answering(200, 429) as address:
+        load = ask(address, [b"a", b"b"], [MASK, other], clients=2, requests=12)
+    assert (len(load.latencies), load.lost) == (6, 6)
+    assert load.wrong % 3 == 0
+    with answering(200) as address:
+        load = ask(address, [b"a", b"b"], [MASK, other], clients=3, requests=10)
+    assert (len(load.latencies), load.lost, load.wrong) == (10, 0, 15)
+    gone = ask(address, [b"a"], [MASK], clients=2, requests=4)
+    assert (gone.lost, gone.latencies) == (4, [])
+    assert gone.cells()[-2:] == ("4", "0")
+
+
+def test_a_server_is_started_measured_and_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        pixels = rng.integers(0, 256, (30, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    argv = [f"--photos=[{tmp_path}]", "--out", str(tmp_path / "out"), "--requests", "20"]
+    assert main([*argv, "--clients=[1,4]"]) == 0
+    printed = capsys.readouterr().out
+    assert "| server, 1 client | " in printed
+    assert "40 answered, 0 lost, 0 pixels other than the predictor's" in printed
+    figures = json.loads((tmp_path / "out" / "bench_serve.json").read_text())["serve"]
+    assert len(figures["loads"]["server, 4 clients"]["latencies"]) == 20
+    assert figures["memory_after"] > 2**20
+    assert main([*argv, "--clients=[0]"]) == 2
