@@ -10,22 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from segtf.ensembles import Ensemble, model_paths
-from segtf.inspection import object_table
-from segtf.operating import (
-    Decided,
-    Sought,
-    decide,
-    given,
-    operating_table,
-    operating_values,
-    sought_class,
-)
+from segtf.operating import Decided, Sought, decide, given, sought_class
 from segtf.predictor import Tta
-from segtf.run_folder import read_data, read_run_dataset, write_json
-from segtf.scoring import Evaluation, evaluate_split, score_table, scores
+from segtf.results import result_tables, results, write_results
+from segtf.run_folder import read_data, read_run_dataset
+from segtf.scoring import Evaluation, evaluate_split
 from voc_builder.command import run
 from voc_builder.errors import UserError
 from voc_builder.progress import note
@@ -65,64 +55,6 @@ class EvaluateConfig:
     """Instead of the largest F1: the highest threshold that finds this share of the objects."""
 
 
-def results(
-    evaluation: Evaluation, classes: Sequence[str], sought: Sought | None, decided: Decided | None
-) -> Json:
-    """The scores of a split and what they are at the threshold that was decided on, if any."""
-    values = scores(evaluation, classes)
-    point = None
-    if sought is not None and decided is not None:
-        assert evaluation.thresholds is not None
-        name, photos = classes[sought.class_id], len(evaluation.photos)
-        point = operating_values(name, decided, evaluation.thresholds, photos=photos)
-    return {**values, "operating_point": point}
-
-
-def result_tables(values: Json) -> str:
-    """The tables of pixels, of objects and of the operating point."""
-    tables = [score_table(values)]
-    if values["objects"]["classes"]:
-        tables.append(object_table(values))
-    if values["operating_point"]:
-        tables.append(operating_table(values))
-    return "\n\n".join(tables)
-
-
-def write_evaluation(
-    values: Json,
-    split: str,
-    out: Path,
-    *,
-    model: str,
-    size: int,
-    data: dict[str, str],
-    asked: Json | None = None,
-) -> None:
-    """Writes `metrics_SPLIT.json`, `confusion_SPLIT.png`, `objects_SPLIT.png` and, with an
-    operating point, `thresholds_SPLIT.png` into the folder `out`; for a SavedModel or an ONNX file
-    `metrics_SPLIT_saved_model.json`, `metrics_SPLIT_onnx.json` and so on, with `asked`, which is
-    how the networks were asked if not one as it is, `metrics_SPLIT_onnx_vote_flips.json`.
-    """
-    from segtf.figures import draw_confusion
-    from segtf.object_figures import draw_objects, draw_thresholds
-
-    how = asked or {}
-    several = how["ensemble"] if len(how.get("models", [])) > 1 else None
-    turned = how["tta"] if how.get("tta", "none") != "none" else None
-    # a run keeps those of its training
-    name = "_".join(filter(None, [split, model if model != "keras" else None, several, turned]))
-    record = {"split": split, "size": size, "model": model, **how, "data": data, **values}
-    write_json(record, out / f"metrics_{name}.json")
-    draw_confusion(np.array(values["confusion"]), values["classes"], out / f"confusion_{name}.png")
-    if values["objects"]["classes"]:
-        draw_objects(record, out / f"objects_{name}.png")
-    curve = out / f"thresholds_{name}.png"
-    if values["operating_point"]:
-        draw_thresholds(record, curve)
-    else:
-        curve.unlink(missing_ok=True)  # that of another time
-
-
 def evaluate(config: EvaluateConfig) -> Json:
     """The scores of a model on a split, written where `config` says."""
     from voc_builder.tfrecord import import_tensorflow
@@ -159,7 +91,7 @@ def evaluate(config: EvaluateConfig) -> Json:
         return values
     plain = len(engines) == 1 and config.tta == "none"
     models = [str(each.path) for each in engines]
-    write_evaluation(
+    write_results(
         values,
         config.split,
         out,

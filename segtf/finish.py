@@ -59,11 +59,11 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
     from segtf.data import load_splits, loading
     from segtf.engines import keras_predict
-    from segtf.evaluate import result_tables, results, write_evaluation
     from segtf.export import PHOTOS, export_run
     from segtf.figures import draw_curves
     from segtf.operating import decide, sought_class
     from segtf.report import write_report
+    from segtf.results import result_tables, results, write_results
     from segtf.scoring import evaluate_split
 
     draw_curves(folder / LOG, folder / "curves.png")
@@ -80,7 +80,7 @@ def _finished(folder: Path) -> dict[str, Any] | None:
             if split.name == "val" and sought is not None and found.thresholds is not None:
                 decided = decide(sought, found.thresholds, "val")
             values = results(found, dataset.classes, sought, decided)
-            write_evaluation(
+            write_results(
                 values,
                 split.name,
                 folder,

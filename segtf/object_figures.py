@@ -140,7 +140,7 @@ def _draw_curve(axes: Any, point: Json, split: str) -> None:
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     axes.grid(True)
     axes.legend(
-        loc="lower left",
+        loc="best",  # where it hides least of the curves
         title=f"● threshold {point['threshold']:.3f}: {why}",
         alignment="left",
         frameon=True,

@@ -23,7 +23,7 @@ from segtf.page import (
     render_page,
     table,
 )
-from segtf.report_objects import objects_section
+from segtf.report_objects import objects_sections
 from segtf.report_photos import photo_gallery, progress_gallery
 from segtf.report_training import sizing_section, training_section
 from segtf.run_folder import CONFIG, DATA, ENVIRONMENT, EXPORT, LOG
@@ -55,7 +55,7 @@ def write_report(run: Path) -> Path:
         Section("size", "Framework, size and batch", sizing_section(sizing, classes)),
         Section("training", "Training", training),
         Section("scores", "Scores", _scores(run, val, test, classes)),
-        *_objects(run, {"test": test, "val": val}),
+        *objects_sections(run, {"test": test, "val": val}),
         Section("confusion", "Confusion matrices", _confusions(run)),
         Section("export", "Export", _export(run, export)),
         Section("photos", "Photos that training never saw", photo_gallery(run, test or val)),
@@ -174,19 +174,6 @@ def _scores(run: Path, val: Json | None, test: Json | None, classes: list[str]) 
     note = "A dash: the class is neither in the photos nor predicted; it is left out of the mean."
     soft = f'<p class="soft">Pixel accuracy: {accuracy}. {note}</p>'
     return "".join([*notes, table(head, rows), soft])
-
-
-def _objects(run: Path, splits: dict[str, Json | None]) -> list[Section]:
-    """Objects, outlines and the operating point of the photos that training never saw."""
-    sections = []
-    for split, metrics in splits.items():
-        if metrics is None or "objects" not in metrics:
-            continue  # scored before there were counts
-        paths = [PurePath(f"{what}_{split}.png") for what in ("objects", "thresholds")]
-        figures = [path for path in paths if (run / path).is_file()]
-        body = objects_section(metrics, figures=figures)
-        sections.append(Section(f"objects-{split}", f"What an inspector asks: {split}", body))
-    return sections or [Section("objects", "What an inspector asks", objects_section(None))]
 
 
 def _confusions(run: Path) -> str:

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from segtf.inspection import decimal, interval_text, percent
 from segtf.intervals import FEW
 from segtf.object_figures import size_name
 from segtf.operating import compared, decision_text
-from segtf.page import bar, class_name, missing, picture, prose, table
+from segtf.page import Section, bar, class_name, missing, picture, prose, table
 
 WORST = 10  # photos that are named
 Json = dict[str, Any]
+
+
+def objects_sections(run: Path, splits: dict[str, Json | None]) -> list[Section]:
+    """A section for each split that was scored, of the values of its `metrics_SPLIT.json`, with the
+    pictures that lie in the run folder; one that says what is missing if there is none.
+    """
+    sections = []
+    for split, values in splits.items():
+        if values is None or "objects" not in values:
+            continue  # scored before there were counts
+        paths = [PurePath(f"{what}_{split}.png") for what in ("objects", "thresholds")]
+        figures = [path for path in paths if (run / path).is_file()]
+        body = objects_section(values, figures=figures)
+        sections.append(Section(f"objects-{split}", f"What an inspector asks: {split}", body))
+    return sections or [Section("objects", "What an inspector asks", objects_section(None))]
 
 
 def objects_section(values: Json | None, *, figures: Sequence[PurePath] = ()) -> str:
@@ -55,7 +70,7 @@ def _object_table(values: Json) -> str:
         ]
         for name, counts in values["objects"]["classes"].items()
     ]
-    head = ["class", "objects", "found", "95 %", "missed", "alarms", "false", "false a photo"]
+    head = ["class", "objects", "found", "95 %", "missed", "alarms", "false", "a photo"]
     return table([*head, "95 %"], rows)
 
 
@@ -76,20 +91,22 @@ def _operating_point(values: Json) -> str:
     rows = [
         [
             escape(name),
-            bar(of["iou"]),
-            f"{of['found']:,} of {of['true']:,}",
+            f"{of['true']:,}",
             _share_bar(of["found_share"]),
             f"{of['missed']:,}",
             f"{of['false']:,}",
             decimal(of["false_a_photo"]),
+            bar(of["iou"]),
         ]
         for name, of in compared(values)
     ]
-    head = ["a pixel is of the class", "IoU", "found", "", "missed", "false alarms", "a photo"]
+    head = ["a pixel is of the class", "objects", "found", "missed", "false", "a photo", "IoU"]
     text = f"({decision_text(point)}"
     if point["chosen"]:
-        gave = [f"{key} {_score(point['chosen'][key])}" for key in ("precision", "recall", "f1")]
-        text += f"; there it gave {', '.join(gave)}"
+        precision, recall, f1 = (
+            _score(point["chosen"][key]) for key in ("precision", "recall", "f1")
+        )
+        text += f"; there it gave precision {precision}, recall {recall}, F1 {f1}"
     return (
         f"<h3>Operating point</h3><p>A pixel is <b>{escape(point['class'])}</b> from a probability "
         f"of <b>{point['threshold']:.3f}</b> on {prose(text)}) instead of where it is the most "

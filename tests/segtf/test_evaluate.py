@@ -16,6 +16,7 @@ from segtf import evaluate as command
 from segtf import metrics
 from segtf.engines import Engine
 from segtf.evaluate import EvaluateConfig, evaluate
+from segtf.results import result_tables
 from segtf.run_folder import write_json
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 from voc_builder.build import BuildConfig, build
@@ -98,7 +99,7 @@ def test_objects_outlines_intervals_and_the_point_are_written_with_their_picture
     for picture in ("objects", "thresholds"):
         path = channels.parent / f"{picture}_test_onnx.png"
         assert path.read_bytes().startswith(b"\x89PNG")
-    tables = command.result_tables(values)
+    tables = result_tables(values)
     assert "false alarms" in tables.split("\n\n")[1]
     assert "chosen on 1 object in val" in tables.split("\n\n")[2]
 
