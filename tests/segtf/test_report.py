@@ -304,7 +304,8 @@ def test_the_page_says_what_an_inspector_asks_of_test_and_val(finished: Path) ->
     for split in ("test", "val"):
         _, section = page.split(f'<section id="objects-{split}">')
         section = section.split("</section>")[0]
-        assert "false alarms" in section
+        assert "<th>missed</th>" in section
+        assert "<h3>Operating point</h3>" in section
         assert f'src="objects_{split}.png"' in section
         assert f'src="thresholds_{split}.png"' in section
     assert page.index('id="objects-test"') < page.index('id="objects-val"')
