@@ -50,8 +50,8 @@ class BenchConfig:
     model: Path | None = None
     """ONNX file or run folder; null: a network without weights, drawn on the spot, so that all but
     the network is measured."""
-    photos: tuple[Path, ...] = (Path("fishki_labelme"),)
-    """What is sent, one after the other and again from the first."""
+    photos: Path = Path("fishki_labelme")
+    """Folder of photos that are sent, one after the other and again from the first."""
     out: Path = Path("artifacts/bench_serve")
     """Folder for bench_serve.md and bench_serve.json."""
     requests: int = 400
@@ -104,7 +104,7 @@ def _tiny(folder: Path) -> Path:
 
 def measure_serve(config: BenchConfig, path: Path) -> Table:
     """The network alone, the predictor alone, and the server with each number of clients."""
-    photos = [file.read_bytes() for file in find_photos(config.photos)[: config.count]]
+    photos = [file.read_bytes() for file in find_photos((config.photos,))[: config.count]]
     model = OnnxModel(path, threads=config.threads)
     predictor = Predictor([model])
     wanted = [_mask(predictor, photo) for photo in photos]
@@ -115,7 +115,8 @@ def measure_serve(config: BenchConfig, path: Path) -> Table:
     }
     with _server(path, config) as (address, process):
         most = max(config.clients)
-        ask(address, photos, wanted, clients=most, requests=max(config.requests, most))
+        # until the allocator has what it keeps for every thread: some hundred requests
+        ask(address, photos, wanted, clients=most, requests=max(2 * config.requests, most))
         before = process.memory_info().rss
         for clients in config.clients:
             note(f"serve: {clients} clients")
