@@ -30,7 +30,7 @@ class BenchConfig:
     run: Path
     """Run folder with best.keras, saved_model and model.onnx."""
     photos: Path = Path("fishki_labelme")
-    """Folder of photos that the network knows the kind of; laid side by side they make larger ones."""
+    """Folder of photos of the kind that the network knows; side by side they make larger ones."""
     out: Path = Path("artifacts/bench_predict")
     """Folder for bench_predict.md and bench_predict.json."""
     only: str = "whole,engines,seam,memory"
