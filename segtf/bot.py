@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aiogram import Bot
     from aiogram.types import Message, Update, User
 
-    from segtf.conversation import Conversation
+    from segtf.telegram.conversation import Conversation
 
 TOKEN = "SEGTF_BOT_TOKEN"  # environment variable
 TOKEN_FORM = r"[0-9]+:[A-Za-z0-9_-]+"
@@ -201,9 +201,9 @@ def open_bot(api_url: str, token: str) -> Bot:
 
 
 async def _converse(config: BotConfig, token: str, predictor: Predictor) -> None:
-    from segtf.bot_messages import Limits
-    from segtf.bot_photo import cut_photo
-    from segtf.conversation import Conversation
+    from segtf.telegram.conversation import Conversation
+    from segtf.telegram.messages import Limits
+    from segtf.telegram.photo import cut_photo
 
     limits = Limits(config.megapixels, config.waiting, config.queue)
     cut = partial(cut_photo, predictor, megapixels=config.megapixels)

@@ -25,12 +25,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from segtf import bot, bot_photo, conversation
+from segtf import bot
 from segtf.bot import LogFormatter, converse, main, open_bot
-from segtf.bot_messages import NOTHING, Limits, describe, help_text
-from segtf.bot_photo import CutPhoto, Refused, cut_photo
-from segtf.conversation import Conversation
 from segtf.predictor import open_predictor
+from segtf.telegram import conversation
+from segtf.telegram import photo as bot_photo
+from segtf.telegram.conversation import Conversation
+from segtf.telegram.messages import NOTHING, Limits, describe, help_text
+from segtf.telegram.photo import CutPhoto, Refused, cut_photo
 from tests.segtf.bot_api import PATIENCE, TOKEN, BotApi, bot_api
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 from tests.test_imports import HEAVY, packages, reachable
@@ -219,7 +221,7 @@ def test_without_aiogram_the_extra_is_named(
 
 
 def test_help_is_quick_and_the_bot_needs_no_training_framework() -> None:
-    reached = reachable("segtf.bot") | reachable("segtf.conversation")
+    reached = reachable("segtf.bot") | reachable("segtf.telegram.conversation")
     assert "voc_builder.images" in reached
     assert {name for name, found in reached.items() if packages(found) & HEAVY} == set()
     assert not {"aiogram", "aiohttp"} & packages(set().union(*reachable("segtf.bot").values()))

@@ -27,14 +27,14 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from starlette.requests import ClientDisconnect, Request
 
-from segtf import serve_answer
 from segtf.predictor import open_predictor
 from segtf.serve import ServeConfig, listen, main, serve
-from segtf.serve_answer import Answer, Gone, Wanted, answer
-from segtf.serve_app import accepted, create_app
-from segtf.serve_docs import EXAMPLE
-from segtf.serve_upload import Refused
-from segtf.serving import Service
+from segtf.serving import answer as serving_answer
+from segtf.serving.answer import Answer, Gone, Wanted, answer
+from segtf.serving.app import accepted, create_app
+from segtf.serving.docs import EXAMPLE
+from segtf.serving.service import Service
+from segtf.serving.upload import Refused
 from tests.segtf.serving import CLASSES, DEADLINE, encoded, server, squares, write_model
 from voc_builder.errors import UserError
 
@@ -171,7 +171,7 @@ def test_a_photo_is_turned_as_its_exif_says(client: TestClient) -> None:
 def test_of_many_objects_the_largest_are_listed(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serve_answer, "OBJECTS", 1)
+    monkeypatch.setattr(serving_answer, "OBJECTS", 1)
     found = client.post("/predict", content=PNG).json()
     assert ([o["name"] for o in found["objects"]], found["objects_left_out"]) == ([CLASSES[1]], 1)
 
@@ -551,7 +551,7 @@ def test_without_the_extra_the_line_says_how_to_install_it(
 def test_a_network_that_cannot_run_ends_the_server(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from segtf.shared_model import OnnxModel
+    from segtf.serving.shared_model import OnnxModel
 
     monkeypatch.setattr(OnnxModel, "probabilities", lambda *_: fail(UserError("no memory")))
     with pytest.raises(UserError, match="no memory"):

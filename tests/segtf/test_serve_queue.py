@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from segtf.serve_queue import Queue, QueueFull
+from segtf.serving.queue import Queue, QueueFull
 
 
 class Photos:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segtf import shared_model
 from segtf.onnx_model import OnnxModel
-from segtf.shared_model import Askers, SharedModel
+from segtf.serving import shared_model
+from segtf.serving.shared_model import Askers, SharedModel
 from tests.segtf.serving import write_model
 from voc_builder.errors import UserError
 

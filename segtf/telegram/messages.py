@@ -1,6 +1,6 @@
 """Read what a message brings to a Telegram bot, and say in words what it has to say.
 
-Needs aiogram, as `segtf.conversation` does.
+Needs aiogram, as `segtf.telegram.conversation` does.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from segtf.page import CSS
-from segtf.serve_answer import (
+from segtf.serving.answer import (
     MEDIA_TYPES,
     ModelFacts,
     Output,
@@ -28,11 +28,11 @@ from segtf.serve_answer import (
     colour_of,
     facts_of,
 )
-from segtf.serve_docs import ABOUT, BODY, OUTPUT, PICTURES, RESPONSES, Health
-from segtf.serve_metrics import CLIENT_GONE, MEDIA_TYPE, CountRequests
-from segtf.serve_queue import QueueFull
-from segtf.serve_upload import Refused, drain
-from segtf.serving import Service
+from segtf.serving.docs import ABOUT, BODY, OUTPUT, PICTURES, RESPONSES, Health
+from segtf.serving.metrics import CLIENT_GONE, MEDIA_TYPE, CountRequests
+from segtf.serving.queue import QueueFull
+from segtf.serving.service import Service
+from segtf.serving.upload import Refused, drain
 from voc_builder.classes import has_background
 from voc_builder.errors import UserError
 
@@ -229,7 +229,7 @@ def _page(service: Service) -> str:
         "max_upload_mb": config.max_upload_mb,
         "max_megapixels": config.max_megapixels,
     }
-    text = Path(__file__).with_name("serve.html").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     return _Page(text).substitute(
         style=CSS,
         subtitle=escape("; ".join(_about(facts) for facts in facts_of(predictor))),

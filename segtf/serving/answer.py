@@ -18,7 +18,7 @@ from segtf.answer import ask
 from segtf.outputs import View, encode_cutout, encode_overlay
 from segtf.polygons import EDGE, TOLERANCE, Region, find_regions, simplify, trace
 from segtf.predictor import Predictor
-from segtf.serve_upload import Refused
+from segtf.serving.upload import Refused
 from voc_builder.classes import has_background
 from voc_builder.errors import UserError
 from voc_builder.images import decode_image

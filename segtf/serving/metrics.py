@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from segtf.serve_queue import Queue
+from segtf.serving.queue import Queue
 
 CLIENT_GONE = 499  # as nginx counts a request that nobody waits for
 OTHER = "other"  # paths that are none of ours: any number of them may be asked for

@@ -14,11 +14,11 @@ from starlette.requests import ClientDisconnect, Request
 
 from segtf.answer import ask
 from segtf.predictor import Predictor
-from segtf.serve_answer import Wanted, answer
-from segtf.serve_metrics import Metrics
-from segtf.serve_queue import Queue
-from segtf.serve_upload import MEGAPIXEL, photo_size, read_photo
-from segtf.shared_model import Askers, SharedModel
+from segtf.serving.answer import Wanted, answer
+from segtf.serving.metrics import Metrics
+from segtf.serving.queue import Queue
+from segtf.serving.shared_model import Askers, SharedModel
+from segtf.serving.upload import MEGAPIXEL, photo_size, read_photo
 from voc_builder.errors import UserError
 
 if TYPE_CHECKING:

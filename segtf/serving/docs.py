@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from segtf.serve_answer import Answer, Facts, ModelFacts
-from segtf.serve_upload import FIELD, FORMATS
+from segtf.serving.answer import Answer, Facts, ModelFacts
+from segtf.serving.upload import FIELD, FORMATS
 
 ABOUT = """What a segmentation network sees in a photo.
 

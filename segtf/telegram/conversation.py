@@ -30,7 +30,7 @@ from aiogram.exceptions import (
 from aiogram.types import BufferedInputFile, Message
 from aiohttp import ClientError
 
-from segtf.bot_messages import (
+from segtf.telegram.messages import (
     BUSY,
     FAILED,
     FETCHED,
@@ -49,7 +49,7 @@ from segtf.bot_messages import (
     too_large,
     words_for,
 )
-from segtf.bot_photo import CutPhoto, Refused
+from segtf.telegram.photo import CutPhoto, Refused
 
 Answer = TypeVar("Answer")
 

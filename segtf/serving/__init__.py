@@ -1,0 +1,1 @@
+"""Answer photos over HTTP; `segtf.serve` is the command."""

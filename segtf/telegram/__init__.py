@@ -1,0 +1,1 @@
+"""Answer photos in Telegram; `segtf.bot` is the command."""
