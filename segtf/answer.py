@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from segtf.ensembles import best_of
 from segtf.photo_rows import Rows
+from segtf.postprocess import postprocess_in_place
 from segtf.predictor import Predictor
 from voc_builder.files import replacing
 from voc_builder.overlay import count_ids
@@ -32,7 +33,7 @@ Write = Callable[[NDArray[np.float32]], None]
 class Answer:
     """What a predictor says of one photo."""
 
-    mask: NDArray[np.uint8]  # class ids, (H, W)
+    mask: NDArray[np.uint8]  # class ids after post-processing, (H, W)
     background: NDArray[np.float32] | None  # its probability, (H, W), if it was asked for
     uncertainty: float  # 0 to 1, see `ask`
 
@@ -63,6 +64,7 @@ def ask(
             if plane is not None:
                 plane[rows] = strip[..., 0]
             write(strip)
+    postprocess_in_place(mask, predictor.rules, predictor.classes)
     return Answer(mask, plane, _uncertainty(doubts))
 
 

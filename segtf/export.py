@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import os
+import dataclasses
+import hashlib
+import tempfile
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segtf.architectures import size_multiple
 from segtf.config import TrainConfig
-from segtf.engines import INFO, keras_predict, saved_model_predict
+from segtf.engines import keras_predict, saved_model_predict
+from segtf.export_files import OPSET, model_info, write_onnx, write_saved_model
+from segtf.export_precision import add_precision, read_export, training_photos
+from segtf.export_quality import measured, quality_table, require_quality, scores_on_val
 from segtf.onnx_model import MODEL_FILE as ONNX
-from segtf.onnx_model import ModelInfo, OnnxModel, metadata_of, write_metadata
+from segtf.onnx_model import OnnxModel, Precision
+from segtf.postprocess import Postprocess, describe
+from segtf.postprocess_choice import Answers, choose_postprocess
+from segtf.precision import FILES
 from segtf.run_folder import (
     BEST,
     EXPORT,
@@ -27,14 +31,14 @@ from segtf.run_folder import (
     read_run_dataset,
     write_json,
 )
-from voc_builder.colours import voc_colours
 from voc_builder.command import run
 from voc_builder.errors import UserError
-from voc_builder.files import replacing
-from voc_builder.tfrecord import reason_of
+from voc_builder.progress import note
 
-OPSET = 18  # the highest that tf2onnx writes
-FREE = ("batch", "height", "width")  # names of the sizes that a graph leaves open
+if TYPE_CHECKING:
+    from segtf.data import Split
+
+Json = dict[str, Any]
 LARGEST_DIFFERENCE = 1e-4  # of a probability
 EQUAL_ARGMAX = 0.9999  # share of pixels with the same class
 PHOTOS = 16  # real photos that the parity is measured on
@@ -46,34 +50,83 @@ class ExportConfig:
 
     run: Path
     """Run folder."""
+    precision: Precision = "float32"
+    """float32: model.onnx; float16, for GPUs: model_float16.onnx; int8, for CPUs: model_int8.onnx,
+    calibrated on photos of train."""
+    accept_loss: bool = False
+    """Keep float16 or int8 even if it loses more than 0.01 of the mean IoU on val."""
 
 
-def export_run(folder: Path, photos: NDArray[np.uint8]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class OnVal:
+    """How the Keras network does on val."""
+
+    scores: Json  # `miou` and `iou` by class
+    postprocess: Postprocess  # chosen there
+
+
+def on_val(scores: Json, answers: Answers, val: Split, config: TrainConfig) -> OnVal:
+    """From the scores of val and the answers that they were counted from."""
+    kept = {"miou": scores["miou"], "iou": scores["iou"]}
+    tiles = config.crop is not None
+    chosen = choose_postprocess(answers, val.masks, val.ids, list(kept["iou"]), tiles=tiles)
+    return OnVal(kept, chosen)
+
+
+def export_run(folder: Path, photos: NDArray[np.uint8], val: OnVal) -> Json:
     """Writes `saved_model/`, `model.onnx` and `export.json` into the run folder; returns the last.
 
-    `photos`, shape (N, size, size, 3), are what the parity is measured on.
+    `photos`, shape (N, size, size, 3), are what the parity and the speed are measured on.
     """
     import tensorflow as tf
 
     # the GPU's shortened float32 differs from other machines by more than the tolerance
     tf.config.experimental.enable_tensor_float_32_execution(False)
     config = read_config(folder)
-    info = model_info(config, read_data(folder))
-    _write_saved_model(folder / BEST, folder / SAVED_MODEL, info)
-    _write_onnx(folder / SAVED_MODEL, folder / ONNX, info)
+    info = dataclasses.replace(model_info(config, read_data(folder)), postprocess=val.postprocess)
+    write_saved_model(folder / BEST, folder / SAVED_MODEL, info)
+    write_onnx(folder / SAVED_MODEL, folder / ONNX, info)
+    on_cpu = OnnxModel(folder / ONNX, provider="cpu")  # others shorten float32 too
+    agreement = parity(
+        {
+            "keras": keras_predict(folder / BEST),
+            "saved_model": saved_model_predict(folder / SAVED_MODEL),
+            "onnx": on_cpu.probabilities,
+        },
+        photos,
+    )
+    model = OnnxModel(folder / ONNX)
+    entry = {**measured(model, model, photos[0], name=ONNX), "kept": True}
+    network = _sha256(folder / BEST)
     report = {
-        **parity(
-            {
-                "keras": keras_predict(folder / BEST),
-                "saved_model": saved_model_predict(folder / SAVED_MODEL),
-                "onnx": OnnxModel(folder / ONNX).probabilities,
-            },
-            photos,
-        ),
+        **agreement,
         "onnx": {"bytes": (folder / ONNX).stat().st_size, "opset": OPSET},
+        "network": network,
+        "provider": model.provider,
+        "val": val.scores,
+        "postprocess": dataclasses.asdict(val.postprocess),
+        "precisions": {"float32": entry, **_others(folder, network)},
     }
     write_json(report, folder / EXPORT)
     return report
+
+
+def _others(folder: Path, network: str) -> Json:
+    """What `export.json` says of the files of other precisions, if they are of the same network."""
+    known = read_export(folder)
+    left = [name for name in list(FILES)[1:] if (folder / FILES[name]).is_file()]
+    if known.get("network") == network:
+        return {name: known["precisions"][name] for name in left if name in known["precisions"]}
+    for name in left:
+        note(
+            f"{folder / FILES[name]}: of another network than {BEST}: export it again with "
+            f"--precision {name}"
+        )
+    return {}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def require_parity(report: dict[str, Any], folder: Path) -> None:
@@ -84,23 +137,6 @@ def require_parity(report: dict[str, Any], folder: Path) -> None:
             f"{LARGEST_DIFFERENCE} or in more than {1 - EQUAL_ARGMAX:.2%} of pixels: do not use "
             f"{ONNX}; try another --arch or --encoder"
         )
-
-
-def model_info(config: TrainConfig, data: dict[str, Any]) -> ModelInfo:
-    """What must be known to use the network of a run."""
-    r_g_b = voc_colours(len(data["classes"])).tolist()
-    return ModelInfo(
-        classes=tuple(data["classes"]),
-        colours=tuple((r, g, b) for r, g, b in r_g_b),
-        size=config.side,
-        multiple=size_multiple(config.arch),
-        fixed=config.arch == "pspnet",
-        arch=config.arch,
-        encoder="" if config.arch == "unet_plain" else config.encoder,
-        dataset_sha256=data["sha256"],
-        version=version("segtf"),
-        mode="tile" if config.crop else "resize",
-    )
 
 
 def parity(engines: dict[str, Any], photos: NDArray[np.uint8]) -> dict[str, Any]:
@@ -134,75 +170,71 @@ def parity(engines: dict[str, Any], photos: NDArray[np.uint8]) -> dict[str, Any]
     }
 
 
-def _write_saved_model(network: Path, out: Path, info: ModelInfo) -> None:
-    import keras
-    import tensorflow as tf
-
-    from segtf.model import load_model
-
-    model = load_model(network)
-    image = tf.TensorSpec(model.inputs[0].shape, tf.uint8, name="image")
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(
-        "serve",
-        lambda image: {"probabilities": model(image, training=False)},
-        input_signature=[image],
-    )
-    with replacing(out) as beside:
-        try:
-            archive.write_out(str(beside), verbose=False)
-        except tf.errors.OpError as error:
-            raise UserError(f"{out}: cannot be written: {reason_of(error)}") from error
-        (beside / INFO).parent.mkdir(exist_ok=True)
-        text = json.dumps(metadata_of(info), ensure_ascii=False, indent=2)
-        (beside / INFO).write_text(text, encoding="utf-8")
-
-
-def _write_onnx(saved_model: Path, out: Path, info: ModelInfo) -> None:
-    os.environ.setdefault("TF2ONNX_LOG_LEVEL", "ERROR")
-    import onnx
-    import tensorflow as tf
-    import tf2onnx
-
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    loaded = tf.saved_model.load(str(saved_model))  # kept: it owns the weights
-    serve = loaded.signatures["serving_default"]
-    (image,) = serve.structured_input_signature[1].values()
-    network = tf.function(lambda image: serve(image=image))
-    model, _ = tf2onnx.convert.from_function(network, input_signature=[image], opset=OPSET)
-    for value in (*model.graph.input, *model.graph.output):
-        for dim, name in zip(value.type.tensor_type.shape.dim, FREE, strict=False):
-            if dim.dim_param:
-                dim.dim_param = name  # instead of numbers that mean nothing
-    with replacing(out) as beside:
-        onnx.save(model, beside)
-        write_metadata(beside, info)
-
-
-def _command(config: ExportConfig) -> None:
-    import tempfile
-
+def export(config: ExportConfig) -> Json:
+    """Exports a run in the precision that is wanted; returns its `export.json`. Raises `UserError`
+    for a network that does not answer alike, and for a precision that loses too much.
+    """
     from voc_builder.tfrecord import import_tensorflow
 
-    settings = read_config(config.run)
-    dataset = read_run_dataset(config.run)
+    folder, settings = config.run, read_config(config.run)
+    dataset = read_run_dataset(folder)
     import_tensorflow()
     from segtf.data import load_splits, loading
 
-    name = "test" if dataset.splits.get("test") else "val"
-    with tempfile.TemporaryDirectory(dir=config.run, prefix=".cache-") as disk:
+    report = read_export(folder)
+    current = (
+        config.precision != "float32"
+        and (folder / ONNX).is_file()
+        and report.get("network") == _sha256(folder / BEST)
+        and report["onnx"]["bytes"] == (folder / ONNX).stat().st_size
+    )
+    wanted = ["val"] if current or not dataset.splits.get("test") else ["val", "test"]
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".cache-") as disk:
         how = loading(settings, Path(disk), all_shares=True)
-        (split,) = load_splits(dataset, (name,), how)
-        report = export_run(config.run, np.asarray(split.images[:PHOTOS]))
-    require_parity(report, config.run)
+        splits = load_splits(dataset, wanted, how)
+        if not current:
+            report = _from_keras(folder, splits, settings)
+        require_parity(report, folder)
+        if config.precision != "float32":
+            train = training_photos(dataset, settings)
+            report = add_precision(
+                folder, config.precision, splits[0], train, accept_loss=config.accept_loss
+            )
+    return report
+
+
+def _from_keras(folder: Path, splits: list[Split], config: TrainConfig) -> Json:
+    """Exports float32, and measures what it loses on val, the first of the splits."""
+    val, classes = splits[0], read_data(folder)["classes"]
+    answers = Answers()
+    scores = scores_on_val(answers.keeping(keras_predict(folder / BEST)), val, classes)
+    report = export_run(
+        folder, np.asarray(splits[-1].images[:PHOTOS]), on_val(scores, answers, val, config)
+    )
+    model = OnnxModel(folder / ONNX)
+    after = scores_on_val(model.probabilities, val, classes)
+    photo = np.asarray(val.images[0])
+    entry = measured(model, model, photo, name=ONNX, before=scores, after=after)
+    report["precisions"]["float32"] = {**entry, "kept": True}
+    write_json(report, folder / EXPORT)
+    return report
+
+
+def _command(config: ExportConfig) -> None:
+    from segtf.report import write_report
+
+    report = export(config)
     worst = max(c["largest_difference"] for c in report["comparisons"])
     print(f"{config.run / ONNX}: answers as Keras does, probabilities within {worst:.1e}")
+    print(f"{quality_table(report)}\npost-processing: {describe(report['postprocess'])}")
+    write_report(config.run)
+    entry = report["precisions"][config.precision]
+    require_quality(entry, config.run / FILES[config.precision], report["val"]["miou"])
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """The command line."""
-    return run(_command, ExportConfig, "python -m segtf.export")
+    return run(_command, ExportConfig, "python -m segtf.export", argv)
 
 
 if __name__ == "__main__":

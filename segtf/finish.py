@@ -59,9 +59,10 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
     from segtf.data import load_splits, loading
     from segtf.engines import keras_predict
-    from segtf.export import PHOTOS, export_run
+    from segtf.export import PHOTOS, OnVal, export_run, on_val
     from segtf.figures import draw_curves
     from segtf.operating import decide, sought_class
+    from segtf.postprocess_choice import Answers
     from segtf.report import write_report
     from segtf.results import result_tables, results, write_results
     from segtf.scoring import evaluate_split
@@ -75,11 +76,16 @@ def _finished(folder: Path) -> dict[str, Any] | None:
         splits = load_splits(dataset, names, loading(config, Path(disk), all_shares=True))
         decided, sought = None, sought_class(dataset.classes)
         class_id = None if sought is None else sought.class_id
+        val: OnVal | None = None
         for split in splits:
-            found = evaluate_split(predict, split, dataset.classes, 1, class_id)
+            answers = Answers()
+            wanted = split.name == "val" and config.export
+            asked = answers.keeping(predict) if wanted else predict
+            found = evaluate_split(asked, split, dataset.classes, 1, class_id)
             if split.name == "val" and sought is not None and found.thresholds is not None:
                 decided = decide(sought, found.thresholds, "val")
             values = results(found, dataset.classes, sought, decided)
+            val = on_val(values, answers, split, config) if wanted else val
             write_results(
                 values,
                 split.name,
@@ -90,9 +96,9 @@ def _finished(folder: Path) -> dict[str, Any] | None:
             )
             print(f"\n{split.name}: {values['images']} photos, best network")
             print(result_tables(values))
-        if not config.export:
+        if val is None:
             return None
-        report = export_run(folder, np.asarray(splits[-1].images[:PHOTOS]))
+        report = export_run(folder, np.asarray(splits[-1].images[:PHOTOS]), val)
         _draw_overlays(folder, dataset, splits[-1])
     print(f"\n{write_report(folder)}")
     return report

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segtf.postprocess import UNITS, Postprocess, Rule
+from segtf.providers import Provider, one_line, open_session
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
 
@@ -28,7 +31,7 @@ DTYPES: dict[str, type[np.uint8 | np.float32]] = {
     "tensor(float)": np.float32,
 }
 MODES = ("resize", "tile")
-PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # the best first
+Precision = Literal["float32", "float16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,15 @@ class ModelInfo:
     dataset_sha256: str
     version: str  # of the package that exported it
     mode: str = "resize"  # whole photos squeezed to the square; tile: parts of them, as they are
+    precision: Precision = "float32"  # of the weights and of what is computed with them
+    postprocess: Postprocess | None = None  # what is done to its masks; None: never chosen
 
 
 def metadata_of(info: ModelInfo) -> dict[str, str]:
-    """The metadata of an ONNX file: `segtf.FIELD` to the field's value as JSON."""
-    values = dataclasses.asdict(info).items()
+    """The metadata of an ONNX file: `segtf.FIELD` to the field's value as JSON; what is None is
+    left out.
+    """
+    values = [(k, value) for k, value in dataclasses.asdict(info).items() if value is not None]
     return {PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values}
 
 
@@ -58,7 +65,8 @@ def read_info(metadata: Mapping[str, str], name: str) -> ModelInfo:
     `name` and every key that is missing or is not what it should be.
     """
     keys = [PREFIX + field.name for field in dataclasses.fields(ModelInfo)]
-    optional = {PREFIX + "mode"}  # files of the first version have none
+    # what files of earlier versions have not
+    optional = {PREFIX + name for name in ("mode", "precision", "postprocess")}
     missing = [key for key in keys if key not in metadata and key not in optional]
     if missing:
         raise UserError(
@@ -70,7 +78,7 @@ def read_info(metadata: Mapping[str, str], name: str) -> ModelInfo:
             key.removeprefix(PREFIX): json.loads(metadata[key]) for key in keys if key in metadata
         }
         return _checked(values)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{name}: metadata that segtf did not write ({error}): "
             "export it with python -m segtf.export RUN"
@@ -92,14 +100,31 @@ def _checked(values: Mapping[str, Any]) -> ModelInfo:
         dataset_sha256=str(values["dataset_sha256"]),
         version=str(values["version"]),
         mode=str(values.get("mode", "resize")),
+        precision=values.get("precision", "float32"),
+        postprocess=_rules(values["postprocess"]) if values.get("postprocess") else None,
     )
     if info.mode not in MODES or (info.mode == "tile" and info.fixed):
         raise ValueError(f"mode {info.mode} of a network of {'one' if info.fixed else 'any'} size")
+    if info.precision not in get_args(Precision):
+        raise ValueError(f"precision {info.precision}")
+    for rule in info.postprocess.rules if info.postprocess else ():
+        if rule.label not in info.classes or rule.unit not in UNITS:
+            raise ValueError(f"a rule of {rule.label} in {rule.unit}")
+        if not (0 <= rule.smallest < math.inf and 0 <= rule.hole < math.inf):
+            raise ValueError(f"a rule of {rule.smallest} and {rule.hole}")
     if not 1 <= len(info.classes) == len(info.colours) <= 255:
         raise ValueError(f"{len(info.classes)} classes, {len(info.colours)} colours")
     if info.size < 1 or info.multiple < 1 or info.size % info.multiple:
         raise ValueError(f"size {info.size} is no multiple of {info.multiple}")
     return info
+
+
+def _rules(values: Mapping[str, Any]) -> Postprocess:
+    rules = [
+        Rule(str(rule["label"]), rule["unit"], float(rule["smallest"]), float(rule["hole"]))
+        for rule in values["rules"]
+    ]
+    return Postprocess(tuple(rules), values["miou"], values["miou_after"])
 
 
 def write_metadata(path: Path, info: ModelInfo) -> None:
@@ -126,16 +151,17 @@ def find_model(path: Path) -> Path:
 
 
 class OnnxModel:
-    """A network ready to run, with the `info` that its file carries.
+    """A network ready to run, with the `info` that its file carries and the `provider` that
+    computes it.
 
     `path` is an ONNX file or a run folder, `threads` the CPU threads of one call, 0 for as
-    many as onnxruntime likes. Raises `UserError` if there is no such file or segtf did not export
-    it.
+    many as onnxruntime likes, `provider` what computes it, as in `open_session`. Raises `UserError`
+    if there is no such file or segtf did not export it.
     """
 
-    def __init__(self, path: Path, *, threads: int = 0) -> None:
+    def __init__(self, path: Path, *, threads: int = 0, provider: Provider = "auto") -> None:
         self.path = find_model(path)
-        self._session = _open_session(self.path, threads)
+        self._session = open_session(self.path, threads=threads, provider=provider)
         self.info = read_info(self._session.get_modelmeta().custom_metadata_map, str(self.path))
         self.provider: str = self._session.get_providers()[0]
         # a run takes every core; what other threads do meanwhile is reading, blending and writing
@@ -153,27 +179,9 @@ class OnnxModel:
                 (result,) = self._session.run([OUTPUT], feed)
         except Exception as error:  # the common base of all that onnxruntime raises
             raise UserError(
-                f"{self.path}: cannot run on images of shape {images.shape}: {_one_line(error)}"
+                f"{self.path}: cannot run on images of shape {images.shape}: {one_line(error)}"
             ) from None
         return result
-
-
-def _open_session(path: Path, threads: int) -> InferenceSession:
-    # imported here: --help answers without it
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 4  # fatal alone: what goes wrong is raised as well
-    available = onnxruntime.get_available_providers()
-    providers = [provider for provider in PROVIDERS if provider in available]
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # the common base of all that onnxruntime raises
-        raise UserError(
-            f"{path}: not an ONNX file that onnxruntime can run: {_one_line(error)}"
-        ) from None
 
 
 def _input_dtype(
@@ -198,10 +206,6 @@ def _input_dtype(
             f"Received: {outputs}"
         )
     return DTYPES[taken]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _fits(shape: list[int | str | None], wanted: list[int]) -> bool:

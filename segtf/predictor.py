@@ -19,10 +19,13 @@ from numpy.typing import NDArray
 from segtf.ensembles import Ensemble, classes_together, most_probable, together
 from segtf.onnx_model import OnnxModel
 from segtf.photo_rows import Rows
+from segtf.postprocess import Rule, postprocess, postprocess_in_place
+from segtf.providers import Provider
 from segtf.tiles import Network, blended_strips
 from voc_builder.colours import voc_colours
 from voc_builder.errors import UserError
 from voc_builder.images import resize_image
+from voc_builder.progress import note
 
 Mode = Literal["auto", "resize", "tile"]
 Tta = Literal["none", "flips", "d4"]
@@ -53,6 +56,10 @@ class Predictor:
     `ensemble` puts several networks together: mean of the probabilities; vote, the share of the
     networks that name the class; per-class, for networks that each know other classes beside the
     background. Raises `UserError` for networks that do not fit together.
+
+    With `postprocess` masks are swept by the `rules` that were chosen on val for the networks, see
+    `segtf.postprocess`; probabilities are not. Several networks must agree about the rules (of a
+    class, for per-class): else none is followed, which is said on stderr.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class Predictor:
         overlap: float = 0.25,
         tta: Tta = "none",
         ensemble: Ensemble = "mean",
+        postprocess: bool = True,
     ) -> None:
         if not 0 <= overlap < 1:
             raise UserError(f"--overlap {overlap}: must be at least 0 and below 1")
@@ -78,6 +86,7 @@ class Predictor:
             if ensemble == "per-class"
             else np.array(self.models[0].info.colours, np.uint8)
         )
+        self.rules = _agreed(self.models, each=ensemble == "per-class") if postprocess else ()
 
     def strips(self, photo: Rows) -> Iterator[Strip]:
         """The probabilities of `classes`, from the photo's top to its bottom."""
@@ -96,11 +105,18 @@ class Predictor:
         return result
 
     def mask(self, photo: Rows) -> NDArray[np.uint8]:
-        """The most probable class of each pixel, shape (H, W), the lowest id of equals."""
+        """The most probable class of each pixel, shape (H, W), the lowest id of equals; after the
+        `rules`.
+        """
         result = np.empty(photo.shape[:2], np.uint8)
         for top, strip in self.strips(photo):
             result[top : top + len(strip)] = most_probable(strip)
+        postprocess_in_place(result, self.rules, self.classes)
         return result
+
+    def postprocess(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A copy of the class ids of a whole photo, shape (H, W), after the `rules`."""
+        return postprocess(mask, self.rules, self.classes)
 
     def _strips_of(self, model: OnnxModel, photo: Rows) -> Iterator[Strip]:
         network, side = turned(model.probabilities, self.turns), model.info.size
@@ -126,10 +142,18 @@ def open_predictor(
     tta: Tta = "none",
     ensemble: Ensemble = "mean",
     threads: int = 0,
+    provider: Provider = "auto",
+    postprocess: bool = True,
 ) -> Predictor:
     """The predictor of ONNX files or run folders. Raises `UserError`."""
-    models = [OnnxModel(path, threads=threads) for path in paths]
-    return Predictor(models, mode=mode, overlap=overlap, tta=tta, ensemble=ensemble)
+    return Predictor(
+        [OnnxModel(path, threads=threads, provider=provider) for path in paths],
+        mode=mode,
+        overlap=overlap,
+        tta=tta,
+        ensemble=ensemble,
+        postprocess=postprocess,
+    )
 
 
 def turned(network: Network, turns: Sequence[tuple[bool, bool, bool]]) -> Network:
@@ -203,3 +227,32 @@ def _side_by_side(
                 if following is None:
                     return
                 held[i], ends[i] = following, top + len(following[1])
+
+
+def _agreed(models: Sequence[OnnxModel], *, each: bool) -> tuple[Rule, ...]:
+    """The rules that all networks have; with `each`, class by class those of the networks that
+    know it. Where networks differ there are none, and a line on stderr says so.
+    """
+    if not each:
+        first, *others = (_rules_of(model) for model in models)
+        if all(other == first for other in others):
+            return first
+        note("the networks have other post-processing rules: none is followed")
+        return ()
+    agreed, disputed = [], []
+    for name in dict.fromkeys(name for model in models for name in model.info.classes):
+        knowing = [_rules_of(model) for model in models if name in model.info.classes]
+        rules = {next((rule for rule in of_one if rule.label == name), None) for of_one in knowing}
+        if len(rules) > 1:
+            disputed.append(name)
+        else:
+            agreed += [rule for rule in rules if rule is not None]
+    if disputed:
+        names = ", ".join(disputed)
+        note(f"the networks have other post-processing rules of {names}: none of it is followed")
+    return tuple(agreed)
+
+
+def _rules_of(model: OnnxModel) -> tuple[Rule, ...]:
+    found = model.info.postprocess
+    return found.rules if found else ()

@@ -23,6 +23,7 @@ from segtf.page import (
     render_page,
     table,
 )
+from segtf.report_export import export_section
 from segtf.report_objects import objects_sections
 from segtf.report_photos import photo_gallery, progress_gallery
 from segtf.report_training import sizing_section, training_section
@@ -57,7 +58,7 @@ def write_report(run: Path) -> Path:
         Section("scores", "Scores", _scores(run, val, test, classes)),
         *objects_sections(run, {"test": test, "val": val}),
         Section("confusion", "Confusion matrices", _confusions(run)),
-        Section("export", "Export", _export(run, export)),
+        Section("export", "Export", export_section(run, export)),
         Section("photos", "Photos that training never saw", photo_gallery(run, test or val)),
         Section("progress", "As training went on", progress_gallery(run)),
         Section("use", "How to use the model", _use(run, config, classes)),
@@ -185,32 +186,6 @@ def _confusions(run: Path) -> str:
         else:
             notes.append(missing(f"There is no {path}."))
     return f'{"".join(notes)}<div class="plots">{"".join(shown)}</div>'
-
-
-def _export(run: Path, export: Json | None) -> str:
-    if export is None:
-        return missing(f"There is no export.json: python -m segtf.export {quote(str(run))}")
-    rows = [
-        [
-            f"{escape(c['a'])} – {escape(c['b'])}",
-            f"{c['largest_difference']:.1e}",
-            f"{100 * c['equal_argmax']:.4f}&nbsp;%",
-            _verdict(c["passed"]),
-        ]
-        for c in export["comparisons"]
-    ]
-    head = ["pair", "largest difference of a probability", "pixels of equal class", ""]
-    limits = export["tolerance"]
-    text = f"On {export['photos']} real photos; allowed: {limits['probability']:g} and "
-    text += f"{limits['argmax']:.2%}."
-    if "onnx" in export:
-        megabytes = export["onnx"]["bytes"] / 1e6
-        text += f" model.onnx: {megabytes:.1f} MB, opset {export['onnx']['opset']}."
-    return f'{table(head, rows)}<p class="soft">{escape(text)}</p>'
-
-
-def _verdict(passed: bool) -> str:
-    return f'<span class="{"good" if passed else "bad"}">{"passed" if passed else "FAILED"}</span>'
 
 
 def _use(run: Path, config: Json, classes: list[str]) -> str:

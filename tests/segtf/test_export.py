@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from segtf import export, export_precision
 from segtf.config import TrainConfig
-from segtf.export import model_info, parity, require_parity
+from segtf.export import main, parity, require_parity
+from segtf.export_files import model_info
+from segtf.export_precision import add_precision, training_photos
+from segtf.export_quality import milliseconds, quality_table, require_quality
 from segtf.onnx_model import OnnxModel
 from segtf.run_folder import read_data
+from tests.segtf.tiny_onnx import INFO, write_channels_model, write_convolutions_model
 from voc_builder.errors import UserError
+from voc_builder.images import decode_image, resize_image
 
 PHOTOS = np.zeros((2, 10, 10, 3), np.uint8)
 
@@ -65,6 +75,147 @@ def test_the_network_of_a_run_is_described_in_full() -> None:
     assert (info.size, info.multiple, info.fixed) == (96, 48, True)
     plain = model_info(dataclasses.replace(config, arch="unet_plain"), data)
     assert (plain.encoder, plain.multiple, plain.fixed) == ("", 32, False)
+
+
+class Val(SimpleNamespace):
+    """Stands for the split."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> tuple[Path, Any]:
+    """A run folder with a float32 network that is right about every pixel of val, and val."""
+    write_convolutions_model(tmp_path / "model.onnx")
+    images = np.random.default_rng(3).integers(0, 256, (6, 16, 16, 3), np.uint8)
+    brightest = OnnxModel(tmp_path).probabilities(images).argmax(-1).astype(np.uint8)
+    shapes = dict.fromkeys("abcdef", (16, 16))
+    val = Val(name="val", ids=tuple("abcdef"), images=images, masks=brightest, shapes=shapes)
+    scores = {"miou": 1.0, "iou": dict.fromkeys(INFO.classes, 1.0)}
+    entry = {"file": "model.onnx", "bytes": 9, "ms": 1.0, "ms_float32": 1.0, "kept": True}
+    entry |= {"miou_change": 0.0, "iou_change": dict.fromkeys(INFO.classes, 0.0)}
+    report = {"val": scores, "precisions": {"float32": entry}}
+    (tmp_path / "export.json").write_text(json.dumps(report))
+    return tmp_path, val
+
+
+def test_a_precision_is_written_beside_float32_and_measured_on_val(
+    exported: tuple[Path, Any],
+) -> None:
+    folder, val = exported
+    report = add_precision(folder, "float16", val, iter(()))
+    assert report == json.loads((folder / "export.json").read_text())
+    entry = report["precisions"]["float16"]
+    path = folder / "model_float16.onnx"
+    assert OnnxModel(path).info.precision == "float16"
+    assert (entry["file"], entry["bytes"]) == (path.name, path.stat().st_size)
+    assert entry["kept"]
+    assert -0.01 < entry["miou_change"] <= 0
+    assert set(entry["iou_change"]) == set(INFO.classes)
+    assert entry["ms"] > 0 and entry["ms_float32"] > 0
+    require_quality(entry, path, 1.0)
+    table = quality_table(report)
+    assert table.splitlines()[0].split()[-3:] == list(INFO.classes)
+    assert "model_float16.onnx" in table
+
+
+def test_int8_is_calibrated_on_the_photos_given(exported: tuple[Path, Any]) -> None:
+    folder, val = exported
+    report = add_precision(folder, "int8", val, iter(list(val.images)), accept_loss=True)
+    assert -0.2 < report["precisions"]["int8"]["miou_change"] < 0
+    dark = iter([np.full_like(photo, 9) for photo in val.images])
+    worse = add_precision(folder, "int8", val, dark, accept_loss=True)
+    assert worse["precisions"]["int8"]["miou_change"] < -0.4, "what is brighter is cut off"
+
+
+def test_a_precision_that_loses_too_much_is_not_kept_unless_the_loss_is_accepted(
+    exported: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, val = exported
+    path = folder / "model_int8.onnx"
+    path.write_bytes(b"of an earlier export")
+
+    def turned(source: Path, out: Path, photos: object) -> None:
+        write_channels_model(out, info=dataclasses.replace(INFO, precision="int8"))
+
+    monkeypatch.setattr(export_precision, "write_int8", turned)
+    val.masks = (val.masks + 1) % 3
+    report = add_precision(folder, "int8", val, iter(()))
+    entry = report["precisions"]["int8"]
+    assert not entry["kept"]
+    assert not path.exists()
+    assert "not kept" in quality_table(report)
+    rule = (
+        r"model_int8\.onnx: loses \d\.\d{4} mIoU on val, where float32 has 1\.0000; .*--accept-loss"
+    )
+    with pytest.raises(UserError, match=rule) as raised:
+        require_quality(entry, path, 1.0)
+    assert "\n" not in str(raised.value)
+    report = add_precision(folder, "int8", val, iter(()), accept_loss=True)
+    assert path.exists()
+    require_quality(report["precisions"]["int8"], path, 1.0)
+
+
+def test_networks_take_turns_when_their_speed_is_measured() -> None:
+    turns: list[str] = []
+
+    class Named:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def probabilities(self, images: np.ndarray) -> None:
+            turns.append(self.name)
+
+    found = milliseconds([Named("a"), Named("b")], PHOTOS[0])  # type: ignore[list-item]
+    assert len(found) == 2
+    assert turns[:6] == list("ababab")
+
+
+@pytest.mark.parametrize("crop", [None, 32])
+def test_int8_sees_photos_of_train_as_the_network_does(dataset: Any, crop: int | None) -> None:
+    config = TrainConfig(size=64) if crop is None else TrainConfig(crop=crop)
+    found = list(training_photos(dataset, config))
+    assert len(found) == len(dataset.splits["train"]) == 16
+    assert {photo.shape for photo in found} == {(config.side, config.side, 3)}
+    whole = [decode_image(dataset.photo(i).read_bytes(), i) for i in dataset.splits["train"]]
+    if crop is None:
+        np.testing.assert_array_equal(found[3], resize_image(whole[3], 64, 64))
+    else:
+        windows = np.lib.stride_tricks.sliding_window_view(whole[3], (32, 32, 3))
+        assert (windows == found[3]).all((-1, -2, -3)).any(), "a part of the photo as it is"
+
+
+@pytest.mark.slow
+def test_the_export_of_a_training_chooses_what_is_swept_and_times_the_network(run: Path) -> None:
+    report = json.loads((run / "export.json").read_text())
+    chosen = OnnxModel(run).info.postprocess
+    assert chosen is not None
+    assert dataclasses.asdict(chosen)["miou"] == report["postprocess"]["miou"]
+    val = json.loads((run / "metrics_val.json").read_text())
+    assert chosen.miou == pytest.approx(val["miou"])
+    assert report["val"]["iou"] == val["iou"]
+    float32 = report["precisions"]["float32"]
+    assert float32["bytes"] == (run / "model.onnx").stat().st_size
+    assert float32["ms"] > 0
+    assert report["network"] == hashlib.sha256((run / "best.keras").read_bytes()).hexdigest()
+
+
+@pytest.mark.slow
+def test_the_command_adds_a_precision_without_exporting_float32_again(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    before = (copy / "model.onnx").read_bytes()
+    monkeypatch.delattr(export, "export_run")  # nobody may ask for it
+    assert main([str(copy), "--precision", "float16"]) == 0
+    out = capsys.readouterr().out
+    assert "model_float16.onnx" in out
+    assert "post-processing: " in out
+    assert (copy / "model.onnx").read_bytes() == before
+    assert OnnxModel(copy / "model_float16.onnx").info.precision == "float16"
+    assert "model_float16.onnx" in (copy / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto
 
 from segtf.onnx_model import OnnxModel, metadata_of, read_info, write_metadata
+from segtf.postprocess import Postprocess, Rule
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 from voc_builder.errors import UserError
 
@@ -20,6 +21,21 @@ def test_metadata_are_json_under_our_prefix_and_come_back_the_same() -> None:
     assert metadata["segtf.classes"] == '["red", "green", "синий"]'
     assert metadata["segtf.fixed"] == "false"
     assert read_info({**metadata, "other": "x"}, "a.onnx") == INFO
+
+
+def test_precision_and_rules_come_back_and_older_files_have_neither() -> None:
+    rules = Postprocess(
+        (Rule("green", "share", 0.001, 0.0), Rule("red", "pixels", 8, 16)), 0.8, 0.9
+    )
+    info = dataclasses.replace(INFO, precision="int8", postprocess=rules)
+    assert read_info(metadata_of(info), "a.onnx") == info
+    older = metadata_of(INFO)
+    assert "segtf.postprocess" not in older
+    del older["segtf.precision"], older["segtf.mode"]
+    assert read_info(older, "a.onnx") == INFO
+
+
+RULE = '{"label": "green", "unit": "share", "smallest": 0.1, "hole": 0}'
 
 
 def test_missing_metadata_are_all_named_with_the_cure() -> None:
@@ -40,6 +56,17 @@ def test_missing_metadata_are_all_named_with_the_cure() -> None:
         ("size", '"large"'),
         ("size", "5"),
         ("multiple", "0"),
+        ("precision", '"int4"'),
+        ("postprocess", '{"rules": [], "miou": null}'),
+        (
+            "postprocess",
+            f'{{"rules": [{RULE.replace("green", "grey")}], "miou": 0, "miou_after": 0}}',
+        ),
+        (
+            "postprocess",
+            f'{{"rules": [{RULE.replace("share", "mm")}], "miou": 0, "miou_after": 0}}',
+        ),
+        ("postprocess", f'{{"rules": [{RULE.replace("0.1", "-1")}], "miou": 0, "miou_after": 0}}'),
     ],
 )
 def test_metadata_that_make_no_sense_are_refused(key: str, value: str) -> None:
@@ -90,7 +117,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 def test_what_is_no_onnx_file_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.onnx"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"a\.onnx: not an ONNX file") as raised:
+    with pytest.raises(UserError, match=r"a\.onnx: not an ONNX file .*segtf\.export RUN") as raised:
         OnnxModel(path)
     assert "\n" not in str(raised.value)
 

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from segtf import predictor as of_ours
+from segtf.answer import ask as answer_of
 from segtf.ensembles import most_probable
 from segtf.onnx_model import ModelInfo
+from segtf.postprocess import Postprocess, Rule
 from segtf.predictor import (
     TURNS,
     Predictor,
@@ -205,3 +207,79 @@ def test_networks_that_do_not_fit_together_are_named() -> None:
         ask(Asked(channels), other)
     with pytest.raises(UserError, match=r"per-class: a\.onnx has no background, .* is red"):
         ask(Asked(channels), other, ensemble="per-class")
+
+
+def swept(*rules: Rule, info: ModelInfo = INFO, answer: Answer = channels) -> Asked:
+    return Asked(answer, dataclasses.replace(info, postprocess=Postprocess(rules, 0.5, 0.6)))
+
+
+def speck() -> NDArray[np.uint8]:
+    """A green photo of 4 x 4 with one blue pixel, which is class 2."""
+    photo = np.zeros((4, 4, 3), np.uint8)
+    photo[..., 1] = 200
+    photo[1, 1] = (0, 0, 250)
+    return photo
+
+
+BLUE = Rule("синий", "pixels", smallest=2)
+GREEN = Rule("green", "share", smallest=0.1)
+
+
+def test_masks_are_swept_by_the_rules_of_the_network_unless_the_user_does_not_want_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    predictor = ask(swept(BLUE))
+    assert (predictor.mask(speck()) == 1).all()
+    assert (answer_of(predictor, speck()).mask == 1).all()
+    assert predictor.probabilities(speck())[1, 1].argmax() == 2
+    raw = ask(swept(BLUE), postprocess=False)
+    mask = raw.mask(speck())
+    assert mask[1, 1] == 2
+    np.testing.assert_array_equal(raw.postprocess(mask), mask)
+    assert (predictor.postprocess(mask) == 1).all()
+    assert mask[1, 1] == 2, "a copy is swept"
+    assert capsys.readouterr().err == ""
+
+
+def test_rules_are_read_from_the_file(tmp_path: Path) -> None:
+    info = swept(BLUE).info
+    path = write_channels_model(tmp_path / "a.onnx", info=info)
+    assert (open_predictor([path]).mask(speck()) == 1).all()
+    assert open_predictor([path], postprocess=False).mask(speck())[1, 1] == 2
+
+
+@pytest.mark.parametrize("ensemble", ["mean", "vote"])
+def test_networks_follow_the_rules_that_all_of_them_have_or_none(
+    ensemble: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(swept(BLUE), swept(BLUE), ensemble=ensemble).rules == (BLUE,)
+    assert ask(Asked(channels), Asked(channels), ensemble=ensemble).rules == ()
+    assert capsys.readouterr().err == ""
+    predictor = ask(swept(BLUE), Asked(channels), ensemble=ensemble)
+    assert predictor.mask(speck())[1, 1] == predictor.mask(speck())[1, 1] == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["the networks have other post-processing rules: none is followed"]
+
+
+def test_networks_of_other_classes_bring_their_own_rules_by_the_class(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, second = (
+        dataclasses.replace(INFO, classes=names, colours=INFO.colours[: len(names)])
+        for names in (("background", "green"), ("background", "green", "синий"))
+    )
+    green, both = always(0.2, 0.8), always(0.5, 0.3, 0.2)
+    joined = ask(
+        swept(GREEN, info=first, answer=green),
+        swept(GREEN, BLUE, info=second, answer=both),
+        ensemble="per-class",
+    )
+    assert joined.rules == (GREEN, BLUE)
+    assert capsys.readouterr().err == ""
+    disputed = ask(
+        swept(info=first, answer=green),
+        swept(GREEN, BLUE, info=second, answer=both),
+        ensemble="per-class",
+    )
+    assert disputed.rules == (BLUE,)
+    assert "other post-processing rules of green: none of it" in capsys.readouterr().err

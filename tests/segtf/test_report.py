@@ -332,6 +332,30 @@ def test_a_failed_export_is_said_in_the_result_and_in_the_table(tmp_path: Path) 
     assert '<span class="bad">FAILED</span>' in page
 
 
+def test_the_page_shows_what_each_precision_costs_and_what_is_swept(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    export = json.loads((run / "export.json").read_text())
+    float32 = {"file": "model.onnx", "bytes": 25_300_000, "ms": 20.0, "ms_float32": 20.0}
+    float32 |= {"provider": "CPUExecutionProvider", "kept": True}
+    half = float32 | {"file": "model_float16.onnx", "bytes": 12_700_000, "ms": 25.0}
+    changes = {"miou_change": -0.0021, "iou_change": dict.fromkeys(CLASSES, -0.003)}
+    export |= {
+        "provider": "CPUExecutionProvider",
+        "val": {"miou": 0.9, "iou": dict.fromkeys(CLASSES, 0.9)},
+        "postprocess": {"rules": [], "miou": 0.9, "miou_after": 0.9},
+        "precisions": {
+            "float32": float32 | {"miou_change": None, "iou_change": None},
+            "float16": half | changes,
+        },
+    }
+    (run / "export.json").write_text(json.dumps(export))
+    page = write_report(run).read_text(encoding="utf-8")
+    for shown in ("model_float16.onnx", "12.7", "x 0.80", "-0.0021", "-0.0030", "–"):
+        assert f"<td>{shown}</td>" in page
+    assert "Post-processing: none, as none helped on val." in page
+    assert not Links(page).opened
+
+
 def test_the_page_of_a_run_that_just_began_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("size: 256\nepochs: 40\n")
     page = write_report(tmp_path).read_text(encoding="utf-8")

@@ -1,0 +1,94 @@
+"""Add float16 and int8 to the export of a run, if they lose little on val."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segtf.config import TrainConfig
+from segtf.export_quality import loses_too_much, measured, scores_on_val
+from segtf.onnx_model import MODEL_FILE, OnnxModel, Precision
+from segtf.precision import CALIBRATION, FILES, write_float16, write_int8
+from segtf.run_folder import EXPORT, write_json
+from voc_builder.files import replacing
+from voc_builder.images import decode_image, resize_image
+from voc_builder.progress import progress
+
+if TYPE_CHECKING:
+    from segtf.data import Split
+    from voc_builder.voc import Dataset
+
+Json = dict[str, Any]
+PATIENCE = 5.0  # seconds of work that nothing is said of
+
+
+def read_export(folder: Path) -> Json:
+    """`export.json`; without what this version writes if it is of an earlier one or not there."""
+    try:
+        values = json.loads((folder / EXPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) and "precisions" in values else {}
+
+
+def add_precision(
+    folder: Path,
+    precision: Precision,
+    val: Split,
+    train: Iterator[NDArray[np.uint8]],
+    *,
+    accept_loss: bool = False,
+) -> Json:
+    """Writes the network of `model.onnx` in another precision beside it and measures it on val;
+    returns `export.json`, in which it is added. One that loses too much is not kept, unless
+    `accept_loss`. `train` are photos to calibrate int8 on, RGB of shape (size, size, 3).
+    """
+    report = read_export(folder)
+    classes = list(report["val"]["iou"])
+    float32 = OnnxModel(folder / MODEL_FILE)
+    out = folder / FILES[precision]
+    with replacing(out) as beside:
+        if precision == "float16":
+            write_float16(folder / MODEL_FILE, beside)
+        else:
+            write_int8(folder / MODEL_FILE, beside, train)
+        model = OnnxModel(beside)
+        after = scores_on_val(model.probabilities, val, classes)
+        entry = measured(
+            model,
+            float32,
+            np.asarray(val.images[0]),
+            name=out.name,
+            before=report["val"],
+            after=after,
+        )
+    entry["kept"] = accept_loss or not loses_too_much(entry)
+    if not entry["kept"]:
+        out.unlink()
+    report["precisions"][precision] = entry
+    write_json(report, folder / EXPORT)
+    return report
+
+
+def training_photos(dataset: Dataset, config: TrainConfig) -> Iterator[NDArray[np.uint8]]:
+    """Photos of train as the network sees them, shape (size, size, 3), spread over the split:
+    squeezed, or one part of each as it is.
+    """
+    from segtf.sampling import cut
+
+    ids = dataset.splits["train"]
+    chance = np.random.default_rng(config.seed)
+    chosen = ids[:: max(len(ids) // CALIBRATION, 1)][:CALIBRATION]
+    for photo_id in progress(chosen, len(chosen), "photos of train seen", patience=PATIENCE):
+        path = dataset.photo(photo_id)
+        photo = decode_image(path.read_bytes(), str(path))
+        if config.crop is None:
+            yield resize_image(photo, config.side, config.side)
+            continue
+        top, left = (int(chance.integers(max(n - config.side, 0) + 1)) for n in photo.shape[:2])
+        yield cut(photo, np.zeros(photo.shape[:2], np.uint8), top, left, config.side)[0]

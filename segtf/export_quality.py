@@ -1,0 +1,152 @@
+"""Measure what the precision of an exported network gains in size and speed and loses on val."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segtf import metrics
+from segtf.inspection import number
+from segtf.onnx_model import OnnxModel
+
+if TYPE_CHECKING:
+    from segtf.data import Split
+    from segtf.scoring import Predict
+
+Json = dict[str, Any]
+LARGEST_LOSS = 0.01  # of the mean IoU on val that an export may cost
+SECONDS = 5.0  # that speed is measured for, within the limits of
+FEWEST, MOST = 5, 51  # rounds
+
+
+def scores_on_val(predict: Predict, val: Split, classes: Sequence[str]) -> Json:
+    """Mean IoU and IoU of each class, of the most probable classes at training size."""
+    from segtf.scoring import answered_photos
+
+    counts = np.zeros((len(classes), len(classes)), np.int64)
+    for photo in answered_photos(predict, val, 1, 0):
+        counts += metrics.confusion(photo.truth, photo.prediction, len(classes))
+    iou = zip(classes, metrics.iou(counts), strict=True)
+    return {"miou": number(metrics.miou(counts)), "iou": {k: number(v) for k, v in iou}}
+
+
+def milliseconds(models: Sequence[OnnxModel], photo: NDArray[np.uint8]) -> list[float]:
+    """The median time that each takes for one photo, shape (H, W, 3). They take turns, so that
+    whatever else the machine does slows all of them.
+    """
+    images = photo[None]
+    for model in models:
+        model.probabilities(images)  # the first time takes longer
+    spent: list[list[float]] = [[] for _ in models]
+    end = time.perf_counter() + SECONDS
+    while len(spent[0]) < FEWEST or (len(spent[0]) < MOST and time.perf_counter() < end):
+        for model, times in zip(models, spent, strict=True):
+            started = time.perf_counter()
+            model.probabilities(images)
+            times.append(time.perf_counter() - started)
+    return [1000 * median(times) for times in spent]
+
+
+def measured(
+    model: OnnxModel,
+    float32: OnnxModel,
+    photo: NDArray[np.uint8],
+    *,
+    name: str,
+    before: Json | None = None,
+    after: Json | None = None,
+) -> Json:
+    """What `export.json` says of one precision: its file, the time that it takes for a photo beside
+    that of float32, and by how much its scores on val differ from those of Keras, if they are
+    known.
+    """
+    both = milliseconds([float32, model], photo) if model is not float32 else []
+    ms_float32, ms = both or milliseconds([model], photo) * 2
+    changes: Json = {"miou_change": None, "iou_change": None}
+    if before and after:
+        iou = {k: _difference(v, after["iou"].get(k)) for k, v in before["iou"].items()}
+        changes = {"miou_change": _difference(before["miou"], after["miou"]), "iou_change": iou}
+    return {
+        "file": name,
+        "bytes": model.path.stat().st_size,
+        "ms": ms,
+        "ms_float32": ms_float32,
+        "provider": model.provider,
+        **changes,
+    }
+
+
+def loses_too_much(entry: Json) -> bool:
+    """Whether a precision costs more than `LARGEST_LOSS`; a score that is lost altogether does."""
+    change = entry["miou_change"]
+    return change is None or change < -LARGEST_LOSS
+
+
+def quality_table(report: Json) -> str:
+    """The precisions of an `export.json` as text columns."""
+    rows = [quality_head(report), *quality_rows(report)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def quality_head(report: Json) -> list[str]:
+    """The columns of `quality_rows`."""
+    classes = list((report.get("val") or {"iou": {}})["iou"])
+    return ["precision", "file", "MB", "ms a photo", "speed", "mIoU on val", *classes]
+
+
+def quality_rows(report: Json) -> list[list[str]]:
+    """A row of text for each precision of an `export.json`: speed in times that of float32, scores
+    as changes.
+    """
+    classes = quality_head(report)[6:]
+    return [
+        [
+            precision,
+            entry["file"] if entry["kept"] else "not kept",
+            f"{entry['bytes'] / 1e6:.1f}",
+            f"{entry['ms']:.1f}",
+            f"x {entry['ms_float32'] / entry['ms']:.2f}",
+            _change(entry["miou_change"]),
+            *(_change((entry["iou_change"] or {}).get(name)) for name in classes),
+        ]
+        for precision, entry in report.get("precisions", {}).items()
+    ]
+
+
+def require_quality(entry: Json, out: Path, miou: float | None) -> None:
+    """Raises `UserError` for a precision that was not kept."""
+    from voc_builder.errors import UserError
+
+    if entry["kept"]:
+        return
+    change = entry["miou_change"]
+    lost = "all of its" if change is None else f"{-change:.4f}"
+    raise UserError(
+        f"{out}: loses {lost} mIoU on val, where float32 has {_score(miou)}; more than "
+        f"{LARGEST_LOSS} is not kept: take another --precision, or this one with --accept-loss"
+    )
+
+
+def _difference(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
+
+
+def _change(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.4f}"
+
+
+def _score(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4f}"
