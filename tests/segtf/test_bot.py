@@ -122,7 +122,13 @@ class Gate:
                 await asyncio.sleep(0.005)
 
 
+async def unreached(*_: object) -> None:
+    raise AssertionError("the bot was to refuse this before it talks to Telegram")
+
+
 def run_main(monkeypatch: pytest.MonkeyPatch, *argv: object, token: str | None = TOKEN) -> int:
+    """Exit code of the program, which is to end before it talks to anybody."""
+    monkeypatch.setattr(bot, "converse", unreached)
     monkeypatch.delenv(bot.TOKEN, raising=False)
     if token is not None:
         monkeypatch.setenv(bot.TOKEN, token)
