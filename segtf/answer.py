@@ -34,7 +34,8 @@ class Answer:
     """What a predictor says of one photo."""
 
     mask: NDArray[np.uint8]  # class ids after post-processing, (H, W)
-    background: NDArray[np.float32] | None  # its probability, (H, W), if it was asked for
+    # its probability, (H, W), if it was asked for; 0 or 1 where post-processing has decided
+    background: NDArray[np.float32] | None
     uncertainty: float  # 0 to 1, see `ask`
 
 
@@ -64,7 +65,11 @@ def ask(
             if plane is not None:
                 plane[rows] = strip[..., 0]
             write(strip)
+    before = mask.copy() if plane is not None and predictor.rules else None
     postprocess_in_place(mask, predictor.rules, predictor.classes)
+    if plane is not None and before is not None:
+        swept = before != mask
+        plane[swept] = mask[swept] == 0
     return Answer(mask, plane, _uncertainty(doubts))
 
 

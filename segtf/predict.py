@@ -14,6 +14,7 @@ from segtf.photos import find_photos
 from segtf.polygons import TOLERANCE
 from segtf.predict_folder import QUEUE, predict_photos
 from segtf.predictor import Mode, Tta, open_predictor
+from segtf.providers import Provider, provider_name
 from voc_builder.command import run
 from voc_builder.errors import UserError
 
@@ -57,6 +58,12 @@ class PredictConfig:
     truth: Path | None = None
     """Folder of masks, ID.png, that queue and gallery compare with; null: labelme files beside the
     photos, where there are any."""
+    postprocess: bool = True
+    """Sweep small components and holes out of masks by the limits that were chosen on val, where
+    the network has some."""
+    provider: Provider = "auto"
+    """What computes the network; auto: the first of TensorRT, CUDA, OpenVINO and CPU that is there
+    and starts."""
     threads: int = 0
     """CPU threads for the network, 0 for as many as onnxruntime likes."""
 
@@ -92,9 +99,13 @@ def predict(config: PredictConfig) -> int:
         tta=config.tta,
         ensemble=config.ensemble,
         threads=config.threads,
+        provider=config.provider,
+        postprocess=config.postprocess,
     )
     result = predict_photos(predictor, photos, config.out, wanted, truth=config.truth)
-    print(f"{config.out}: {', '.join(_places(wanted))}: {result.summary(predictor.classes)}")
+    by = " and ".join(dict.fromkeys(provider_name(model.provider) for model in predictor.models))
+    places = ", ".join(_places(wanted))
+    print(f"{config.out}: {places}: {result.summary(predictor.classes)}; computed by {by}")
     if result.queue:
         print(f"{config.out / QUEUE}: {describe_queue(list(result.queue))}")
     if result.untrue > 1:

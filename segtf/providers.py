@@ -56,6 +56,13 @@ def open_session(path: Path, *, threads: int = 0, provider: Provider = "auto") -
     )
 
 
+def provider_name(provider: str) -> str:
+    """What one of onnxruntime's providers is called on the command line; its own name if it is none
+    of ours.
+    """
+    return next((name for name, own in PROVIDERS.items() if own == provider), provider)
+
+
 def one_line(error: Exception) -> str:
     """The text of an error without line breaks."""
     return " ".join(str(error).split())

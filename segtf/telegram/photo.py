@@ -6,11 +6,10 @@ import io
 from dataclasses import dataclass
 
 import cv2
-import numpy as np
 from PIL import Image
 
+from segtf.answer import ask
 from segtf.cutout import cut_out
-from segtf.ensembles import most_probable
 from segtf.predictor import Predictor
 from voc_builder.errors import UserError
 from voc_builder.images import decode_image, quiet_pillow
@@ -48,13 +47,11 @@ def cut_photo(predictor: Predictor, encoded: bytes, *, megapixels: float) -> Cut
         photo = decode_image(encoded, "photo")
     except UserError:
         raise Refused(UNREADABLE) from None
-    background = np.empty((*photo.shape[:2], 1), np.float32)
-    pixels = np.zeros(len(predictor.classes), np.int64)
-    for top, strip in predictor.strips(photo):  # of all other classes no more than a strip is held
-        background[top : top + len(strip)] = strip[..., :1]
-        pixels += count_ids(most_probable(strip))[: len(pixels)]
+    answer = ask(predictor, photo, background=True)
+    assert answer.background is not None
+    pixels = count_ids(answer.mask)[: len(predictor.classes)]
     shares = tuple(zip(predictor.classes, (pixels / pixels.sum()).tolist(), strict=True))
-    cut = cut_out(photo, background)
+    cut = cut_out(photo, answer.background[..., None])
     if not cut[..., 3].any():
         return CutPhoto(b"", shares)
     encoded_png = cv2.imencode(".png", cv2.cvtColor(cut, cv2.COLOR_RGBA2BGRA))[1]

@@ -21,6 +21,7 @@ from segtf import outputs, predict_folder
 from segtf.answer import STEPS, ask
 from segtf.outputs import OUTPUTS, Wanted
 from segtf.photo_rows import open_photo
+from segtf.postprocess import Postprocess, Rule
 from segtf.predict_folder import predict_photos
 from segtf.predictor import Predictor, open_predictor
 from segtf.rle import decode_rle
@@ -108,6 +109,31 @@ def test_every_output_tells_the_same_mask(
         assert not alpha[outside == 0].any()
         with Image.open(out / f"overlays/{name}.jpg") as overlay:
             assert overlay.size == SIZE[::-1]
+
+
+def test_what_is_swept_out_of_the_mask_is_swept_out_of_every_output(
+    predictor: Predictor, photos: list[Path], tmp_path: Path
+) -> None:
+    rules = Postprocess((Rule("chip", "pixels", hole=60), Rule("дефект", "pixels", 150)), 0.5, 0.6)
+    info = dataclasses.replace(INFO, classes=CLASSES, size=16, mode="tile", postprocess=rules)
+    model = write_channels_model(tmp_path / "swept.onnx", info=info)
+    predict_photos(open_predictor([model]), photos, tmp_path / "swept", Wanted(OUTPUTS))
+    plain = open_predictor([model], postprocess=False)
+    predict_photos(plain, photos, tmp_path / "plain", Wanted(OUTPUTS))
+    for path, before in zip(photos, masks(photos, predictor), strict=True):
+        unswept = decode_mask((tmp_path / f"plain/masks/{path.stem}.png").read_bytes())
+        np.testing.assert_array_equal(unswept, before)
+        found = decode_mask((tmp_path / f"swept/masks/{path.stem}.png").read_bytes())
+        assert sorted(np.unique(found).tolist()) == [0, 1], "the defect is small"
+        filled = (before == 0) & (found == 1)
+        assert 20 < filled.sum() <= 60, "the hole"
+        alphas = []
+        for name in ("plain", "swept"):
+            with Image.open(tmp_path / f"{name}/cutouts/{path.stem}.png") as cut:
+                alphas.append(np.asarray(cut)[..., 3])
+        middle = cv2.erode(filled.astype(np.uint8), np.ones((3, 3))) > 0
+        assert (alphas[0][middle] < 128).all()
+        assert (alphas[1][middle] == 255).all()
 
 
 def test_probabilities_are_those_of_every_pixel_and_say_whose(

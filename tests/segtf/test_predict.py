@@ -168,6 +168,10 @@ def test_pixels_are_counted_by_class(tmp_path: Path, model: Path) -> None:
         (["model.onnx", "a.png", "--save", "rle"], "--rle-class, one of red, green, синий"),
         (["model.onnx", "a.png", "--rle-class", "blue"], "knows red, green, синий: name one"),
         (["model.onnx", "a.png", "--tolerance", "-1"], "--tolerance takes pixels from 0 on"),
+        (
+            ["model.onnx", "a.png", "--provider", "cuda"],
+            "--provider cuda: this onnxruntime has cpu",
+        ),
         (["model.onnx", "a.png", "--truth", "none"], "--truth none: no such folder"),
         (["model.onnx", "a.png", "--threads", "-1"], "--threads"),
         (["model.onnx", "a.png", "--out", "a.png"], "cannot be written"),
