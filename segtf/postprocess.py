@@ -148,9 +148,10 @@ def apply_step(mask: NDArray[np.uint8], step: Step, *, cut: bool = False) -> Non
         target[unfinished] = KEPT
         _repaint(mask[top:end], regions.labels, target)
         across.add(regions, unfinished, edge, top, last=end == height)
-    for x, y, target_id in across.small():
+    for (left, upper, right, lower), (x, y), target_id in across.small():
+        part = mask[upper:lower, left:right]  # filling takes memory for all that it might reach
         flags = 8 if step.into is None else 4
-        cv2.floodFill(mask, None, (x, y), [target_id], flags=flags)
+        cv2.floodFill(part, None, (x - left, y - upper), [target_id], flags=flags)
 
 
 def find_regions(mask: NDArray[np.uint8], step: Step, top: int, end: int) -> Regions:
@@ -232,7 +233,8 @@ class _Across:
     def __init__(self, step: Step, cut: bool) -> None:
         self.step, self.cut = step, cut
         self.parents: list[int] = []
-        self.found: list[tuple[int, bool, NDArray[np.int64], int, int]] = []
+        # area, whether at the edge, sides, first and last column and row, a pixel of each
+        self.found: list[tuple[int, bool, NDArray[np.int64], list[int], tuple[int, int]]] = []
         self.row = np.zeros(0, np.int64)  # the numbers + 1 along the last row of the band before
 
     def add(
@@ -256,8 +258,10 @@ class _Across:
             labels, columns = np.unique(row, return_index=True)
             places |= {int(n): (int(x), y) for n, x in zip(labels, columns, strict=True)}
         for n in which:
-            own = (int(regions.areas[n]), bool(edge[n]), regions.sides[n], *places[int(n)])
-            self.found.append(own)
+            left, first, width, height = regions.boxes[n].tolist()
+            box = [left, top + first, left + width, top + first + height]
+            area, at_edge = int(regions.areas[n]), bool(edge[n])
+            self.found.append((area, at_edge, regions.sides[n], box, places[int(n)]))
         if top:
             self._join(self.row, numbers[first_row])
         self.row = np.zeros(0, np.int64) if last else numbers[last_row]
@@ -276,19 +280,23 @@ class _Across:
             n = self.parents[n]
         return n
 
-    def small(self) -> Iterator[tuple[int, int, int]]:
-        """Column and row of a pixel of each joined component that changes, and what it becomes."""
+    def small(self) -> Iterator[tuple[list[int], tuple[int, int], int]]:
+        """The box (left, top, right and bottom) of each joined component that changes, column and
+        row of one of its pixels, and what it becomes.
+        """
         if not self.found:
             return
         roots = np.array([self._root(n) for n in range(len(self.parents))])
         classes = max(len(sides) for _, _, sides, _, _ in self.found)
         areas, edge = np.zeros(len(roots), np.int64), np.zeros(len(roots), bool)
         sides = np.zeros((len(roots), classes), np.int64)
+        boxes = np.array([box for _, _, _, box, _ in self.found])
+        np.minimum.at(boxes[:, :2], roots, boxes[:, :2].copy())
+        np.maximum.at(boxes[:, 2:], roots, boxes[:, 2:].copy())
         for root, (area, at_edge, own, _, _) in zip(roots, self.found, strict=True):
             areas[root] += area
             edge[root] |= at_edge
             sides[root, : len(own)] += own
         target = becomes(self.step, areas, sides, edge, cut=self.cut)
         for root in np.flatnonzero(target != KEPT):
-            _, _, _, x, y = self.found[root]
-            yield x, y, int(target[root])
+            yield boxes[root].tolist(), self.found[root][4], int(target[root])

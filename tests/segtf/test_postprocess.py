@@ -164,7 +164,7 @@ def test_a_large_mask_takes_little_memory_beside_itself() -> None:
     ended = subprocess.run(child, capture_output=True, text=True, check=True)
     left, grown = ended.stdout.split()
     assert left == "False"
-    assert int(grown) < 80_000, "kB; component numbers of the whole would be 134 MB"
+    assert int(grown) < 40_000, "kB; component numbers of the whole would be 134 MB"
 
 
 def test_the_rules_are_said_in_words() -> None:
