@@ -23,7 +23,7 @@ INFO = Path("assets.extra", "segtf.json")  # in a SavedModel: what an ONNX file 
 class Engine:
     """A network that answers, and what must be known to ask it."""
 
-    kind: str  # keras, saved_model or onnx
+    kind: str  # keras, saved_model, onnx, onnx_float16 or onnx_int8
     classes: tuple[str, ...]
     size: int  # training size, pixels
     crop: bool  # trained on crops of photos as they are, not on photos of that size
@@ -48,7 +48,8 @@ def open_engine(path: Path) -> Engine:
         return Engine("saved_model", info.classes, info.size, tiles, predict, run, path)
     model = OnnxModel(path)
     info, predict = model.info, model.probabilities
-    return Engine("onnx", info.classes, info.size, info.mode == "tile", predict, run, path)
+    kind = "onnx" if info.precision == "float32" else f"onnx_{info.precision}"
+    return Engine(kind, info.classes, info.size, info.mode == "tile", predict, run, path)
 
 
 def asked_together(engines: Sequence[Engine], *, ensemble: Ensemble, tta: Tta) -> Engine:

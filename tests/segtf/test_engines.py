@@ -48,6 +48,15 @@ def test_networks_answer_together_as_they_do_about_a_photo(
         np.testing.assert_allclose(answer, predictor.probabilities(image), atol=1e-6)
 
 
+def test_the_scores_of_each_precision_have_a_name_of_their_own(tmp_path: Path) -> None:
+    kinds = {}
+    for precision in ("float32", "float16", "int8"):
+        info = dataclasses.replace(INFO, precision=precision)
+        model = write_channels_model(tmp_path / f"{precision}.onnx", info=info)
+        kinds[precision] = open_engine(model).kind
+    assert kinds == {"float32": "onnx", "float16": "onnx_float16", "int8": "onnx_int8"}
+
+
 def test_the_mean_and_the_vote_are_those_of_all_networks() -> None:
     some = [engine(0.0, 0.9, 0.1), engine(0.6, 0.1, 0.3), engine(0.5, 0.4, 0.1)]
     assert corner(asked_together(some, ensemble="mean", tta="none")) == [0.3667, 0.4667, 0.1667]
