@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from scripts import bench_memory
+from scripts.bench_memory import Memory, memory_of
 from scripts.bench_start import BUILD_DATA, DECODE, IMPORT, NETWORK, TRACE, Stopwatch
 from scripts.bench_table import Table, met
 from scripts.bench_train import BenchConfig, bench_train
 from voc_builder.errors import UserError
+from voc_builder.voc import Dataset
 
 TINY = {"arch": "unet_plain", "size": 32, "batch": 4, "epochs": 2, "repeats": 1, "starts": 1}
 SMALL = {"input_size": 32, "photo_size": 128, "input_photos": 4, "input_rounds": 1}
@@ -108,7 +112,18 @@ def test_the_start_is_told_apart_by_what_it_does(tmp_path: Path, photos: Path) -
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="Linux tells memory by kind")
-def test_memory_after_each_epoch_with_few_and_with_many_photos(tmp_path: Path) -> None:
+def test_memory_after_each_epoch_with_few_and_with_many_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[list[Memory]] = []
+
+    def once(dataset: Dataset, settings: dict[str, Any], *, tiny: bool) -> list[Memory]:
+        """A process that trains takes a while: the one with the network that is told of does."""
+        if not trained:
+            trained.append(memory_of(dataset, settings, tiny=tiny))
+        return trained[0]
+
+    monkeypatch.setattr(bench_memory, "memory_of", once)
     text, figures = measured(tmp_path, "memory")
     for count, cache in ((20, "disk"), (40, "disk"), (40, "memory")):
         assert f"| tiny network, {count} photos, {cache} |" in text

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from scripts.make_fishki import FishkiConfig, make_fishki
 from voc_builder.build import BuildConfig, build
@@ -62,7 +65,23 @@ def of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of two epochs at 64 x 64, with everything that a training leaves."""
+    """The run folder of two epochs at 64 x 64, with everything that a training leaves. Of several
+    workers one trains it, and each has a copy to write in.
+    """
+    from segtf.run_folder import read_config, write_config
+
+    told = of_all_workers(tmp_path_factory) / "tiny_run"
+    with FileLock(f"{told}.lock"):
+        if not told.is_file():
+            told.write_text(str(tiny_run(photos, tmp_path_factory.mktemp("trained"))))
+    trained = Path(told.read_text())
+    artifacts = tmp_path_factory.mktemp("artifacts")
+    folder = shutil.copytree(trained, artifacts / "runs" / trained.name)
+    write_config(replace(read_config(folder), artifacts=artifacts), folder)
+    return folder
+
+
+def tiny_run(photos: Path, artifacts: Path) -> Path:
     from segtf.config import TrainConfig
     from segtf.train import train
 
@@ -75,6 +94,6 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             epochs=2,
             batch=4,
             run="tiny",
-            artifacts=tmp_path_factory.mktemp("artifacts"),
+            artifacts=artifacts,
         )
     )

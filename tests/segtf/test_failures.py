@@ -235,11 +235,11 @@ def test_what_fails_at_the_end_can_be_mended_and_finished(
     shutil.copytree(dataset.path, tree)
     monkeypatch.setattr(sys, "argv", ["segtf.finish", str(run)])
     with monkeypatch.context() as patch:
-        patch.setattr(export, "_write_onnx", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        patch.setattr(export, "write_onnx", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
         assert finish.main() == 143
     assert f"stopped; {again}" in capsys.readouterr().err
     with monkeypatch.context() as patch:
-        patch.setattr(export, "_write_onnx", full)
+        patch.setattr(export, "write_onnx", full)
         assert finish.main() == 2
     assert again in the_error(capsys.readouterr().err)
     assert finish.main() == 0

@@ -182,6 +182,7 @@ def test_a_frozen_encoder_keeps_its_weights_and_is_then_set_free(
     assert ends == pytest.approx([float(course(2)), float(course(4))], rel=1e-4), "one course"
 
 
+@pytest.mark.usefixtures("small_network")
 def test_plateau_lowers_the_rate_and_remembers_how_long_it_has_waited(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
