@@ -19,7 +19,7 @@ from segtf.export_precision import add_precision, read_export, training_photos
 from segtf.export_quality import measured, quality_table, require_quality, scores_on_val
 from segtf.onnx_model import MODEL_FILE as ONNX
 from segtf.onnx_model import OnnxModel, Precision
-from segtf.postprocess import Postprocess, describe
+from segtf.postprocess import Postprocess, Unit, describe
 from segtf.postprocess_choice import Answers, choose_postprocess
 from segtf.precision import FILES
 from segtf.run_folder import (
@@ -31,6 +31,7 @@ from segtf.run_folder import (
     read_run_dataset,
     write_json,
 )
+from segtf.scoring import join_tiles
 from voc_builder.command import run
 from voc_builder.errors import UserError
 from voc_builder.progress import note
@@ -68,9 +69,10 @@ class OnVal:
 def on_val(scores: Json, answers: Answers, val: Split, config: TrainConfig) -> OnVal:
     """From the scores of val and the answers that they were counted from."""
     kept = {"miou": scores["miou"], "iou": scores["iou"]}
-    tiles = config.crop is not None
-    chosen = choose_postprocess(answers, val.masks, val.ids, list(kept["iou"]), tiles=tiles)
-    return OnVal(kept, chosen)
+    unit: Unit = "pixels" if config.crop else "share"
+    truths = Answers.of(join_tiles(val.masks, val))
+    found = Answers.of(join_tiles(answers, val))  # a component may lie in several tiles
+    return OnVal(kept, choose_postprocess(found, truths, list(kept["iou"]), unit=unit))
 
 
 def export_run(folder: Path, photos: NDArray[np.uint8], val: OnVal) -> Json:

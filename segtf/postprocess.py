@@ -130,13 +130,11 @@ def _pixels(limit: float, unit: Unit, pixels: int) -> int:
     return math.ceil(limit * pixels - 1e-6) if unit == "share" else math.ceil(limit)
 
 
-def apply_step(mask: NDArray[np.uint8], step: Step, *, cut: bool = False) -> None:
-    """One pass in the contiguous `mask` itself. With `cut`, it is a part of a photo: what reaches
-    its edge may go on beyond it and is kept.
-    """
+def apply_step(mask: NDArray[np.uint8], step: Step) -> None:
+    """One pass in the contiguous `mask` itself, which is that of a whole photo."""
     height, width = mask.shape
     rows = max(BAND_PIXELS // max(width, 1), 1)
-    across = _Across(step, cut)
+    across = _Across(step)
     for top in range(0, height, rows):
         end = min(top + rows, height)
         regions = find_regions(mask, step, top, end)
@@ -144,7 +142,7 @@ def apply_step(mask: NDArray[np.uint8], step: Step, *, cut: bool = False) -> Non
         open_above = (top > 0) & (regions.boxes[:, 1] == 0)
         open_below = (end < height) & (regions.boxes[:, 1] + regions.boxes[:, 3] == end - top)
         unfinished = (open_above | open_below) & (regions.areas > 0)
-        target = becomes(step, regions.areas, regions.sides, edge, cut=cut)
+        target = becomes(step, regions.areas, regions.sides, edge)
         target[unfinished] = KEPT
         _repaint(mask[top:end], regions.labels, target)
         across.add(regions, unfinished, edge, top, last=end == height)
@@ -207,14 +205,12 @@ def becomes(
     areas: NDArray[np.int64],
     sides: NDArray[np.int64],
     edge: NDArray[np.bool_],
-    *,
-    cut: bool = False,
 ) -> NDArray[np.int64]:
     """The class id that each component becomes, shape (N,), or `KEPT`."""
     around = sides.sum(axis=1)
     small = (areas > 0) & (areas < step.limit) & (around > 0)
     if step.into is None:
-        return np.where(small & ~(edge & cut), sides.argmax(axis=1), KEPT)
+        return np.where(small, sides.argmax(axis=1), KEPT)
     if step.into >= sides.shape[1]:  # the class is not there
         return np.full(len(areas), KEPT)
     return np.where(small & ~edge & (sides[:, step.into] == around), step.into, KEPT)
@@ -230,8 +226,8 @@ def _repaint(part: NDArray[np.uint8], labels: NDArray[np.int32], target: NDArray
 class _Across:
     """Components that reach the edge of a band, joined with those of the next one."""
 
-    def __init__(self, step: Step, cut: bool) -> None:
-        self.step, self.cut = step, cut
+    def __init__(self, step: Step) -> None:
+        self.step = step
         self.parents: list[int] = []
         # area, whether at the edge, sides, first and last column and row, a pixel of each
         self.found: list[tuple[int, bool, NDArray[np.int64], list[int], tuple[int, int]]] = []
@@ -297,6 +293,6 @@ class _Across:
             areas[root] += area
             edge[root] |= at_edge
             sides[root, : len(own)] += own
-        target = becomes(self.step, areas, sides, edge, cut=self.cut)
+        target = becomes(self.step, areas, sides, edge)
         for root in np.flatnonzero(target != KEPT):
             yield boxes[root].tolist(), self.found[root][4], int(target[root])

@@ -1,7 +1,8 @@
 """Choose on val which components are too small to be true, and which holes to fill.
 
-For each class, first its components and then its holes, limits of 4, 8, 16, ... pixels at training
-size are tried on what the rules before have left. One is taken only where
+For each class, first its components and then its holes, limits of 4, 8, 16, ... pixels are tried,
+at training size or, of photos that were cut into tiles, at their own, on what the rules before have
+left. One is taken only where
 
 - the mean IoU on val gains at least `LEAST_GAIN` by it,
 - it still gains, whichever one of the photos is left out: what a single photo shows may be chance,
@@ -16,7 +17,7 @@ is counted from the components, whose areas are found once; only what is to be t
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,7 +56,7 @@ Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, S, S, 3) -> 
 
 @dataclass
 class Answers:
-    """Class ids that a network gave, kept compressed: a fiftieth of their size."""
+    """Masks of class ids, kept compressed: a fiftieth of their size."""
 
     packed: list[tuple[bytes, tuple[int, ...]]] = field(default_factory=list)
 
@@ -73,6 +74,14 @@ class Answers:
         """Class ids of further photos, shape (N, H, W)."""
         self.packed += [(zlib.compress(mask.tobytes(), 1), mask.shape) for mask in masks]
 
+    @classmethod
+    def of(cls, masks: Iterable[NDArray[np.uint8]]) -> Answers:
+        """Of masks that come one after the other, each of its own size."""
+        answers = cls()
+        for mask in masks:
+            answers.add(mask[None])
+        return answers
+
     def __len__(self) -> int:
         return len(self.packed)
 
@@ -83,21 +92,20 @@ class Answers:
 
 def choose_postprocess(
     answers: Answers,
-    truths: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
-    ids: Sequence[str],
+    truths: Answers | NDArray[np.uint8],
     classes: Sequence[str],
     *,
-    tiles: bool = False,
+    unit: Unit = "share",
 ) -> Postprocess:
-    """The rules for a network, from its answers about val at training size, the true class ids
-    (255 void) and the photo of each of them. `tiles` are parts of photos as they are: limits are
-    pixels then and not shares, and what reaches a tile's edge is not judged. Raises ValueError
-    unless there are as many answers as truths and ids.
+    """The rules for a network, from its answers about the photos of val, and their true class ids
+    (255 void). Limits are a share of the photos, which are of one size then, or pixels of photos as
+    they are, put together of their tiles. Raises ValueError unless there are as many answers as
+    truths.
     """
-    if not len(answers) == len(truths) == len(ids):
-        lengths = f"{len(answers)}, {len(truths)} and {len(ids)}"
-        raise ValueError(f"answers, truths and ids must be as many. Received: {lengths}")
-    val = _Val(answers, truths, ids, classes, tiles)
+    if len(answers) != len(truths):
+        lengths = f"{len(answers)} and {len(truths)}"
+        raise ValueError(f"answers and truths must be as many. Received: {lengths}")
+    val = _Val(answers, truths, classes, unit)
     before = val.miou()
     limits: dict[tuple[int, str], int] = {}
     # the steps to choose: what holes lie in the background is asked when all else is swept
@@ -123,19 +131,16 @@ class _Val:
     def __init__(
         self,
         answers: Answers,
-        truths: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
-        ids: Sequence[str],
+        truths: Answers | NDArray[np.uint8],
         classes: Sequence[str],
-        tiles: bool,
+        unit: Unit,
     ) -> None:
-        self.answers, self.truths, self.classes, self.tiles = answers, truths, classes, tiles
-        photos = {photo_id: place for place, photo_id in enumerate(dict.fromkeys(ids))}
-        self.photo_of = [photos[photo_id] for photo_id in ids]
-        self.pixels = truths[0].size if len(truths) else 0
+        self.answers, self.truths, self.classes, self.unit = answers, truths, classes, unit
+        self.pixels = max((truth.size for truth in truths), default=0)
         count = len(classes)
-        self.counts = np.zeros((len(photos), count, count), np.int64)
-        for photo, truth, mask in zip(self.photo_of, truths, answers, strict=True):
-            self.counts[photo] += metrics.confusion(truth, mask, count)
+        self.counts = np.zeros((len(truths), count, count), np.int64)
+        for counts, truth, mask in zip(self.counts, truths, answers, strict=True):
+            counts += metrics.confusion(truth, mask, count)
         self.hits: NDArray[np.int64] | None = None  # counted when they are asked for
 
     def miou(self) -> float:
@@ -143,7 +148,7 @@ class _Val:
 
     def limits(self, smallest: int, hole: int) -> tuple[Unit, float, float]:
         """The limits in the unit that they are stored in."""
-        if self.tiles:
+        if self.unit == "pixels":
             return "pixels", float(smallest), float(hole)
         return "share", smallest / self.pixels, hole / self.pixels
 
@@ -188,7 +193,7 @@ class _Val:
     def _after(self, step: Step) -> Answers:
         after = Answers()
         for mask in self.answers:
-            apply_step(mask, step, cut=self.tiles)
+            apply_step(mask, step)
             after.add(mask[None])
         return after
 
@@ -199,9 +204,9 @@ class _Val:
         classes = len(self.classes)
         changes = np.zeros((len(tried), *self.counts.shape), np.int64)
         largest = max(tried, key=lambda step: step.limit)
-        masks = zip(self.photo_of, self.truths, self.answers, strict=True)
+        masks = enumerate(zip(self.truths, self.answers, strict=True))
         what = f"val masks looked through for {self.classes[tried[0].of]}"
-        for photo, truth, mask in progress(masks, len(self.truths), what, patience=PATIENCE):
+        for photo, (truth, mask) in progress(masks, len(self.truths), what, patience=PATIENCE):
             regions = find_regions(mask, largest, 0, len(mask))
             edge = reaches_edge(regions, mask.shape)
             known = (regions.labels > 0) & (truth != VOID)
@@ -209,7 +214,7 @@ class _Val:
             count = len(regions.areas)
             true = np.bincount(pairs, minlength=count * classes).reshape(count, classes)
             for change, step in zip(changes[:, photo], tried, strict=True):
-                target = becomes(step, regions.areas, regions.sides, edge, cut=self.tiles)
+                target = becomes(step, regions.areas, regions.sides, edge)
                 for class_id in np.unique(target[target != KEPT]):
                     moved = true[target == class_id].sum(axis=0)
                     change[:, step.of] -= moved

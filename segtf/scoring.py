@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, S, S, 3) -> (N, S, S, C)
 Json = dict[str, Any]
+Box = tuple[slice, slice]  # rows and columns
 
 
 @dataclass(frozen=True)
@@ -77,25 +78,48 @@ def answered_photos(
     """The photos of a split with what `predict` says of them, the probability being that of the
     class `class_id`. Tiles are put together at their places, without what overhangs the photo.
     """
-    for i, image_answer in enumerate(_answers(predict, split, batch)):
-        photo_id, side = split.ids[i], len(split.masks[i])
-        if i == 0 or photo_id != split.ids[i - 1]:
-            shape = split.shapes[photo_id]
-            corners = iter(tile_corners(shape, side))
+    found = _answers(predict, split, batch)
+    for image_answer, (i, place, inside, last) in zip(found, _places(split), strict=True):
+        if i == 0 or split.ids[i] != split.ids[i - 1]:
+            shape = split.shapes[split.ids[i]]
             photo = Answered(
-                photo_id,
+                split.ids[i],
                 np.empty(shape, np.uint8),
                 np.empty(shape, np.uint8),
                 np.empty(shape, np.float32),
             )
-        top, left = next(corners)
-        place = np.s_[top : top + side, left : left + side]
-        inside = np.s_[: shape[0] - top, : shape[1] - left]
         photo.truth[place] = split.masks[i][inside]
         photo.prediction[place] = most_probable(image_answer)[inside]
         photo.probability[place] = image_answer[..., class_id][inside]
-        if i + 1 == len(split) or split.ids[i + 1] != photo_id:
+        if last:
             yield photo
+
+
+def join_tiles(tiles: Iterable[NDArray[np.uint8]], split: Split) -> Iterator[NDArray[np.uint8]]:
+    """One mask a photo of the split, of those of its tiles, one after the other; a photo that was
+    not cut is its own tile.
+    """
+    for tile, (i, place, inside, last) in zip(tiles, _places(split), strict=True):
+        if i == 0 or split.ids[i] != split.ids[i - 1]:
+            photo = np.empty(split.shapes[split.ids[i]], np.uint8)
+        photo[place] = tile[inside]
+        if last:
+            yield photo
+
+
+def _places(split: Split) -> Iterator[tuple[int, Box, Box, bool]]:
+    """Of each tile its number, its place in its photo, what of it lies inside, and whether it is
+    the photo's last.
+    """
+    corners: Iterator[tuple[int, int]] = iter(())
+    for i, photo_id in enumerate(split.ids):
+        side, (height, width) = len(split.masks[i]), split.shapes[photo_id]
+        if i == 0 or photo_id != split.ids[i - 1]:
+            corners = iter(tile_corners((height, width), side))
+        top, left = next(corners)
+        place = np.s_[top : top + side, left : left + side]
+        inside = np.s_[: height - top, : width - left]
+        yield i, place, inside, i + 1 == len(split) or split.ids[i + 1] != photo_id
 
 
 def _answers(predict: Predict, split: Split, batch: int) -> Iterator[NDArray[np.float32]]:

@@ -35,7 +35,7 @@ def swept(mask: NDArray[np.uint8], *rules: Rule) -> NDArray[np.uint8]:
     return postprocess(mask, rules, CLASSES)
 
 
-def pixel_by_pixel(mask: NDArray[np.uint8], step: Step, *, cut: bool) -> NDArray[np.uint8]:
+def pixel_by_pixel(mask: NDArray[np.uint8], step: Step) -> NDArray[np.uint8]:
     """What a pass is, found by walking from pixel to pixel."""
     height, width = mask.shape
     result, seen = mask.copy(), np.zeros_like(mask, bool)
@@ -56,7 +56,7 @@ def pixel_by_pixel(mask: NDArray[np.uint8], step: Step, *, cut: bool) -> NDArray
                 elif not seen[place] and (side or step.into is None):
                     seen[place] = True
                     component.append(place)
-        if len(component) >= step.limit or not around or (edge and (cut or step.into is not None)):
+        if len(component) >= step.limit or not around or (edge and step.into is not None):
             continue
         if step.into is None or set(around) == {step.into}:
             becomes = np.bincount(around).argmax() if step.into is None else step.into
@@ -131,17 +131,16 @@ def test_a_rule_of_an_unknown_class_is_refused() -> None:
     st.sampled_from([None, 1, 2]),
     st.integers(1, 60),
     st.integers(1, 120),
-    st.booleans(),
 )
 def test_bands_of_rows_give_what_the_whole_gives(
-    mask: NDArray[np.uint8], of: int, into: int | None, limit: int, band: int, cut: bool
+    mask: NDArray[np.uint8], of: int, into: int | None, limit: int, band: int
 ) -> None:
     step = Step(of if into is None else 0, limit, into)
     found = np.ascontiguousarray(mask.copy())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(of_ours, "BAND_PIXELS", band)
-        apply_step(found, step, cut=cut)
-    np.testing.assert_array_equal(found, pixel_by_pixel(mask, step, cut=cut))
+        apply_step(found, step)
+    np.testing.assert_array_equal(found, pixel_by_pixel(mask, step))
 
 
 OF_33_MEGAPIXELS = """

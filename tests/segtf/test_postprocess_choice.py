@@ -24,8 +24,7 @@ def truths(count: int = 4, size: int = 64) -> Masks:
 def chosen(predictions: Masks, true: Masks, **how: object) -> Postprocess:
     answers = Answers()
     answers.add(predictions)
-    ids = [str(i) for i in range(len(true))]
-    return choose_postprocess(answers, true, ids, CLASSES, **how)  # type: ignore[arg-type]
+    return choose_postprocess(answers, true, CLASSES, **how)  # type: ignore[arg-type]
 
 
 def test_false_specks_are_swept_up_to_the_least_limit_that_takes_them() -> None:
@@ -96,16 +95,17 @@ def test_a_class_that_val_does_not_show_is_not_swept_away_for_a_better_mean() ->
     assert chosen(predicted, true).rules == ()
 
 
-def test_of_tiles_limits_are_pixels_and_what_a_tile_cuts_is_not_judged() -> None:
-    true = truths()
-    predicted = true.copy()
-    predicted[:, 48:60:4, 4:60:4] = 2
-    assert chosen(predicted, true, tiles=True).rules == (Rule("defect", "pixels", smallest=4),)
-    at_edge = true.copy()
-    at_edge[:, -1, ::2] = 2
-    at_edge[:, ::2, -1] = 2
-    assert chosen(at_edge, true, tiles=True).rules == ()
-    assert chosen(at_edge, true).rules != ()
+def test_of_photos_as_they_are_limits_are_pixels_whatever_the_size_of_each() -> None:
+    true, larger = truths(), truths(size=100)
+    predicted, more = true.copy(), larger.copy()
+    for masks in (predicted, more):
+        masks[:, 48:60:4, 4:60:4] = 2
+        masks[:, -1, ::2] = 2
+    answers = Answers.of([*predicted, *more])
+    wanted = Answers.of([*true, *larger])
+    found = choose_postprocess(answers, wanted, CLASSES, unit="pixels")
+    assert found.rules == (Rule("defect", "pixels", smallest=4),)
+    assert found.miou_after == 1
 
 
 def test_answers_are_kept_as_they_were_while_a_network_is_asked() -> None:
@@ -118,5 +118,5 @@ def test_answers_are_kept_as_they_were_while_a_network_is_asked() -> None:
 
 
 def test_answers_to_other_photos_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"as many\. Received: 3, 4 and 4"):
+    with pytest.raises(ValueError, match=r"as many\. Received: 3 and 4"):
         chosen(truths(3), truths(4))

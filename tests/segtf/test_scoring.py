@@ -14,7 +14,14 @@ from segtf import metrics
 from segtf.inspection import Inspected, inspect_photo
 from segtf.objects import HIT, TRUE, count_objects, without_specks
 from segtf.sampling import cut
-from segtf.scoring import Evaluation, answered_photos, evaluate_split, score_table, scores
+from segtf.scoring import (
+    Evaluation,
+    answered_photos,
+    evaluate_split,
+    join_tiles,
+    score_table,
+    scores,
+)
 from segtf.thresholds import count_thresholds
 from segtf.tiles import tile_corners
 from voc_builder.colours import VOID
@@ -73,6 +80,13 @@ class SplitOf(SimpleNamespace):
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@pytest.mark.parametrize("tile", [8, 16, 32])
+def test_masks_of_tiles_are_joined_to_those_of_photos(tile: int) -> None:
+    split = split_of(tile)
+    for found, (truth, _) in zip(join_tiles(split.masks, split), PHOTOS.values(), strict=True):
+        np.testing.assert_array_equal(found, truth)
 
 
 @pytest.mark.parametrize(("tile", "batch"), [(8, 1), (8, 5), (16, 3), (32, 2)])
