@@ -15,6 +15,7 @@ from segtf.ensembles import best_of
 from segtf.photo_rows import Rows
 from segtf.postprocess import postprocess_in_place
 from segtf.predictor import Predictor
+from segtf.thresholds import apply_threshold
 from voc_builder.files import replacing
 from voc_builder.overlay import count_ids
 
@@ -34,7 +35,7 @@ class Answer:
     """What a predictor says of one photo."""
 
     mask: NDArray[np.uint8]  # class ids after post-processing, (H, W)
-    # its probability, (H, W), if it was asked for; 0 or 1 where post-processing has decided
+    # its probability, (H, W), if it was asked for; 0 or 1 where something else has decided
     background: NDArray[np.float32] | None
     uncertainty: float  # 0 to 1, see `ask`
 
@@ -45,10 +46,14 @@ def ask(
     *,
     background: bool = False,
     probabilities: Path | None = None,
+    threshold: tuple[int, float] | None = None,
 ) -> Answer:
     """What `predictor` says of an RGB photo, shape (H, W, 3), and with `background` how probable
     that is. The probabilities of all classes go to the npz file `probabilities`, as they come, so
     that a photo of any size has room. Raises `UserError`, and `OSError` if that cannot be written.
+
+    With a `threshold`, a class id and a probability, a pixel is of that class where it has at least
+    that probability, and else of the most probable other one.
 
     `uncertainty` is by how much the best class falls short of a probability of 1, as the mean over
     the `LEAST_SURE` of the pixels: over all of them a small object would be lost in its ground.
@@ -61,9 +66,13 @@ def ask(
         for top, strip in predictor.strips(photo):
             rows = np.s_[top : top + len(strip)]
             mask[rows], best = best_of(strip)
+            if threshold is not None:
+                mask[rows] = apply_threshold(strip, *threshold)
             doubts += count_ids(np.rint((LEVELS - 1) * (1 - best)).astype(np.uint8))
             if plane is not None:
                 plane[rows] = strip[..., 0]
+                if threshold is not None:  # what the threshold marks is no background
+                    plane[rows][mask[rows] == threshold[0]] = 0
             write(strip)
     before = mask.copy() if plane is not None and predictor.rules else None
     postprocess_in_place(mask, predictor.rules, predictor.classes)

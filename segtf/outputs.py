@@ -48,6 +48,7 @@ class Wanted:
     rle_class: str | None = None  # None: all but the background
     queue: bool = False
     gallery: bool = False
+    threshold: tuple[int, float] | None = None  # class id and probability, as in `segtf.answer`
 
 
 def outputs_of(save: str) -> tuple[str, ...]:

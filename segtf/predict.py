@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segtf.annotation_queue import describe_queue
 from segtf.ensembles import Ensemble, model_paths
 from segtf.gallery import FOLDERS, PAGE
+from segtf.operating import NONE, sought_class
 from segtf.outputs import EACH, TOGETHER, Shapes, Wanted, outputs_of
 from segtf.photos import find_photos
 from segtf.polygons import TOLERANCE
@@ -45,6 +47,11 @@ class PredictConfig:
     ensemble: Ensemble = "mean"
     """How several answer together: mean of the probabilities, vote, or per-class for networks that
     each know other classes beside the background."""
+    defect_threshold: float | None = None
+    """Probability from which on a pixel is of the class that is sought, such as segtf.evaluate
+    chooses on val; null: where that class is the most probable."""
+    defect: str | None = None
+    """Class that is sought; null: the one called defect, else the last one."""
     tolerance: float = TOLERANCE
     """How far the polygons for labelme may lie off, pixels."""
     shapes: Shapes = "polygon"
@@ -75,6 +82,13 @@ def _places(wanted: Wanted) -> list[str]:
     return names + [PAGE] * wanted.gallery + [QUEUE] * wanted.queue
 
 
+def _threshold(config: PredictConfig, classes: Sequence[str]) -> tuple[int, float] | None:
+    """Class id and probability that the command line names."""
+    value = config.defect_threshold
+    sought = sought_class(classes, config.defect, threshold=NONE if value is None else str(value))
+    return None if sought is None or value is None else (sought.class_id, value)
+
+
 def predict(config: PredictConfig) -> int:
     """Predicts the photos that `config` names; 1 if something was left out."""
     if config.threads < 0:
@@ -102,6 +116,7 @@ def predict(config: PredictConfig) -> int:
         provider=config.provider,
         postprocess=config.postprocess,
     )
+    wanted = replace(wanted, threshold=_threshold(config, predictor.classes))
     result = predict_photos(predictor, photos, config.out, wanted, truth=config.truth)
     by = " and ".join(dict.fromkeys(provider_name(model.provider) for model in predictor.models))
     places = ", ".join(_places(wanted))

@@ -164,6 +164,7 @@ class _Work:
             self.predictor,
             photo,
             background="cutout" in save,
+            threshold=self.wanted.threshold,
             probabilities=self._place("probabilities", photo_id)
             if "probabilities" in save
             else None,

@@ -136,6 +136,20 @@ def test_what_is_swept_out_of_the_mask_is_swept_out_of_every_output(
         assert (alphas[1][middle] == 255).all()
 
 
+def test_what_a_threshold_marks_is_in_the_cut_out_too(predictor: Predictor) -> None:
+    photo = np.zeros((*SIZE, 3), np.uint8)
+    photo[:] = (153, 0, 102)  # background at 0.6, a defect at 0.4
+    assert not ask(predictor, photo).mask.any()
+    answer = ask(predictor, photo, background=True, threshold=(2, 0.3))
+    assert answer.background is not None
+    assert (answer.mask == 2).all()
+    assert not answer.background.any()
+    answer = ask(predictor, photo, background=True, threshold=(2, 0.5))
+    assert answer.background is not None
+    assert not answer.mask.any()
+    assert (answer.background > 0.5).all()
+
+
 def test_probabilities_are_those_of_every_pixel_and_say_whose(
     photos: list[Path], predictor: Predictor, tmp_path: Path
 ) -> None:

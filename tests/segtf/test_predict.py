@@ -172,6 +172,11 @@ def test_pixels_are_counted_by_class(tmp_path: Path, model: Path) -> None:
             ["model.onnx", "a.png", "--provider", "cuda"],
             "--provider cuda: this onnxruntime has cpu",
         ),
+        (
+            ["model.onnx", "a.png", "--defect-threshold", "2"],
+            "a number between 0 and 1. Received: 2",
+        ),
+        (["model.onnx", "a.png", "--defect", "blue"], "--defect takes one of"),
         (["model.onnx", "a.png", "--truth", "none"], "--truth none: no such folder"),
         (["model.onnx", "a.png", "--threads", "-1"], "--threads"),
         (["model.onnx", "a.png", "--out", "a.png"], "cannot be written"),
@@ -195,6 +200,21 @@ def test_wrong_use_gets_one_line_and_exit_code_2(
     assert printed.err.startswith("python -m segtf.predict: error: ")
     assert printed.err.count("\n") == 1
     assert part in printed.err
+
+
+def test_a_class_is_marked_from_the_probability_on_that_is_asked_for(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, out = tmp_path / "a.png", tmp_path / "out"
+    Image.fromarray(np.full((6, 16, 3), (20, 150, 85), np.uint8)).save(photo)  # blue: a third
+    for flags, wanted in (
+        ([], 1),
+        (["--defect-threshold", 0.3], 2),
+        (["--defect-threshold", 0.4], 1),
+        (["--defect-threshold", 0.6, "--defect", "green"], 2),
+    ):
+        assert call(monkeypatch, model, photo, "--out", out, "--save", "mask", *flags) == 0
+        assert np.unique(np.array(Image.open(out / "masks" / "a.png"))).tolist() == [wanted]
 
 
 def test_several_networks_and_ways_of_asking_are_named_on_the_command_line(
