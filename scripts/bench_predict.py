@@ -7,20 +7,15 @@ that does nothing else meanwhile; its load is written down with them.
 
 from __future__ import annotations
 
-import os
-import platform
-import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 
-from scripts.bench_table import Table, write_tables
+from scripts.bench_table import Table, measure_parts
 from segtf.photos import find_photos
 from voc_builder.command import run
-from voc_builder.errors import UserError, refuse_below_one
-from voc_builder.progress import note
+from voc_builder.errors import refuse_below_one
 
 
 @dataclass(frozen=True)
@@ -59,29 +54,9 @@ def bench_predict(config: BenchConfig) -> None:
         "seam": _seam,
         "memory": _memory,
     }
-    names = config.only.split(",")
-    unknown = sorted(set(names) - set(parts))
-    if unknown:
-        raise UserError(f"--only {config.only}: no part {unknown[0]!r}, but {', '.join(parts)}")
     refuse_below_one(side=config.side, count=config.count, rounds=config.rounds, giant=config.giant)
-    begun, machine = time.time(), describe_machine()
-    tables: dict[str, Table] = {}
-    print(machine, flush=True)
-    for name in names:
-        with tempfile.TemporaryDirectory() as folder:
-            tables[name] = parts[name](config, Path(folder))
-        print(f"\n{tables[name].markdown()}", flush=True)
-        write_tables(config.out, "bench_predict", machine, tables)
-    note(f"{config.out}: measured in {time.time() - begun:.0f} s")
-
-
-def describe_machine() -> str:
-    """What the figures were measured on, and how busy it was, in one line."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    load = f", load {os.getloadavg()[0]:.1f} before" if hasattr(os, "getloadavg") else ""
-    return f"{cores} cores{load}, Python {platform.python_version()}, onnxruntime " + version(
-        "onnxruntime"
-    )
+    bound = {name: partial(part, config) for name, part in parts.items()}
+    measure_parts(bound, config.only, config.out, "bench_predict", ("onnxruntime",))
 
 
 def _whole(config: BenchConfig, folder: Path) -> Table:

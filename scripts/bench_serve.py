@@ -26,8 +26,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from scripts.bench_predict import describe_machine
-from scripts.bench_table import Table, write_tables
+from scripts.bench_table import Table, describe_machine, write_tables
 from segtf.onnx_model import OnnxModel
 from segtf.photos import find_photos
 from segtf.predictor import Predictor
@@ -85,7 +84,7 @@ def bench_serve(config: BenchConfig) -> None:
     refuse_below_one(requests=config.requests, count=config.count)
     if not config.clients or min(config.clients) < 1:
         raise UserError(f"--clients takes numbers from 1 on. Received: {config.clients}")
-    machine = describe_machine()
+    machine = describe_machine(("onnxruntime",))
     with tempfile.TemporaryDirectory() as folder:
         path = config.model or _tiny(Path(folder))
         table = measure_serve(config, path)

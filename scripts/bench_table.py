@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from voc_builder.errors import UserError
 from voc_builder.files import replacing
+from voc_builder.progress import note
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,40 @@ def network_name(arch: str, encoder: str) -> str:
 def met(found: float, limit: float, *, least: bool = False) -> str:
     """In a word whether a figure is what was wanted: `limit` at most, or at least."""
     return "met" if (found >= limit if least else found <= limit) else "missed"
+
+
+def measure_parts(
+    parts: Mapping[str, Callable[[Path], Table]],
+    only: str,
+    out: Path,
+    name: str,
+    packages: Sequence[str],
+) -> None:
+    """Measures the parts that `only` names with commas, each in a folder of its own, prints their
+    tables, and writes `NAME.md` and `NAME.json` of all so far into the folder `out` after each.
+    Raises `UserError` for a part that is not there.
+    """
+    names = only.split(",")
+    unknown = sorted(set(names) - set(parts))
+    if unknown:
+        raise UserError(f"--only {only}: no part {unknown[0]!r}, but {', '.join(parts)}")
+    begun, machine = time.time(), describe_machine(packages)
+    tables: dict[str, Table] = {}
+    print(machine, flush=True)
+    for part in names:
+        with tempfile.TemporaryDirectory() as folder:
+            tables[part] = parts[part](Path(folder))
+        print(f"\n{tables[part].markdown()}", flush=True)
+        write_tables(out, name, machine, tables)
+    note(f"{out}: measured in {time.time() - begun:.0f} s")
+
+
+def describe_machine(packages: Sequence[str]) -> str:
+    """What the figures were measured on, and how busy it was, in one line."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    load = f", load {os.getloadavg()[0]:.1f} before" if hasattr(os, "getloadavg") else ""
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    return f"{cores} cores{load}, Python {platform.python_version()}, {versions}"
 
 
 def write_tables(out: Path, name: str, machine: str, tables: Mapping[str, Table]) -> None:

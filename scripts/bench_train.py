@@ -7,20 +7,15 @@ does nothing else meanwhile; its load is written down with them.
 
 from __future__ import annotations
 
-import os
-import platform
-import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 
-from scripts.bench_table import Table, write_tables
+from scripts.bench_table import Table, measure_parts
 from segtf.architectures import Arch
 from voc_builder.command import run
 from voc_builder.errors import UserError
-from voc_builder.progress import note
 
 
 @dataclass(frozen=True)
@@ -83,32 +78,13 @@ def bench_train(config: BenchConfig) -> None:
         "memory": _memory,
         "epoch": _epoch,
     }
-    names = config.only.split(",")
-    unknown = sorted(set(names) - set(parts))
-    if unknown:
-        raise UserError(f"--only {config.only}: no part {unknown[0]!r}, but {', '.join(parts)}")
     least = {"epochs": 2, "repeats": 1, "input_rounds": 1, "starts": 1, "memory_epochs": 4}
     for name, value in least.items():
         if getattr(config, name) < value:
             flag = f"--{name.replace('_', '-')} {getattr(config, name)}"
             raise UserError(f"{flag}: must be at least {value}")
-    begun, machine = time.time(), describe_machine()
-    tables: dict[str, Table] = {}
-    print(machine, flush=True)
-    for name in names:
-        with tempfile.TemporaryDirectory() as folder:
-            tables[name] = parts[name](config, Path(folder))
-        print(f"\n{tables[name].markdown()}", flush=True)
-        write_tables(config.out, "bench_train", machine, tables)
-    note(f"{config.out}: measured in {time.time() - begun:.0f} s")
-
-
-def describe_machine() -> str:
-    """What the figures were measured on, and how busy it was, in one line."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    load = f", load {os.getloadavg()[0]:.1f} before" if hasattr(os, "getloadavg") else ""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras"))
-    return f"{cores} cores{load}, Python {platform.python_version()}, {packages}"
+    bound = {name: partial(part, config) for name, part in parts.items()}
+    measure_parts(bound, config.only, config.out, "bench_train", ("tensorflow", "keras"))
 
 
 def _start(config: BenchConfig, folder: Path) -> Table:
