@@ -15,6 +15,7 @@ from voc_builder.errors import UserError
 from voc_builder.progress import note
 
 FINDING = 300  # seconds in which all processes must have been started
+WAKING = 0.5  # seconds after which one that waits for them looks whether it is to end
 BEAT, SILENCE = 3, 30  # seconds: from one sign of life to the next, and without any
 PATIENCE = 5  # seconds in which the others are told, or tell us, why one leaves
 # a sign of life; "save and end"; goodbye, when all is done; goodbye, when told to end
@@ -105,10 +106,13 @@ class Watch:
         with self._open(port) as server:
             deadline = time.monotonic() + FINDING
             while len(found) < self.config.processes - 1:
-                server.settimeout(max(deadline - time.monotonic(), 0.01))
+                # a signal that comes just before it sleeps is looked at when it wakes
+                server.settimeout(min(max(deadline - time.monotonic(), 0.01), WAKING))
                 try:
                     peer, _ = server.accept()
                 except TimeoutError:
+                    if time.monotonic() < deadline:
+                        continue
                     missing = sorted({*range(1, self.config.processes)} - set(found))
                     raise Absent(
                         f"--processes {self.config.processes}: process {missing[0]} did not come "
