@@ -222,9 +222,13 @@ def test_who_is_told_to_end_while_it_waits_tells_those_that_have_come(
         return who(peer)
 
     monkeypatch.setattr(cluster, "_who", notice)
-    threading.Thread(target=come.begin).start()
-    with pytest.raises(KeyboardInterrupt), cluster.joined(config(0, port, 3), bool, bool):
-        raise AssertionError("process 2 did not come")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # some shells have it ignored
+    try:
+        threading.Thread(target=come.begin).start()
+        with pytest.raises(KeyboardInterrupt), cluster.joined(config(0, port, 3), bool, bool):
+            raise AssertionError("process 2 did not come")
+    finally:
+        signal.signal(signal.SIGINT, before)
     wait_for(lambda: codes)
     assert codes == [cluster.TOLD]
 
