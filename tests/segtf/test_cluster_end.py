@@ -218,7 +218,8 @@ def test_who_is_told_to_end_while_it_waits_tells_those_that_have_come(
     who = cluster._who
 
     def notice(peer: socket.socket) -> int:
-        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        main = threading.main_thread().ident
+        threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT)).start()
         return who(peer)
 
     monkeypatch.setattr(cluster, "_who", notice)
