@@ -62,7 +62,8 @@ class Drawn:
 
 
 class Gallery:
-    """The page of some photos: `add` each, then `write`. It holds a few numbers of a photo only.
+    """The page of some photos: `draw` and `append` each, then `write`. It holds a few numbers of a
+    photo only.
 
     `classes` are the names by id, `colours` their RGB, shape (C, 3); `title` and `subtitle` are
     plain text.
@@ -84,22 +85,6 @@ class Gallery:
         self._unpainted = {0, VOID} if has_background(classes) else {VOID}
         self._rows: dict[str, Drawn] = {}
         self._scores: dict[str, None] = {}  # every name that was given, in order
-
-    def add(
-        self,
-        photo_id: str,
-        photo: NDArray[np.uint8],
-        mask: NDArray[np.uint8],
-        *,
-        truth: NDArray[np.uint8] | None = None,
-        scores: Mapping[str, float | None] | None = None,
-        uncertainty: float | None = None,
-    ) -> None:
-        """`append` of what `draw` draws, for those who do one after the other."""
-        drawn = self.draw(
-            photo_id, photo, mask, truth=truth, scores=scores, uncertainty=uncertainty
-        )
-        self.append(drawn)
 
     def draw(
         self,

@@ -39,6 +39,11 @@ def ids(chip: int = 0, defect: int = 0, height: int = 60, width: int = 80) -> ND
     return mask
 
 
+def add(shown: Gallery, *photo: Any, **more: Any) -> None:
+    """Draws a photo and puts it on the page."""
+    shown.append(shown.draw(*photo, **more))
+
+
 def gallery(out: Path, **options: Any) -> Gallery:
     return Gallery(out, CLASSES, voc_colours(3), **options)
 
@@ -53,7 +58,7 @@ def values(page: Path) -> dict[str, Any]:
 def test_pictures_are_no_longer_than_they_are_shown_and_light(tmp_path: Path) -> None:
     mask = ids(500, 100, 1000, 4000)
     noise = np.random.default_rng(0).integers(90, 120, (1000, 4000, 3), np.uint8)
-    gallery(tmp_path).add("a", noise, mask, truth=np.roll(mask, 5))
+    add(gallery(tmp_path), "a", noise, mask, truth=np.roll(mask, 5))
     sizes = {}
     for kind, pattern in PICTURES.items():
         with Image.open(tmp_path / pattern.format("a")) as picture:
@@ -70,7 +75,7 @@ def test_pictures_are_no_longer_than_they_are_shown_and_light(tmp_path: Path) ->
 
 
 def test_without_truth_there_are_no_pictures_of_it(tmp_path: Path) -> None:
-    gallery(tmp_path).add("a", photo(), ids(20))
+    add(gallery(tmp_path), "a", photo(), ids(20))
     written = {path.parent.relative_to(tmp_path) for path in tmp_path.rglob("a.*")}
     assert {folder.as_posix() for folder in written} == {
         "images/photos",
@@ -135,9 +140,9 @@ def test_scores_of_a_photo_leave_void_and_absent_classes_out() -> None:
 
 def test_the_page_knows_shares_scores_and_uncertainty(tmp_path: Path) -> None:
     shown = gallery(tmp_path)
-    shown.add("a", photo(), ids(40), scores={"Dice": 0.25, "mIoU": float("nan")}, uncertainty=0.5)
-    shown.add("b", photo(), ids(), truth=ids(0, 8), scores={"boundary": 0.123456})
-    shown.add("a", photo(), ids(20), uncertainty=float("inf"))  # the later one counts
+    add(shown, "a", photo(), ids(40), scores={"Dice": 0.25, "mIoU": float("nan")}, uncertainty=0.5)
+    add(shown, "b", photo(), ids(), truth=ids(0, 8), scores={"boundary": 0.123456})
+    add(shown, "a", photo(), ids(20), uncertainty=float("inf"))  # the later one counts
     known = values(shown.write())
     assert known["scores"] == ["Dice", "mIoU", "boundary"]
     assert known["classes"] == [[1, "chip", [128, 0, 0]], [2, DEFECT, [0, 128, 0]]]
@@ -149,15 +154,19 @@ def test_the_page_knows_shares_scores_and_uncertainty(tmp_path: Path) -> None:
 
 def test_class_0_is_shown_where_it_is_no_background(tmp_path: Path) -> None:
     shown = Gallery(tmp_path, ["road", "roof"], voc_colours(2))
-    shown.add("a", photo(), ids(79))
+    add(shown, "a", photo(), ids(79))
     assert [entry[1] for entry in values(shown.write())["classes"]] == ["road", "roof"]
 
 
 def test_the_page_stays_light_with_2000_photos(tmp_path: Path) -> None:
     shown = gallery(tmp_path)
-    shown.add("IMG_20240131_120000_0", photo(), ids(21, 13), truth=ids(20, 11), uncertainty=0.12345)
+    add(
+        shown, "IMG_20240131_120000_0", photo(), ids(21, 13), truth=ids(20, 11), uncertainty=0.12345
+    )
     one = shown.write().stat().st_size
-    shown.add("IMG_20240131_120000_1", photo(), ids(22, 13), truth=ids(20, 11), uncertainty=0.12345)
+    add(
+        shown, "IMG_20240131_120000_1", photo(), ids(22, 13), truth=ids(20, 11), uncertainty=0.12345
+    )
     a_photo = shown.write().stat().st_size - one
     assert one + 1999 * a_photo < 500_000
 
@@ -165,7 +174,7 @@ def test_the_page_stays_light_with_2000_photos(tmp_path: Path) -> None:
 def test_names_end_no_script_and_escape_from_no_text(tmp_path: Path) -> None:
     shown = gallery(tmp_path, title="Tom's <b> & @@values $values", subtitle="<i>")
     for name in ODD:
-        shown.add(name, photo(6, 8), ids(2, 1, 6, 8))
+        add(shown, name, photo(6, 8), ids(2, 1, 6, 8))
     page = shown.write()
     text = page.read_text(encoding="utf-8")
     assert (text.count("<script"), text.count("</script")) == (2, 2)
@@ -183,7 +192,7 @@ def test_the_page_fetches_nothing_from_elsewhere(tmp_path: Path) -> None:
 def test_a_name_that_is_not_utf_8_is_shown_and_found(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9 #1")
     shown = gallery(tmp_path)
-    shown.add(name, photo(), ids(5))
+    add(shown, name, photo(), ids(5))
     row = values(shown.write())["photos"][0]
     assert (row[0], row[-1]) == ("caf\\xe9 #1", "caf%E9%20%231")
     encoded = PICTURES["photo"].format(row[-1])
@@ -194,16 +203,16 @@ def test_photo_and_class_ids_of_two_sizes_are_refused_and_nothing_is_written(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(ValueError, match=r"truth.*Received: \(60, 80, 3\) and \(59, 80\)"):
-        gallery(tmp_path).add("a", photo(), ids(), truth=ids(height=59), scores={})
+        add(gallery(tmp_path), "a", photo(), ids(), truth=ids(height=59), scores={})
     with pytest.raises(ValueError, match="needs a name and a colour"):
-        gallery(tmp_path).add("a", photo(), np.full((60, 80), 7, np.uint8))
+        add(gallery(tmp_path), "a", photo(), np.full((60, 80), 7, np.uint8))
     assert not list(tmp_path.iterdir())
 
 
 def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
     (tmp_path / "images").write_text("a file")
     with pytest.raises(OSError) as raised:
-        gallery(tmp_path).add("a", photo(), ids())
+        add(gallery(tmp_path), "a", photo(), ids())
     assert str(tmp_path / "images") in str(raised.value.filename)
 
 
@@ -223,11 +232,11 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """1 is not scored, 2 has a false alarm, 10 misses a defect, 9 is unsure, 30 shows nothing."""
     shown = gallery(tmp_path_factory.mktemp("some #1 100%"))
-    shown.add("photo 9", photo(), ids(30, 8), truth=ids(30, 8), uncertainty=0.9)
-    shown.add("photo 10", photo(), ids(40), truth=ids(40, 20), uncertainty=0.2)
-    shown.add("photo 1", photo(), ids(10, 4), uncertainty=0.4)
-    shown.add("photo 2", photo(), ids(20, 2), truth=ids(20), uncertainty=0.3)
-    shown.add("photo 30", photo(), ids(), truth=ids())
+    add(shown, "photo 9", photo(), ids(30, 8), truth=ids(30, 8), uncertainty=0.9)
+    add(shown, "photo 10", photo(), ids(40), truth=ids(40, 20), uncertainty=0.2)
+    add(shown, "photo 1", photo(), ids(10, 4), uncertainty=0.4)
+    add(shown, "photo 2", photo(), ids(20, 2), truth=ids(20), uncertainty=0.3)
+    add(shown, "photo 30", photo(), ids(), truth=ids())
     return shown.write()
 
 
@@ -359,7 +368,7 @@ def test_odd_names_are_shown_and_their_pictures_found(chromium: Chromium, tmp_pa
     shown = gallery(tmp_path / "наша папка #2 50%")
     names = [*ODD, os.fsdecode(b"caf\xe9 #1")] if sys.platform == "linux" else ODD
     for name in names:
-        shown.add(name, photo(6, 8), ids(2, 1, 6, 8), truth=ids(2, 0, 6, 8))
+        add(shown, name, photo(6, 8), ids(2, 1, 6, 8), truth=ids(2, 0, 6, 8))
     page = shown.write()
     chromium.open(page, "sort=name")
     seen = chromium.ask(NAMES)
@@ -379,8 +388,8 @@ def test_without_scores_and_truth_the_page_offers_neither(
     chromium: Chromium, tmp_path: Path
 ) -> None:
     shown = gallery(tmp_path)
-    shown.add("b", photo(), ids(20))
-    shown.add("a", photo(), ids())
+    add(shown, "b", photo(), ids(20))
+    add(shown, "a", photo(), ids())
     chromium.open(shown.write(), "sort=worst&thumbnails=truth&class=chip&in=missed")
     assert chromium.ask(NAMES) == ["b"]
     assert chromium.ask("[...document.getElementById('sort').options].map(o => o.value)") == [
@@ -450,7 +459,7 @@ def test_cards_keep_their_place_and_the_far_ones_cost_nothing(
     chromium: Chromium, tmp_path: Path
 ) -> None:
     shown = gallery(tmp_path)
-    shown.add("photo", photo(), ids(20))
+    add(shown, "photo", photo(), ids(20))
     page = shown.write()
     text = page.read_text(encoding="utf-8")
     row = json.dumps(values(page)["photos"][0], separators=(",", ":"))
