@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from scripts.own_files import refuse_taken_folder
 from voc_builder.command import run
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
@@ -70,10 +71,7 @@ def make_fishki(config: FishkiConfig) -> None:
             f"--count must be at least 1, --size at least {SMALLEST}, --quality 1 to 100. "
             f"Received: {config.count}, {config.size}, {config.quality}"
         )
-    if config.out.exists():
-        if not config.overwrite:
-            raise UserError(f"{config.out} exists: choose another folder or add --overwrite")
-        _refuse_foreign_files(config.out)
+    refuse_taken_folder(config.out, OWN_FILE, overwrite=config.overwrite)
     with replacing(config.out) as folder:
         folder.mkdir()
         (folder / "obj.names").write_text("".join(f"{name}\n" for name in CLASSES))
@@ -86,19 +84,6 @@ def make_fishki(config: FishkiConfig) -> None:
             (folder / name).write_bytes(encoded.tobytes())
             annotation = json.dumps(labelme_json(name, plan, config.size), indent=2)
             (folder / name).with_suffix(".json").write_text(annotation)
-
-
-def _refuse_foreign_files(out: Path) -> None:
-    """Raise `UserError` for a folder that someone keeps files of his own in."""
-    if not out.is_dir():
-        raise UserError(f"{out} is no folder, so it is not overwritten: choose another place")
-    foreign = sorted(path.name for path in out.iterdir() if not OWN_FILE.fullmatch(path.name))
-    if foreign:
-        raise UserError(
-            f"{out} holds files that this command does not write, so it is not overwritten: "
-            f"choose another folder or move them. Received: {foreign[:3]}"
-            f"{f' and {len(foreign) - 3} more' if len(foreign) > 3 else ''}"
-        )
 
 
 def kinds(count: int, seed: int) -> Iterator[Kind]:
