@@ -81,11 +81,20 @@ def asked_together(engines: Sequence[Engine], *, ensemble: Ensemble, tta: Tta) -
 
 
 def with_classes(engine: Engine, classes: Sequence[str]) -> Engine:
-    """The engine with its classes in that order, which are the same ones."""
+    """The engine with `classes`, all of which it knows, in that order; others are left out, and the
+    probabilities scaled to a sum of 1.
+    """
     order = [engine.classes.index(name) for name in classes]
-    return replace(
-        engine, classes=tuple(classes), predict=lambda images: engine.predict(images)[..., order]
-    )
+
+    def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        kept = engine.predict(images)[..., order]
+        if len(order) == len(engine.classes):
+            return kept
+        # where nothing of them is left, all are equal
+        kept += np.finfo(np.float32).tiny
+        return kept / kept.sum(-1, keepdims=True)
+
+    return replace(engine, classes=tuple(classes), predict=predict)
 
 
 def _view(engine: Engine) -> str:

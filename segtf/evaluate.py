@@ -16,6 +16,7 @@ from segtf.predictor import Tta
 from segtf.results import result_tables, results, write_results
 from segtf.run_folder import read_data, read_run_dataset
 from segtf.scoring import Evaluation, evaluate_split
+from voc_builder.classes import has_background
 from voc_builder.command import run
 from voc_builder.errors import UserError
 from voc_builder.progress import note
@@ -43,7 +44,7 @@ class EvaluateConfig:
     """Photos at once."""
     ensemble: Ensemble = "mean"
     """How several answer together: mean of the probabilities, vote, or per-class for networks that
-    each know other classes beside the background."""
+    each know other classes beside the background, which counts where the data have one."""
     tta: Tta = "none"
     """Also ask about the photo mirrored (flips), or mirrored and turned (d4), and take the mean."""
     defect: str | None = None
@@ -62,13 +63,13 @@ def evaluate(config: EvaluateConfig) -> Json:
     if config.batch < 1:
         raise UserError(f"--batch {config.batch}: must be at least 1")
     import_tensorflow()
-    from segtf.engines import asked_together, open_engine, with_classes
+    from segtf.engines import asked_together, open_engine
 
     engines = [open_engine(path) for path in model_paths(config.model)]
     engine = asked_together(engines, ensemble=config.ensemble, tta=config.tta)
     dataset = _dataset_for(config, engines)
-    if config.ensemble == "per-class" and set(engine.classes) == set(dataset.classes):
-        engine = with_classes(engine, dataset.classes)
+    if config.ensemble == "per-class":
+        engine = _for_classes(engine, dataset)
     if dataset.classes != engine.classes:
         raise UserError(
             f"{config.model}: the classes are {', '.join(engine.classes)}; {dataset.path} has "
@@ -101,6 +102,21 @@ def evaluate(config: EvaluateConfig) -> Json:
         asked=None if plain else {"models": models, "ensemble": config.ensemble, "tta": config.tta},
     )
     return values
+
+
+def _for_classes(engine: Engine, dataset: Dataset) -> Engine:
+    """Networks that each know other classes, with those of a data set in its order if they know
+    them; the background, which is all that a network does not know, counts only where the data set
+    has one.
+    """
+    from segtf.engines import with_classes
+
+    known, wanted = set(engine.classes), set(dataset.classes)
+    if known == wanted or (
+        known - {engine.classes[0]} == wanted and not has_background(dataset.classes)
+    ):
+        return with_classes(engine, dataset.classes)
+    return engine
 
 
 def _scored(

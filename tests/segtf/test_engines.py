@@ -103,6 +103,14 @@ def test_classes_are_put_into_another_order() -> None:
     assert corner(turned) == [0.2, 0.1, 0.7]
 
 
+def test_classes_that_are_not_asked_for_are_left_out() -> None:
+    _, green, blue = INFO.classes
+    without = with_classes(engine(0.5, 0.2, 0.3), (blue, green))
+    assert without.classes == (blue, green)
+    np.testing.assert_allclose(corner(without), [0.6, 0.4], rtol=1e-6)
+    np.testing.assert_allclose(corner(with_classes(engine(1, 0, 0), (blue, green))), [0.5, 0.5])
+
+
 def test_models_are_named_with_commas_but_for_a_file_of_that_name(tmp_path: Path) -> None:
     assert model_paths(Path("a,b/c")) == [Path("a"), Path("b/c")]
     (tmp_path / "a,b").touch()

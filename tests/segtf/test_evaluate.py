@@ -204,6 +204,29 @@ def test_networks_that_know_other_classes_are_scored_on_data_of_all_of_them(
         evaluate(EvaluateConfig(Path(f"{one},{wrong}")))
 
 
+def test_the_background_of_such_networks_counts_not_where_the_data_have_none(
+    chips: Dataset, tmp_path: Path
+) -> None:
+    from segtf.data import Loading, load_splits
+
+    belt = tmp_path / "belt"
+    shutil.copytree(chips.path, belt)
+    about = (belt / "dataset.json").read_text().replace(chips.classes[0], "belt")
+    (belt / "dataset.json").write_text(about)
+    runs = [
+        write_channels_run(tmp_path / name, chips, classes=("background", "belt", name))
+        for name in ("fishka", "defect")
+    ]
+    both = Path(",".join(map(str, runs)))
+    values = evaluate(EvaluateConfig(both, data=belt, ensemble="per-class"))
+    (split,) = load_splits(chips, ("test",), Loading(32))
+    by_hand = [  # blue is a chip for one and as probably a defect for the other, red is neither
+        metrics.confusion(mask, (image[..., 2] > image[..., 1]).astype(np.uint8), 3)
+        for image, mask in zip(split.images, split.masks, strict=True)
+    ]
+    assert values["confusion"] == np.sum(by_hand, axis=0).tolist()
+
+
 def test_networks_of_several_folds_are_scored_on_test_alone(
     photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
