@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 
 from scripts.compare import CompareConfig, compare
-from scripts.run_results import missing_files
 from segtf.config import OF_THIS_START, TrainConfig
 from segtf.run_folder import CONFIG, read_config
+from segtf.run_results import missing_files
 from segtf.sizing import read_sizing
 from voc_builder.command import parse, run
 from voc_builder.errors import UserError

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from scripts.run_results import (
+from segtf.run_results import (
     SPLITS,
     Group,
     Run,

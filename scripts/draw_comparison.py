@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from scripts.run_results import Group, common_settings
 from segtf.figures import chart_style, save_chart, shorten
+from segtf.run_results import Group, common_settings
 
 COLOURS = matplotlib.colormaps["tab10"](range(10))
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)))  # a round of colours each
