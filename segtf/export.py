@@ -20,7 +20,7 @@ from segtf.export_quality import measured, quality_table, require_quality, score
 from segtf.onnx_model import MODEL_FILE as ONNX
 from segtf.onnx_model import OnnxModel, Precision
 from segtf.postprocess import Postprocess, Unit, describe
-from segtf.postprocess_choice import Answers, choose_postprocess
+from segtf.postprocess_choice import Answers, Trial, choose_postprocess
 from segtf.precision import FILES
 from segtf.run_folder import (
     BEST,
@@ -64,6 +64,7 @@ class OnVal:
 
     scores: Json  # `miou` and `iou` by class
     postprocess: Postprocess  # chosen there
+    trials: tuple[Trial, ...]  # what was tried for that
 
 
 def on_val(scores: Json, answers: Answers, val: Split, config: TrainConfig) -> OnVal:
@@ -72,7 +73,7 @@ def on_val(scores: Json, answers: Answers, val: Split, config: TrainConfig) -> O
     unit: Unit = "pixels" if config.crop else "share"
     truths = Answers.of(join_tiles(val.masks, val))
     found = Answers.of(join_tiles(answers, val))  # a component may lie in several tiles
-    return OnVal(kept, choose_postprocess(found, truths, list(kept["iou"]), unit=unit))
+    return OnVal(kept, *choose_postprocess(found, truths, list(kept["iou"]), unit=unit))
 
 
 def export_run(folder: Path, photos: NDArray[np.uint8], val: OnVal) -> Json:
@@ -107,6 +108,7 @@ def export_run(folder: Path, photos: NDArray[np.uint8], val: OnVal) -> Json:
         "provider": model.provider,
         "val": val.scores,
         "postprocess": dataclasses.asdict(val.postprocess),
+        "postprocess_trials": [dataclasses.asdict(trial) for trial in val.trials],
         "precisions": {"float32": entry, **_others(folder, network)},
     }
     write_json(report, folder / EXPORT)

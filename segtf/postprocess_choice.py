@@ -19,6 +19,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,26 @@ LEAST_LIMIT = 4  # pixels at training size
 LARGEST_SHARE = 1 / 64  # of the training size's area that a limit may reach
 PATIENCE = 5.0  # seconds of work that nothing is said of
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, S, S, 3) -> (N, S, S, C)
+What = Literal["smallest", "hole"]
+Verdict = Literal["taken", "gains too little", "one photo", "loses objects", "another is taken"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A limit that was tried, and what became of it."""
+
+    label: str  # name of the class
+    what: What  # components that are swept, or holes that are filled
+    limit: int  # pixels, at training size or of photos as they are
+    gain: float  # of the mean IoU on val, beside what was taken before
+    verdict: Verdict  # one photo: it gains nothing without one of them
+
+
+class Choice(NamedTuple):
+    """The rules that were chosen, and everything that was tried for them, in order."""
+
+    chosen: Postprocess
+    trials: tuple[Trial, ...]
 
 
 @dataclass
@@ -96,11 +117,11 @@ def choose_postprocess(
     classes: Sequence[str],
     *,
     unit: Unit = "share",
-) -> Postprocess:
+) -> Choice:
     """The rules for a network, from its answers about the photos of val, and their true class ids
-    (255 void). Limits are a share of the photos, which are of one size then, or pixels of photos as
-    they are, put together of their tiles. Raises ValueError unless there are as many answers as
-    truths.
+    (255 void), with all that was tried. Limits are a share of the photos, which are of one size
+    then, or pixels of photos as they are, put together of their tiles. Raises ValueError unless
+    there are as many answers as truths.
     """
     if len(answers) != len(truths):
         lengths = f"{len(answers)} and {len(truths)}"
@@ -108,12 +129,14 @@ def choose_postprocess(
     val = _Val(answers, truths, classes, unit)
     before = val.miou()
     limits: dict[tuple[int, str], int] = {}
+    trials: list[Trial] = []
     # the steps to choose: what holes lie in the background is asked when all else is swept
-    wanted = [(class_id, "smallest") for class_id in object_classes(classes)]
+    wanted: list[tuple[int, What]] = [(i, "smallest") for i in object_classes(classes)]
     if has_background(classes):
-        wanted += [(class_id, "hole") for class_id in object_classes(classes)]
+        wanted += [(i, "hole") for i in object_classes(classes)]
     for class_id, what in wanted:
-        found = val.choose(class_id, what)
+        found, tried = val.choose(class_id, what)
+        trials += tried
         if found is not None:
             limits[class_id, what] = found.limit
             val.take(found)
@@ -122,7 +145,8 @@ def choose_postprocess(
         for i, name in enumerate(classes)
         if (i, "smallest") in limits or (i, "hole") in limits
     ]
-    return Postprocess(tuple(rules), _number(before), _number(val.miou()))
+    chosen = Postprocess(tuple(rules), _number(before), _number(val.miou()))
+    return Choice(chosen, tuple(trials))
 
 
 class _Val:
@@ -152,30 +176,43 @@ class _Val:
             return "pixels", float(smallest), float(hole)
         return "share", smallest / self.pixels, hole / self.pixels
 
-    def choose(self, class_id: int, what: str) -> Step | None:
-        """The limit that helps; None if none does. A class that fewer than two photos show is left
-        alone: to sweep all of it would be a gain.
+    def choose(self, class_id: int, what: What) -> tuple[Step | None, list[Trial]]:
+        """The limit that helps, None if none does, and all that were tried. A class that fewer than
+        two photos show is left alone: to sweep all of it would be a gain.
         """
         if (self.counts[:, class_id].sum(axis=1) > 0).sum() < 2:
-            return None
+            return None, []
         limits = _candidates(self.pixels)
         if what == "smallest":
             most = self._smallest_true(class_id)
             limits = [limit for limit in limits if limit <= most]
         tried = [_step(class_id, what, limit) for limit in limits]
         if not tried:
-            return None
+            return None, []
         changes = self._changes(tried)
         gains = [self._gain(change) for change in changes]
-        if max(gains) < LEAST_GAIN:
-            return None
+        verdicts: list[Verdict] = [
+            "another is taken" if gain >= LEAST_GAIN else "gains too little" for gain in gains
+        ]
         best = sorted(range(len(tried)), key=lambda i: (-round(gains[i] / EVEN), tried[i].limit))
         for i in best:
-            if gains[i] >= LEAST_GAIN and self._whoever_is_left_out(changes[i]):
-                self.hits = self._hits(self.answers) if self.hits is None else self.hits
-                if (self._hits(self._after(tried[i])) >= self.hits).all():
-                    return tried[i]
-        return None
+            if gains[i] >= LEAST_GAIN:
+                verdicts[i] = self._verdict(tried[i], changes[i])
+                if verdicts[i] == "taken":
+                    break
+        label = self.classes[class_id]
+        trials = [
+            Trial(label, what, *of_limit) for of_limit in zip(limits, gains, verdicts, strict=True)
+        ]
+        return (tried[verdicts.index("taken")] if "taken" in verdicts else None), trials
+
+    def _verdict(self, step: Step, change: metrics.Counts) -> Verdict:
+        """Whether a step that gains enough is to be taken."""
+        if not self._whoever_is_left_out(change):
+            return "one photo"
+        self.hits = self._hits(self.answers) if self.hits is None else self.hits
+        kept = (self._hits(self._after(step)) >= self.hits).all()
+        return "taken" if kept else "loses objects"
 
     def _smallest_true(self, class_id: int) -> int:
         """The area of the smallest true object, specks aside unless there are specks alone."""
@@ -252,7 +289,7 @@ def _candidates(pixels: int) -> list[int]:
     return limits
 
 
-def _step(class_id: int, what: str, limit: int) -> Step:
+def _step(class_id: int, what: What, limit: int) -> Step:
     return Step(class_id, limit) if what == "smallest" else Step(0, limit, into=class_id)
 
 

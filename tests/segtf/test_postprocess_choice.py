@@ -24,7 +24,7 @@ def truths(count: int = 4, size: int = 64) -> Masks:
 def chosen(predictions: Masks, true: Masks, **how: object) -> Postprocess:
     answers = Answers()
     answers.add(predictions)
-    return choose_postprocess(answers, true, CLASSES, **how)  # type: ignore[arg-type]
+    return choose_postprocess(answers, true, CLASSES, **how).chosen  # type: ignore[arg-type]
 
 
 def test_false_specks_are_swept_up_to_the_least_limit_that_takes_them() -> None:
@@ -55,6 +55,40 @@ def test_nothing_is_chosen_for_a_network_without_specks_or_with_few() -> None:
     predicted = true.copy()
     predicted[:2, 50, 50] = 2
     assert chosen(predicted, true).rules == ()
+
+
+def test_every_limit_that_was_tried_is_told_with_its_gain_and_what_became_of_it() -> None:
+    true = truths()
+    predicted = true.copy()
+    predicted[:, 48:60:4, 4:60:4] = 2  # 42 specks of a pixel
+    predicted[:, 48:51, 62:64] = 2  # and one of six
+    answers = Answers()
+    answers.add(predicted)
+    choice = choose_postprocess(answers, true, CLASSES)
+    of_defect = [t for t in choice.trials if (t.label, t.what) == ("defect", "smallest")]
+    assert [trial.limit for trial in of_defect] == [4, 8, 16, 32, 64]
+    assert [trial.verdict for trial in of_defect] == [
+        "another is taken",
+        "taken",
+        *["another is taken"] * 3,
+    ]
+    before, after = choice.chosen.miou, choice.chosen.miou_after
+    assert before is not None and after is not None
+    assert of_defect[1].gain == pytest.approx(after - before)
+    assert 0.002 < of_defect[0].gain < of_defect[1].gain
+    others = [trial for trial in choice.trials if trial not in of_defect]
+    assert {(trial.label, trial.what) for trial in others} == {
+        ("chip", "smallest"),
+        ("chip", "hole"),
+        ("defect", "hole"),
+    }
+    assert {trial.verdict for trial in others} == {"gains too little"}
+    predicted[1:] = true[1:]
+    answers = Answers()
+    answers.add(predicted)
+    alone = choose_postprocess(answers, true, CLASSES).trials
+    of_defect = [t for t in alone if (t.label, t.what) == ("defect", "smallest")]
+    assert {trial.verdict for trial in of_defect} == {"one photo"}
 
 
 def test_what_a_single_photo_shows_is_chance() -> None:
@@ -103,7 +137,7 @@ def test_of_photos_as_they_are_limits_are_pixels_whatever_the_size_of_each() -> 
         masks[:, -1, ::2] = 2
     answers = Answers.of([*predicted, *more])
     wanted = Answers.of([*true, *larger])
-    found = choose_postprocess(answers, wanted, CLASSES, unit="pixels")
+    found = choose_postprocess(answers, wanted, CLASSES, unit="pixels").chosen
     assert found.rules == (Rule("defect", "pixels", smallest=4),)
     assert found.miou_after == 1
 
