@@ -140,7 +140,7 @@ class Bare:
 def bare_sides(config: TrainConfig, dataset: Dataset, disk: Path, *, extra: bool) -> list[Bare]:
     """The bare side and, if wanted, the one that has our optimiser's averages and our counts."""
     classes, photos = len(dataset.classes), {k: len(v) for k, v in dataset.splits.items()}
-    config, devices, first = prepare(config, classes, photos["train"])
+    config, devices, first = prepare(config, dataset.classes, photos["train"])
     assert config.batch is not None and config.learning_rate is not None
     train, val = load_splits(dataset, ("train", "val"), loading(config, disk))
     sampler = Sampler(train, config, classes, own_shares(config), photos["train"])
@@ -150,7 +150,7 @@ def bare_sides(config: TrainConfig, dataset: Dataset, disk: Path, *, extra: bool
     size = next(checks.as_numpy_iterator())[0].shape[0]
     sides = []
     for more in (False, True)[: 1 + extra]:
-        network = first if not more else prepare(config, classes, photos["train"])[2]
+        network = first if not more else prepare(config, dataset.classes, photos["train"])[2]
         optimizer = keras.optimizers.Adam(config.learning_rate, use_ema=more)
         metrics = [ConfusionCounts(classes)] if more else []
         loss = SegmentationLoss(config.loss)

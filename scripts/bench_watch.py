@@ -50,7 +50,7 @@ def train_watched(
     from segtf.fitting import fit
     from segtf.prepare import prepare
 
-    config, devices, model = prepare(config, len(dataset.classes), len(dataset.splits["train"]))
+    config, devices, model = prepare(config, dataset.classes, len(dataset.splits["train"]))
     splits = load_splits(dataset, ("train", "val"), loading(config, disk))
     config.run_folder.mkdir(parents=True)
     with watched(change):

@@ -72,6 +72,9 @@ class TrainConfig:
     """Encoder of the network; unet_plain has none."""
     encoder_weights: str = "auto"
     """auto (ImageNet if it can be had), imagenet, none, or a file of weights."""
+    init_from: Path | None = None
+    """Begin with the weights of another run's best network, of the same architecture and encoder:
+    its run folder, or a .keras file."""
     freeze_encoder: int = 0
     """Epochs at the start in which the encoder keeps its weights."""
     loss: str = "ce + dice"
@@ -207,6 +210,11 @@ class TrainConfig:
             raise UserError(
                 f"--encoder-weights {self.encoder_weights}: unet_plain has no encoder: choose "
                 "another --arch, or leave it out"
+            )
+        if self.init_from is not None and self.encoder_weights != "auto":
+            raise UserError(
+                f"--encoder-weights {self.encoder_weights} beside --init-from {self.init_from}, "
+                "which brings the encoder's weights too: leave one of them out"
             )
         if self.freeze_encoder and (self.arch == "unet_plain" or self.encoder_weights == "none"):
             raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import keras
@@ -12,6 +13,7 @@ import tensorflow as tf
 from segtf.backup import has_backup
 from segtf.config import TrainConfig
 from segtf.devices import Devices, batch_that_fits, find_devices, share_batches
+from segtf.init_from import load_init_from
 from segtf.model import build_model, load_encoder_weights
 from segtf.optimizers import RATES
 from segtf.run_folder import BACKUP
@@ -20,10 +22,10 @@ from voc_builder.progress import note
 
 
 def prepare(
-    config: TrainConfig, classes: int, photos: int
+    config: TrainConfig, classes: Sequence[str], photos: int
 ) -> tuple[TrainConfig, Devices, keras.Model]:
     """The configuration with batch, shares and learning rate decided, the devices, and the network
-    to train, with the encoder's weights in place. `photos` is the size of the training split.
+    to train, with its first weights in place. `photos` is the size of the training split.
     Raises `UserError` for a batch or weights that cannot be.
     """
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -34,9 +36,9 @@ def prepare(
     keras.config.set_dtype_policy(devices.policy)
     share_batches(devices)
     with devices.scope():
-        model = build_model(config.arch, config.encoder, classes, config.side)
+        model = build_model(config.arch, config.encoder, len(classes), config.side)
     goes_on = config.resume and has_backup(config.run_folder / BACKUP)
-    trained = not goes_on and _fill_encoder(model, config)
+    trained = not goes_on and _fill(model, config, classes)
     if config.freeze_encoder and not trained and not goes_on:
         raise UserError(
             f"--freeze-encoder {config.freeze_encoder}: the encoder has random weights, which are "
@@ -48,8 +50,11 @@ def prepare(
     return decided, devices, model
 
 
-def _fill_encoder(model: keras.Model, config: TrainConfig) -> bool:
-    """Whether the encoder has trained weights now."""
+def _fill(model: keras.Model, config: TrainConfig, classes: Sequence[str]) -> bool:
+    """Whether the network, or its encoder, has trained weights now."""
+    if config.init_from is not None:
+        note(load_init_from(model, config, classes))
+        return True
     source = config.encoder_weights
     if source == "none" or config.arch == "unet_plain":
         return False

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from segtf.cluster import LOST, Absent, barrier, joined, leave
 from segtf.config import TrainConfig, augmentation_file
 from segtf.finish import finish
+from segtf.init_from import check_init_from
 from segtf.loss_expression import parse_class_weights
 from segtf.run_folder import (
     AUGMENT,
@@ -68,6 +69,7 @@ def train(config: TrainConfig) -> Path:
         config = resumed(config)
     else:
         augmentation_file(config.augment)  # before anything is built for it
+        check_init_from(config)
     _use_backend(config)
     config.artifacts.mkdir(parents=True, exist_ok=True)
     stop = Stop()
@@ -238,7 +240,7 @@ def _trained(
     if config.resume:
         config = replace(config, augment=str(config.run_folder / AUGMENT))
     pipeline = check_pipeline(config.augment, config.side)
-    config, devices, model = prepare(config, len(dataset.classes), len(dataset.splits["train"]))
+    config, devices, model = prepare(config, dataset.classes, len(dataset.splits["train"]))
     splits = load_splits(dataset, ("train", "val"), loading(config, disk))
     if plan and config.process_id == 0:
         # only now, when nothing is left to be refused, does an older run of this name go

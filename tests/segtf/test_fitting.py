@@ -135,7 +135,7 @@ def fitted(
     """
     usual = {"size": 32, "batch": 8, "epochs": 2, "artifacts": artifacts, "run": "run"}
     wanted = TrainConfig(**{**usual, "arch": "unet_plain", "patience": 0, **settings})
-    config, devices, model = prepare(wanted, 3, 16)
+    config, devices, model = prepare(wanted, dataset.classes, 16)
     config.run_folder.mkdir(parents=True, exist_ok=True)
     splits = load_splits(dataset, ("train", "val"), loading(config, artifacts))
     train = of_ours.Progress.on_epoch_end
@@ -155,7 +155,7 @@ def test_more_accumulated_steps_than_an_epoch_has_are_refused(tmp_path: Path) ->
         arch="unet_plain", size=32, batch=4, accumulate=5, artifacts=tmp_path, run="run"
     )
     with pytest.raises(UserError, match=r"--accumulate 5: .* 16 photos to train on: take 4"):
-        prepare(config, 3, 16)
+        prepare(config, ("background", "chip"), 16)
 
 
 def test_a_frozen_encoder_keeps_its_weights_and_is_then_set_free(
