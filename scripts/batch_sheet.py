@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segtf.rectangle import HeightWidth
 from voc_builder.colours import VOID, voc_colours
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
@@ -100,11 +101,11 @@ def draw_sheet(
     settings: Sequence[str],
     batch: int,
 ) -> NDArray[np.uint8]:
-    """One RGB picture (H, W, 3) of photos (N, S, S, 3) and masks (N, S, S), each photo beside its
+    """One RGB picture (H, W, 3) of photos (N, H, W, 3) and masks (N, H, W), each photo beside its
     mask drawn over it, in rows; every `batch` samples begin a new row.
     """
-    across, side = _layout(min(batch, len(images)), images.shape[1])
-    pairs = [_pair(image, mask, side, classes) for image, mask in zip(images, masks, strict=True)]
+    across, shape = _layout(min(batch, len(images)), masks.shape[1:])
+    pairs = [_pair(image, mask, shape, classes) for image, mask in zip(images, masks, strict=True)]
     grids = [_grid(pairs[i : i + batch], across) for i in range(0, len(pairs), batch)]
     width = max(LEAST_WIDTH, grids[0].shape[1])
     parts = [_heading(title, settings, width), _legend(frequencies, classes, width)]
@@ -131,27 +132,30 @@ def write_picture(picture: NDArray[np.uint8], path: Path) -> None:
         beside.write_bytes(encoded)
 
 
-def _layout(count: int, size: int) -> tuple[int, int]:
-    """Samples in a row, and the side of each on the sheet: about as many pixels across as down,
-    and few empty places in the last row.
+def _layout(count: int, shape: tuple[int, ...]) -> tuple[int, HeightWidth]:
+    """Samples in a row, and height and width of each on the sheet: about as many pixels across as
+    down, and few empty places in the last row.
     """
-    square = math.ceil(math.sqrt(count / 2))
+    height, width = shape
+    square = math.ceil(math.sqrt(count / 2 * height / width))
     across = min((square, square + 1), key=lambda n: (-count % n, n))
     side = min(LARGEST, max(SMALLEST, WIDTH // (2 * across)))
-    # a small photo grows by whole pixels
-    return across, side // size * size if size < side else side
+    scale = side / max(shape)
+    if scale > 1:
+        scale = math.floor(scale)  # a small photo grows by whole pixels
+    return across, (max(round(height * scale), 1), max(round(width * scale), 1))
 
 
 def _pair(
-    image: NDArray[np.uint8], mask: NDArray[np.uint8], side: int, classes: Sequence[str]
+    image: NDArray[np.uint8], mask: NDArray[np.uint8], shape: HeightWidth, classes: Sequence[str]
 ) -> NDArray[np.uint8]:
-    smooth = cv2.INTER_AREA if side < mask.shape[0] else cv2.INTER_NEAREST
-    photo = cv2.resize(image, (side, side), interpolation=smooth).astype(np.uint8, copy=False)
-    ids = cv2.resize(mask, (side, side), interpolation=cv2.INTER_NEAREST_EXACT)
+    smooth = cv2.INTER_AREA if shape[0] < mask.shape[0] else cv2.INTER_NEAREST
+    photo = cv2.resize(image, shape[::-1], interpolation=smooth).astype(np.uint8, copy=False)
+    ids = cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     overlay = draw_overlay(
         photo, ids.astype(np.uint8, copy=False), classes, voc_colours(), legend=False
     )
-    seam = np.full((side, SEAM, 3), 255, np.uint8)
+    seam = np.full((shape[0], SEAM, 3), 255, np.uint8)
     return np.concatenate([photo, seam, overlay], axis=1)
 
 

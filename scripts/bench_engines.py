@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from scripts.bench_table import Table
 from segtf.onnx_model import OnnxModel
+from segtf.rectangle import describe
 from segtf.run_folder import BEST, SAVED_MODEL
 from voc_builder.images import decode_image, resize_image
 from voc_builder.progress import note
@@ -34,13 +35,12 @@ def measure_engines(run: Path, photo: Path, sizes: Sequence[int], *, rounds: int
     }
     pixels = decode_image(photo.read_bytes(), str(photo))
     info = model.info
-    able = (
-        [info.size] if info.fixed else [-(-size // info.multiple) * info.multiple for size in sizes]
-    )
-    found: dict[str, dict[int, float]] = {name: {} for name in engines}
-    for size in able:
-        note(f"engines: {size} x {size}")
-        image = resize_image(pixels, size, size)[None]
+    rounded = [-(-size // info.multiple) * info.multiple for size in sizes]
+    able = [info.shape] if info.fixed else [(size, size) for size in rounded]
+    found: dict[str, dict[str, float]] = {name: {} for name in engines}
+    for shape in able:
+        note(f"engines: {describe(shape)}")
+        image = resize_image(pixels, *shape)[None]
         taken: dict[str, list[float]] = {name: [] for name in engines}
         for _ in range(rounds + 1):  # the first builds graphs and plans memory
             for name, answer in engines.items():
@@ -48,17 +48,14 @@ def measure_engines(run: Path, photo: Path, sizes: Sequence[int], *, rounds: int
                 answer(image)
                 taken[name].append(time.perf_counter() - started)
         for name, seconds in taken.items():
-            found[name][size] = statistics.median(seconds[1:])
+            found[name][describe(shape)] = statistics.median(seconds[1:])
     return Table(
         title=f"Engines: {info.arch} {info.encoder}, seconds a photo",
-        columns=("engine", *(f"{size} x {size}" for size in able)),
+        columns=("engine", *map(describe, able)),
         rows=tuple(
             (name, *(f"{by_size[size]:.3f}" for size in able)) for name, by_size in found.items()
         ),
         verdict=f"One photo at a time, medians of {rounds} calls by turns, after a first one that "
         f"does not count; provider {model.provider}.",
-        figures={
-            name: {str(size): each for size, each in by_size.items()}
-            for name, by_size in found.items()
-        },
+        figures=found,
     )

@@ -31,6 +31,7 @@ from segtf.confusion import ConfusionCounts
 from segtf.data import load_splits, loading, own_shares
 from segtf.losses import SegmentationLoss
 from segtf.prepare import prepare
+from segtf.rectangle import describe
 from segtf.sampling import Sampler
 from voc_builder.progress import note
 from voc_builder.voc import Dataset
@@ -212,7 +213,7 @@ def _table(config: TrainConfig, photos: int, found: dict[str, Epochs]) -> Table:
     told = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in longest if seconds > 5e-4)
     wait = statistics.mean(found[OURS].data_wait)
     return Table(
-        title=f"Epoch: {network_name(config.arch, config.encoder)}, {config.side} x {config.side}, "
+        title=f"Epoch: {network_name(config.arch, config.encoder)}, {describe(config.shape)}, "
         f"{photos} photos",
         columns=COLUMNS,
         rows=tuple(rows),

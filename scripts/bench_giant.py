@@ -119,7 +119,7 @@ def write_colour_network(path: Path) -> Path:
     info = ModelInfo(
         classes=CLASSES,
         colours=tuple((int(r), int(g), int(b)) for r, g, b in voc_colours(len(CLASSES))),
-        size=TILE,
+        shape=(TILE, TILE),
         multiple=1,
         fixed=False,
         arch="one layer",

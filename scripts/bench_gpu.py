@@ -228,7 +228,7 @@ def sweep(
     from segtf.model import build_model
 
     keras.config.set_dtype_policy(precision)
-    network = build_model(args.arch, args.encoder, args.classes, size)
+    network = build_model(args.arch, args.encoder, args.classes, (size, size))
     forward = multiply_adds(network.get_layer("network"), size)
     a_photo = forward * OPERATIONS * FORWARD_AND_BACKWARD
     batch, fastest = args.batch, 0.0

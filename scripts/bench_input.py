@@ -24,6 +24,7 @@ from segtf.augment import augmenter
 from segtf.batches import training_batches
 from segtf.config import TrainConfig
 from segtf.data import load_splits, loading, own_shares
+from segtf.rectangle import describe
 from segtf.sampling import Sampler
 from voc_builder.png import grey_mask
 from voc_builder.progress import note
@@ -58,7 +59,11 @@ def our_batches(config: TrainConfig, dataset: Dataset, disk: Path) -> Callable[[
 def usual_batches(config: TrainConfig, dataset: Dataset, folder: Path) -> Callable[[], Any]:
     """Starts the usual pipeline; `folder` gets masks that TensorFlow can decode: grey ones."""
     folder.mkdir()
-    ids, size, change = dataset.splits["train"], config.side, augmenter(config.augment)
+    ids, shape, change = (
+        dataset.splits["train"],
+        config.shape,
+        augmenter(config.augment, config.shape),
+    )
     for photo_id in ids:
         grey = grey_mask(dataset.mask(photo_id).read_bytes())
         (folder / f"{photo_id}.png").write_bytes(grey)
@@ -68,9 +73,9 @@ def usual_batches(config: TrainConfig, dataset: Dataset, folder: Path) -> Callab
 
     def read(photo: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image = tf.io.decode_jpeg(tf.io.read_file(photo), channels=3)
-        image = tf.cast(tf.round(tf.image.resize(image, (size, size))), tf.uint8)
+        image = tf.cast(tf.round(tf.image.resize(image, shape)), tf.uint8)
         ids = tf.io.decode_png(tf.io.read_file(mask), channels=1)
-        return image, tf.image.resize(ids, (size, size), method="nearest")[..., 0]
+        return image, tf.image.resize(ids, shape, method="nearest")[..., 0]
 
     def augment(image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.numpy_function(
@@ -138,7 +143,7 @@ def _table(config: TrainConfig, large: int, speeds: dict[tuple[str, int], Speed]
     ]
     names = {f"{name} from {side}": vars(speed) for (name, side), speed in speeds.items()}
     return Table(
-        title=f"Input alone: {config.augment} augmentation, {config.side} x {config.side}, "
+        title=f"Input alone: {config.augment} augmentation, {describe(config.shape)}, "
         f"{os.cpu_count()} cores",
         columns=("pipeline", "samples a second", "slowest", "fastest", "CPU, ms a sample", "gain"),
         rows=tuple(rows),

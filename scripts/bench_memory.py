@@ -22,6 +22,7 @@ from unittest.mock import patch
 from scripts.bench_table import Table, met, network_name
 from scripts.bench_watch import draw_dataset, train_watched
 from segtf.config import TrainConfig
+from segtf.rectangle import HeightWidth
 from voc_builder.errors import UserError
 from voc_builder.progress import note
 from voc_builder.voc import Dataset, read_dataset
@@ -47,7 +48,7 @@ def read_memory() -> Memory:
     return {name: int(kilobytes) * 1024 for name, kilobytes in found}
 
 
-def tiny_network(arch: str, encoder: str, classes: int, size: int) -> Any:
+def tiny_network(arch: str, encoder: str, classes: int, shape: HeightWidth) -> Any:
     """A stand-in for `segtf.model.build_model`: one answer for each 4 x 4 pixels."""
     import keras
     from keras import layers
@@ -56,7 +57,7 @@ def tiny_network(arch: str, encoder: str, classes: int, size: int) -> Any:
     x = layers.Conv2D(8, 4, strides=4, activation="relu")(pixels)
     x = layers.UpSampling2D(4)(layers.Conv2D(classes, 1)(x))
     network = keras.Model(pixels, x, name="network")
-    image = keras.Input((size, size, 3), dtype="uint8")
+    image = keras.Input((*shape, 3), dtype="uint8")
     return keras.Model(image, layers.Softmax()(network(layers.Rescaling(1 / 255)(image))))
 
 

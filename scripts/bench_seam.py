@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scripts.bench_table import Table, met
 from segtf.ensembles import most_probable
 from segtf.onnx_model import OnnxModel
+from segtf.rectangle import describe
 from segtf.tiles import blended_strips, flat_window, gaussian_window
 from voc_builder.errors import UserError
 from voc_builder.images import decode_image
@@ -28,14 +29,16 @@ def measure_seam(run: Path, photos: Sequence[Path], *, overlap: float) -> Table:
     """
     model = OnnxModel(run)
     if model.info.fixed:
-        raise UserError(f"{model.path}: takes nothing but {model.info.size}: there is no whole")
-    tile = model.info.size
-    margin = max(round(tile * overlap / 2), 1)
+        raise UserError(
+            f"{model.path}: takes nothing but {describe(model.info.shape)}: there is no whole"
+        )
+    tile = model.info.shape
+    down, across = (max(round(length * overlap / 2), 1) for length in tile)
     agree: dict[str, list[float]] = {name: [] for name in WINDOWS}
     for path in photos:
         note(f"seam: {path.name}")
         photo = decode_image(path.read_bytes(), str(path))
-        inner = np.s_[margin:-margin, margin:-margin]
+        inner = np.s_[down:-down, across:-across]
         whole = whole_mask(model, photo)[inner]
         for name, window in WINDOWS.items():
             found = np.empty(photo.shape[:2], np.uint8)
@@ -51,14 +54,14 @@ def measure_seam(run: Path, photos: Sequence[Path], *, overlap: float) -> Table:
             agree[name].append(float((found[inner] == whole).mean()))
     means = {name: float(np.mean(shares)) for name, shares in agree.items()}
     return Table(
-        title=f"Seams: tiles of {tile}, {model.info.arch} {model.info.encoder}",
+        title=f"Seams: tiles of {describe(tile)}, {model.info.arch} {model.info.encoder}",
         columns=("blended", "same class, mean of photos", "worst photo", "other class"),
         rows=tuple(
             (name, f"{means[name]:.3%}", f"{min(shares):.3%}", f"{1 - means[name]:.3%}")
             for name, shares in agree.items()
         ),
         verdict=f"{len(photos)} photos of {photo.shape[1]} x {photo.shape[0]}, tiles that share "
-        f"{overlap:.0%}, {margin} pixels along the border left out. Wanted: the Gaussian agrees "
+        f"{overlap:.0%}, half of that along the border left out. Wanted: the Gaussian agrees "
         f"with the whole photo on {LIMIT:.1%}: {met(means['Gaussian'], LIMIT, least=True)}; and "
         f"flat averaging is worse: {met(means['flat'], means['Gaussian'])}.",
         figures=agree,

@@ -30,6 +30,7 @@ from scripts.bench_table import Table, describe_machine, write_tables
 from segtf.onnx_model import OnnxModel
 from segtf.photos import find_photos
 from segtf.predictor import Predictor
+from segtf.rectangle import describe
 from voc_builder.command import run
 from voc_builder.errors import UserError, refuse_below_one
 from voc_builder.images import decode_image, resize_image
@@ -97,7 +98,7 @@ def bench_serve(config: BenchConfig) -> None:
 def _tiny(folder: Path) -> Path:
     from tests.segtf.tiny_onnx import INFO, write_channels_model
 
-    info = dataclasses.replace(INFO, size=TINY)
+    info = dataclasses.replace(INFO, shape=(TINY, TINY))
     return write_channels_model(folder / "tiny.onnx", info=info)
 
 
@@ -109,7 +110,7 @@ def measure_serve(config: BenchConfig, path: Path) -> Table:
     wanted = [_mask(predictor, photo) for photo in photos]
     note("serve: network and predictor alone")
     loads = {
-        "network alone, one by one": _alone(_squares(model, photos), model.probabilities),
+        "network alone, one by one": _alone(_squeezed(model, photos), model.probabilities),
         "predictor alone, one by one": _alone(photos, lambda photo: _png(predictor, photo)),
     }
     with _server(path, config) as (address, process):
@@ -122,14 +123,14 @@ def measure_serve(config: BenchConfig, path: Path) -> Table:
             load = ask(address, photos, wanted, clients=clients, requests=config.requests)
             loads[f"server, {clients} client{'s' * (clients > 1)}"] = load
         after = process.memory_info().rss
-        squares = _squares_a_run(address)
-    return serve_table(model, loads, (before, after), squares)
+        images = _images_a_run(address)
+    return serve_table(model, loads, (before, after), images)
 
 
 def serve_table(
-    model: OnnxModel, loads: dict[str, Load], memory: tuple[int, int], squares: float
+    model: OnnxModel, loads: dict[str, Load], memory: tuple[int, int], images: float
 ) -> Table:
-    """`memory` is the server's after warming up and at the end, bytes; `squares` how many the
+    """`memory` is the server's after warming up and at the end, bytes; `images` how many the
     network saw in a run, in the mean.
     """
     before, after = memory
@@ -139,11 +140,11 @@ def serve_table(
     growth = after - before
     info = model.info
     return Table(
-        f"Serving with {info.arch} {info.encoder} at {info.size}",
+        f"Serving with {info.arch} {info.encoder} at {describe(info.shape)}",
         ("", "photos a second", "p50 ms", "p95 ms", "p99 ms", "lost", "wrong pixels"),
         tuple((name, *load.cells()) for name, load in loads.items()),
         f"{answered} answered, {lost} lost, {wrong} pixels other than the predictor's. The network "
-        f"saw {squares:.1f} squares a run. The server's memory: {before / MEGABYTE:.0f} MB after "
+        f"saw {images:.1f} images a run. The server's memory: {before / MEGABYTE:.0f} MB after "
         f"warming up, {after / MEGABYTE:.0f} MB at the end ({growth / MEGABYTE:+.1f} MB, "
         f"{growth / max(answered, 1) / 1000:+.1f} kB a request).",
         {
@@ -152,7 +153,7 @@ def serve_table(
             "wrong_pixels": wrong,
             "memory_before": before,
             "memory_after": after,
-            "squares_a_run": squares,
+            "images_a_run": images,
         },
     )
 
@@ -212,9 +213,9 @@ def _alone(inputs: Sequence[object], answer: Callable[..., object]) -> Load:
     return load
 
 
-def _squares(model: OnnxModel, photos: Sequence[bytes]) -> list[NDArray[np.uint8]]:
-    side = model.info.size
-    return [resize_image(decode_image(photo, "photo"), side, side)[None] for photo in photos]
+def _squeezed(model: OnnxModel, photos: Sequence[bytes]) -> list[NDArray[np.uint8]]:
+    shape = model.info.shape
+    return [resize_image(decode_image(photo, "photo"), *shape)[None] for photo in photos]
 
 
 def _mask(predictor: Predictor, photo: bytes) -> NDArray[np.uint8]:
@@ -249,7 +250,7 @@ def _server(path: Path, config: BenchConfig) -> Iterator[tuple[str, psutil.Proce
         running.communicate()
 
 
-def _squares_a_run(address: str) -> float:
+def _images_a_run(address: str) -> float:
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=TIMEOUT)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()

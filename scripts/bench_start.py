@@ -22,6 +22,7 @@ from typing import Any
 from unittest.mock import patch
 
 from scripts.bench_table import Table, met, network_name
+from segtf.rectangle import describe
 from segtf.run_folder import read_config, read_data
 from voc_builder.progress import note
 
@@ -114,19 +115,19 @@ def run_train(watch: Stopwatch, flags: list[str]) -> None:
 
 
 def run_bare(watch: Stopwatch, flags: list[str]) -> None:
-    """The same network fitted to black photos; `flags` are architecture, encoder, size, batch and
-    classes.
+    """The same network fitted to black photos; `flags` are architecture, encoder, height, width,
+    batch and classes.
     """
     import numpy as np
 
     from segtf.losses import SegmentationLoss
     from segtf.model import build_model
 
-    arch, encoder, (size, batch, classes) = flags[0], flags[1], map(int, flags[2:])
-    network = watch.timed(build_model, NETWORK)(arch, encoder, classes, size)
+    arch, encoder, (height, width, batch, classes) = flags[0], flags[1], map(int, flags[2:])
+    network = watch.timed(build_model, NETWORK)(arch, encoder, classes, (height, width))
     network.compile("adam", SegmentationLoss(), jit_compile=False)
-    images = np.zeros((2 * batch, size, size, 3), np.uint8)
-    masks = np.zeros((2 * batch, size, size), np.uint8)
+    images = np.zeros((2 * batch, height, width, 3), np.uint8)
+    masks = np.zeros((2 * batch, height, width), np.uint8)
     fit = watch.timed(network.fit, TRACE)
     fit(images, masks, batch_size=batch, verbose=0, callbacks=[first_steps(watch)])
 
@@ -150,7 +151,7 @@ def measure_start(flags: list[str], folder: Path, *, repeats: int) -> Table:
         sides["`segtf.train`"].append(start_once("train", own))
         run = artifacts / "runs" / "start"
         config, classes = read_config(run), len(read_data(run)["classes"])
-        network = [config.arch, config.encoder, config.side, config.batch, classes]
+        network = [config.arch, config.encoder, *config.shape, config.batch, classes]
         sides["bare Keras"].append(start_once("bare", list(map(str, network))))
     ours, bare = (middle(found) for found in sides.values())
     rows: list[tuple[str, ...]] = [
@@ -162,7 +163,7 @@ def measure_start(flags: list[str], folder: Path, *, repeats: int) -> Table:
     name = network_name(config.arch, config.encoder)
     return Table(
         title=f"From the command to the end of the first step: {name}, "
-        f"{config.side} x {config.side}, batch {config.batch}",
+        f"{describe(config.shape)}, batch {config.batch}",
         columns=("phase", "`segtf.train`, s", "bare Keras, s"),
         rows=tuple(rows),
         verdict=f"Wanted: less than {WANTED:.0f} s in all on a CPU: {met(totals[0], WANTED)} "

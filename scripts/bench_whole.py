@@ -15,6 +15,7 @@ from segtf.onnx_model import OnnxModel
 from segtf.outputs import Wanted
 from segtf.predict_folder import predict_photos
 from segtf.predictor import Mode, Predictor
+from segtf.rectangle import HeightWidth, describe
 from segtf.tiles import tile_starts
 from voc_builder.images import decode_image, encode_jpeg, resize_image
 from voc_builder.progress import note
@@ -59,9 +60,7 @@ def measure_whole(
         ours, bare, calls = _both(model, photos, folder, mode, overlap, rounds)
         ratio = statistics.median(ours) / statistics.median(bare)
         figures[mode] = {"ours": ours, "bare": bare, "ratio": ratio, "calls": calls}
-        name = (
-            f"in tiles of {model.info.size}" if mode == "tile" else f"squeezed to {model.info.size}"
-        )
+        name = f"{'in tiles of' if mode == 'tile' else 'squeezed to'} {describe(model.info.shape)}"
         each = [statistics.median(side) / len(photos) for side in (ours, bare)]
         rows.append((name, str(calls), *(f"{value:.3f}" for value in each), f"{ratio:.3f}"))
     side = decode_image(photos[0].read_bytes(), "").shape[0]
@@ -88,7 +87,9 @@ def _both(
     rounds: int,
 ) -> tuple[list[float], list[float], int]:
     """Seconds of each round for all photos, ours and bare, and the calls a photo."""
-    inputs = [image for path in photos for image in inputs_of(path, model.info.size, mode, overlap)]
+    inputs = [
+        image for path in photos for image in inputs_of(path, model.info.shape, mode, overlap)
+    ]
     predictor = Predictor([model], mode=mode, overlap=overlap)
     model.probabilities(inputs[0])  # onnxruntime plans its memory
     ours, bare = [], []
@@ -104,14 +105,16 @@ def _both(
     return ours, bare, len(inputs) // len(photos)
 
 
-def inputs_of(path: Path, size: int, mode: Mode, overlap: float) -> list[NDArray[np.uint8]]:
-    """What the network is given of a photo, each of shape (1, size, size, 3)."""
+def inputs_of(
+    path: Path, shape: HeightWidth, mode: Mode, overlap: float
+) -> list[NDArray[np.uint8]]:
+    """What the network is given of a photo, each of shape (1, *shape, 3)."""
     photo = decode_image(path.read_bytes(), str(path))
     if mode == "resize":
-        return [resize_image(photo, size, size)[None]]
-    tops, lefts = (tile_starts(length, size, overlap) for length in photo.shape[:2])
+        return [resize_image(photo, *shape)[None]]
+    tops, lefts = map(tile_starts, photo.shape[:2], shape, (overlap, overlap))
     return [
-        np.ascontiguousarray(photo[top : top + size, left : left + size])[None]
+        np.ascontiguousarray(photo[top : top + shape[0], left : left + shape[1]])[None]
         for top in tops
         for left in lefts
     ]

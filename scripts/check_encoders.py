@@ -37,7 +37,7 @@ def round_trip(arch: str, encoder: str) -> str:
     size = 96 if arch == "pspnet" else 64
     images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
     try:
-        network = build_model(arch, encoder, 3, size)  # type: ignore[arg-type]
+        network = build_model(arch, encoder, 3, (size, size))  # type: ignore[arg-type]
         network.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
         network.train_on_batch(images, np.zeros((2, size, size), np.uint8))
         with tempfile.TemporaryDirectory() as folder:

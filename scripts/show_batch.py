@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segtf.config import TrainConfig, augmentation_file
+from segtf.rectangle import describe
 from segtf.run_folder import AUGMENT, read_config, read_run_dataset
 from voc_builder.command import given, run
 from voc_builder.errors import UserError, refuse_below_one
@@ -116,7 +117,7 @@ def _decided(config: TrainConfig, dataset: Dataset) -> TrainConfig:
 
 
 def _drawn(config: TrainConfig, dataset: Dataset, batches: int) -> tuple[Any, Any]:
-    """Photos (N, S, S, 3) and masks (N, S, S) of the first batches, all shares of them."""
+    """Photos (N, H, W, 3) and masks (N, H, W) of the first batches, all shares of them."""
     import numpy as np
 
     from voc_builder.tfrecord import import_tensorflow
@@ -127,7 +128,7 @@ def _drawn(config: TrainConfig, dataset: Dataset, batches: int) -> tuple[Any, An
     from segtf.data import load_splits, loading
     from segtf.sampling import Sampler
 
-    check_pipeline(config.augment, config.side)
+    check_pipeline(config.augment, config.shape)
     config.artifacts.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=config.artifacts, prefix=".cache-") as disk:
         [split] = load_splits(dataset, ("train",), loading(config, Path(disk), all_shares=True))
@@ -140,7 +141,7 @@ def _drawn(config: TrainConfig, dataset: Dataset, batches: int) -> tuple[Any, An
 def _title(config: TrainConfig, dataset: Dataset, asked: ShowBatchConfig) -> str:
     name = f"run {config.run}" if asked.run else Path(config.data).resolve().name
     batches = "the first batch" if asked.batches == 1 else f"the first {asked.batches} batches"
-    size = f"{config.side} x {config.side}"
+    size = describe(config.shape)
     return f"{name}: {batches} of {config.batch} from {len(dataset.splits['train'])} photos, {size}"
 
 

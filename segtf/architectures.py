@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Literal, get_args
 
+from segtf.rectangle import HeightWidth, Padding, describe, padded, padding, parse_size
 from voc_builder.errors import UserError
 
 Arch = Literal["unet", "fpn", "linknet", "pspnet", "unet_plain"]
@@ -28,14 +29,47 @@ def size_multiple(arch: Arch) -> int:
     return 48 if arch == "pspnet" else 32  # PSPNet pools an eighth of the size into 6 x 6 parts
 
 
-def check_size(arch: Arch, size: int, flag: str = "--size") -> None:
-    """Raises `UserError`, naming the nearest legal sizes, if the network cannot take `size`."""
-    multiple = size_multiple(arch)
+def padding_of(arch: Arch, shape: HeightWidth) -> Padding:
+    """What the network adds to photos of this height and width inside itself."""
+    return padding(shape, size_multiple(arch))
+
+
+def is_padded(arch: Arch, shape: HeightWidth) -> bool:
+    """Whether the network adds anything."""
+    return any(map(any, padding_of(arch, shape)))
+
+
+def is_fixed(arch: Arch, shape: HeightWidth) -> bool:
+    """Whether a network that is trained at this height and width takes no others: the pooling of
+    PSPNet has fixed numbers of pixels, and so has what is cropped again after padding.
+    """
+    return arch == "pspnet" or is_padded(arch, shape)
+
+
+def describe_inside(arch: Arch, shape: HeightWidth) -> str:
+    """The shape as people read it, and to what it is padded."""
+    if not is_padded(arch, shape):
+        return describe(shape)
+    height, width = padded(shape, padding_of(arch, shape))
+    return f"{describe(shape)}, padded to {height} x {width} inside the network"
+
+
+def check_size(arch: Arch, size: int | str, flag: str = "--size") -> None:
+    """Raises `UserError` if the network cannot take `size`: a number names the nearest legal ones;
+    HEIGHTxWIDTH is padded, for which it needs half of the multiple.
+    """
+    multiple, shape = size_multiple(arch), parse_size(size)
+    if isinstance(size, str):
+        if min(shape) < multiple // 2:
+            raise UserError(f"{flag} {size}: {arch} needs at least {multiple // 2} either way")
+        return
     if size < multiple or size % multiple:
         below = max(size // multiple, 1) * multiple
         near = f"{below} or {below + multiple}" if size > multiple else f"{below}"
+        can_pad = flag == "--size" and size >= multiple // 2
+        pad = f", or {flag} {size}x{size}, which is padded" if can_pad else ""
         raise UserError(
-            f"{flag} {size}: {arch} needs a multiple of {multiple}; the nearest are {near}"
+            f"{flag} {size}: {arch} needs a multiple of {multiple}; the nearest are {near}{pad}"
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtf.pipelines import check_pipeline, load_pipeline, write_pipeline
+from segtf.rectangle import HeightWidth
 
 __all__ = ["augmenter", "check_pipeline", "load_pipeline", "mosaic", "write_pipeline"]
 
@@ -18,11 +19,12 @@ Image = NDArray[np.uint8]  # (H, W, 3)
 Mask = NDArray[np.uint8]  # (H, W)
 
 
-def augmenter(augment: str) -> Callable[[Image, Mask, int], tuple[Image, Mask]]:
-    """A function of photo, mask and seed that does what a preset or a file says; the same seed
-    gives the same result in any thread. Raises `UserError` as `load_pipeline` does.
+def augmenter(augment: str, shape: HeightWidth) -> Callable[[Image, Mask, int], tuple[Image, Mask]]:
+    """A function of a photo of that shape, its mask and a seed that does what a preset or a file
+    says; the same seed gives the same result in any thread. Raises `UserError` as `load_pipeline`
+    does.
     """
-    pipeline = load_pipeline(augment)
+    pipeline = load_pipeline(augment, shape)
     local = threading.local()  # a pipeline's random state must not be shared between threads
 
     def change(image: Image, mask: Mask, seed: int) -> tuple[Image, Mask]:

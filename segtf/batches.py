@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from segtf.config import TrainConfig
 from segtf.data import Split, own_shares
+from segtf.rectangle import HeightWidth
 from segtf.sampling import Image, Mask, Sampler
 from voc_builder.colours import VOID
 
@@ -19,7 +20,7 @@ def training_batches(
     sampler: Sampler, steps: range, failures: list[Exception] | None = None
 ) -> tf.data.Dataset:
     """Batches (images, masks) of `steps`, counted from the run's first, uint8, shapes
-    (B, size, size, 3) and (B, size, size), where B is this process's part of the batch. What a
+    (B, H, W, 3) and (B, H, W), where B is this process's part of the batch. What a
     sample raises ends the batches with an error of TensorFlow's; `failures` then has it.
     """
     count = len(sampler.own) * sampler.from_each
@@ -27,7 +28,7 @@ def training_batches(
     def numbers(step: int) -> NDArray[np.int64]:
         return sampler.numbers(range(step, step + 1))
 
-    return _batches(sampler.sample, numbers, steps, count, sampler.config.side, failures)
+    return _batches(sampler.sample, numbers, steps, count, sampler.config.shape, failures)
 
 
 def validation_batches(
@@ -44,8 +45,7 @@ def validation_batches(
     shares = len(own_shares(config))
     alike = devices // math.gcd(shares, devices)
     batch = -(-of_share // (steps * alike)) * alike * shares
-    size = config.side
-    nothing = np.zeros((size, size, 3), np.uint8), np.full((size, size), VOID, np.uint8)
+    nothing = np.zeros((*config.shape, 3), np.uint8), np.full(config.shape, VOID, np.uint8)
 
     def sample(index: int) -> tuple[Image, Mask]:
         return (split.images[index], split.masks[index]) if index < len(split) else nothing
@@ -53,7 +53,7 @@ def validation_batches(
     def numbers(step: int) -> NDArray[np.int64]:
         return np.arange(step * batch, (step + 1) * batch)
 
-    return _batches(sample, numbers, range(steps), batch, size, failures)
+    return _batches(sample, numbers, range(steps), batch, config.shape, failures)
 
 
 def _batches(
@@ -61,7 +61,7 @@ def _batches(
     numbers: Callable[[int], NDArray[np.int64]],
     steps: range,
     count: int,
-    size: int,
+    shape: HeightWidth,
     failures: list[Exception] | None,
 ) -> tf.data.Dataset:
     """A batch for each of `steps`, in order: the `count` samples of the step's `numbers`.
@@ -71,8 +71,8 @@ def _batches(
     """
 
     def batch(step: np.int64) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        images = np.empty((count, size, size, 3), np.uint8)
-        masks = np.empty((count, size, size), np.uint8)
+        images = np.empty((count, *shape, 3), np.uint8)
+        masks = np.empty((count, *shape), np.uint8)
         try:
             for place, number in enumerate(numbers(int(step))):
                 images[place], masks[place] = sample(int(number))
@@ -85,8 +85,8 @@ def _batches(
     def shaped(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images, masks = tf.numpy_function(batch, [step], (tf.uint8, tf.uint8))
         return (
-            tf.ensure_shape(images, (count, size, size, 3)),
-            tf.ensure_shape(masks, (count, size, size)),
+            tf.ensure_shape(images, (count, *shape, 3)),
+            tf.ensure_shape(masks, (count, *shape)),
         )
 
     return (

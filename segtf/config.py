@@ -10,6 +10,7 @@ from typing import Literal
 
 from segtf.architectures import Arch, check_encoder, check_size
 from segtf.loss_expression import check_class_weights, parse_loss
+from segtf.rectangle import HeightWidth, parse_size
 from voc_builder.errors import UserError
 
 LARGEST_SEED = 2**32 - 1  # that NumPy takes
@@ -61,9 +62,10 @@ class TrainConfig:
 
     data: Path = Path("fishki_labelme")
     """Folder annotated in labelme, or a VOC tree with TFRecords."""
-    size: int | Literal["auto"] = 512
-    """Training resolution, pixels: photos are squeezed to a square of it; auto: chosen from photos,
-    objects and machine."""
+    size: int | str = 512
+    """Training resolution, pixels: photos are squeezed to a square of it, or to HEIGHTxWIDTH such
+    as 320x240, which the network pads within itself where it needs to; auto: a square chosen from
+    photos, objects and machine."""
     crop: int | None = None
     """Train on crops of this many pixels at full resolution, instead of resized photos."""
     arch: Arch = "unet"
@@ -173,8 +175,10 @@ class TrainConfig:
     """Replace the run of this name."""
 
     def __post_init__(self) -> None:
-        if self.size != "auto" or self.crop:
-            check_size(self.arch, self.side, "--crop" if self.crop else "--size")
+        if self.crop:
+            check_size(self.arch, self.crop, "--crop")
+        elif self.size != "auto":
+            check_size(self.arch, self.size)
         if self.arch != "unet_plain":
             check_encoder(self.encoder, self.arch)
         if self.crop and self.size not in (TrainConfig.size, "auto", self.crop):
@@ -257,11 +261,11 @@ class TrainConfig:
             )
 
     @property
-    def side(self) -> int:
-        """Height and width of what the network is trained on, pixels."""
-        side = self.crop or self.size
-        assert isinstance(side, int), "--size auto is decided by now"
-        return side
+    def shape(self) -> HeightWidth:
+        """Height and width of what the network is trained on, pixels; `size` auto must be decided
+        by now.
+        """
+        return parse_size(self.crop or self.size)
 
     @property
     def samples_a_photo(self) -> int:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from segtf.config import TrainConfig
 from segtf.memory import free_memory
+from segtf.rectangle import HeightWidth
 from segtf.sampling import Image, Mask, cut
 from segtf.tiles import tile_corners
 from voc_builder.colours import VOID
@@ -41,7 +42,7 @@ class Split:
 
     name: str
     ids: tuple[str, ...]  # of the photo; that of a photo cut into tiles stands at each of them
-    # (N, size, size, 3) RGB 0 to 255 and (N, size, size) class ids, 255 void; lists of whole photos
+    # (N, H, W, 3) RGB 0 to 255 and (N, H, W) class ids, 255 void; lists of whole photos
     images: NDArray[np.uint8] | list[Image]
     masks: NDArray[np.uint8] | list[Mask]
     largest_share: int  # samples of the share that has most, whichever process it belongs to
@@ -55,7 +56,7 @@ class Split:
 class Loading:
     """How the photos of a data set become arrays."""
 
-    size: int  # pixels; photos are squeezed to a square of it, unless
+    shape: HeightWidth  # photos are squeezed to it, unless
     crop: bool = False  # crops are wanted: those of train stay whole, others are cut into tiles
     cache: str = "auto"  # memory, disk, or auto: on disk what would take half the free memory
     disk: Path = Path("cache")
@@ -68,7 +69,7 @@ def loading(config: TrainConfig, disk: Path, *, all_shares: bool = False) -> Loa
     """How a run's photos are loaded: for training in this process, or all of them."""
     count = 1 if all_shares else config.part_count
     shares = range(1) if all_shares else own_shares(config)
-    return Loading(config.side, config.crop is not None, config.cache, disk, count, shares)
+    return Loading(config.shape, config.crop is not None, config.cache, disk, count, shares)
 
 
 def own_shares(config: TrainConfig) -> range:
@@ -113,7 +114,7 @@ def _layout(dataset: Dataset, name: str, how: Loading) -> Layout:
     """Of all photos of a split, whichever process they belong to."""
     ids = dataset.splits[name]
     if not how.crop:
-        return {photo_id: [(how.size, how.size)] for photo_id in ids}
+        return {photo_id: [how.shape] for photo_id in ids}
     sizes = dict(_sizes(dataset, name))
     lost = sorted(set(ids) - set(sizes))
     if lost:
@@ -121,8 +122,7 @@ def _layout(dataset: Dataset, name: str, how: Loading) -> Layout:
     if name == how.whole:
         return {photo_id: [sizes[photo_id]] for photo_id in ids}
     return {
-        photo_id: [(how.size, how.size)] * len(tile_corners(sizes[photo_id], how.size))
-        for photo_id in ids
+        photo_id: [how.shape] * len(tile_corners(sizes[photo_id], how.shape)) for photo_id in ids
     }
 
 
@@ -146,7 +146,7 @@ def _load_split(
     first = dict(zip(layout, accumulate(map(len, layout.values()), initial=0), strict=False))
     whole = how.crop and name == how.whole
     found: dict[str, tuple[int, int]] = {}
-    samples = _samples(dataset, name, layout.keys(), None if how.crop else how.size)
+    samples = _samples(dataset, name, layout.keys(), None if how.crop else how.shape)
     for photo_id, image, mask in progress(samples, len(layout), f"{name} photos decoded"):
         if photo_id in found:
             raise UserError(
@@ -155,7 +155,7 @@ def _load_split(
             )
         height, width = mask.shape
         found[photo_id] = height, width
-        parts = _cut_up(image, mask, how.size) if how.crop and not whole else [(image, mask)]
+        parts = _cut_up(image, mask, how.shape) if how.crop and not whole else [(image, mask)]
         for i, part in enumerate(parts, start=first[photo_id]):
             images[i][:], masks[i][:] = part
     if len(found) < len(layout):
@@ -166,8 +166,8 @@ def _load_split(
     return Split(name, ids, images, masks, largest_share, found)
 
 
-def _cut_up(image: Image, mask: Mask, size: int) -> list[tuple[Image, Mask]]:
-    return [cut(image, mask, top, left, size) for top, left in tile_corners(mask.shape, size)]
+def _cut_up(image: Image, mask: Mask, tile: HeightWidth) -> list[tuple[Image, Mask]]:
+    return [cut(image, mask, top, left, tile) for top, left in tile_corners(mask.shape, tile)]
 
 
 def _arrays(
@@ -231,17 +231,17 @@ def _sizes(dataset: Dataset, name: str) -> Iterator[tuple[str, tuple[int, int]]]
 
 
 def _samples(
-    dataset: Dataset, name: str, ids: Collection[str], size: int | None
+    dataset: Dataset, name: str, ids: Collection[str], shape: HeightWidth | None
 ) -> Iterator[tuple[str, Image, Mask]]:
-    """Id, photo and mask of each record whose id is one of `ids`, in the order of the files, at
-    `size` x `size` if that is given.
+    """Id, photo and mask of each record whose id is one of `ids`, in the order of the files,
+    squeezed to `shape` if that is given.
     """
     classes = len(dataset.classes)
     with ThreadPoolExecutor() as threads:  # OpenCV decodes and resizes outside Python's lock
         for shard, records in _records(dataset, name):
             features = [_features(record, shard) for record in records]
             wanted = [each for each in features if _photo_id(each) in ids]
-            yield from threads.map(lambda f, s=shard: _sample(f, s, size, classes), wanted)
+            yield from threads.map(lambda f, s=shard: _sample(f, s, shape, classes), wanted)
 
 
 def _features(record: bytes, shard: Path) -> Any:
@@ -259,7 +259,9 @@ def _photo_id(features: Any) -> str:
     return str(features["image/filename"].bytes_list.value[0].decode())
 
 
-def _sample(features: Any, shard: Path, size: int | None, classes: int) -> tuple[str, Image, Mask]:
+def _sample(
+    features: Any, shard: Path, shape: HeightWidth | None, classes: int
+) -> tuple[str, Image, Mask]:
     photo_id = _photo_id(features)
     where = f"{shard}, record {photo_id}"
     image = decode_image(features["image/encoded"].bytes_list.value[0], where)
@@ -275,6 +277,6 @@ def _sample(features: Any, shard: Path, size: int | None, classes: int) -> tuple
             f"{where}: class ids {strange} in the mask, but {classes} classes: build it again"
         )
     ids = np.asarray(mask, np.uint8)
-    if size is None:
+    if shape is None:
         return photo_id, image, ids
-    return photo_id, resize_image(image, size, size), resize_mask(ids, size, size)
+    return photo_id, resize_image(image, *shape), resize_mask(ids, *shape)

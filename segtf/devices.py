@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import keras
 from segtf.costs import BYTES_A_PIXEL, SHARE_OF_GPU, SHARE_OF_MEMORY
 from segtf.losses import SegmentationLoss
 from segtf.memory import free_memory
+from segtf.rectangle import HeightWidth
 from voc_builder.errors import UserError
 from voc_builder.progress import note
 
@@ -163,17 +165,22 @@ def has_gpu() -> bool:
 
 
 def batch_that_fits(
-    devices: Devices, model: keras.Model, size: int, photos: int, *, repeatable: bool = False
+    devices: Devices,
+    model: keras.Model,
+    shape: HeightWidth,
+    photos: int,
+    *,
+    repeatable: bool = False,
 ) -> int:
-    """Photos a step for a training set of `photos`: by measured memory on GPUs, a modest number on
-    a CPU, where a large batch is no faster; the same every time if it must be `repeatable`,
-    whatever else takes memory.
+    """Photos of `shape` a step for a training set of `photos`: by measured memory on GPUs, a modest
+    number on a CPU, where a large batch is no faster; the same every time if it must be
+    `repeatable`, whatever else takes memory.
     """
     if devices.gpus:
         weights = model.count_params() * BYTES_A_WEIGHT
         free = _free_gpu_bytes()
         try:
-            a_photo = _measured_bytes_a_photo(model, size)
+            a_photo = _measured_bytes_a_photo(model, shape)
         except Exception as error:  # each backend has a class of its own
             if not is_out_of_memory(error):
                 raise
@@ -181,8 +188,8 @@ def batch_that_fits(
         each = min(_largest(int(free * SHARE_OF_GPU) - weights, a_photo), LARGEST_ON_GPU)
         return max(min(each * len(devices.gpus), photos // STEPS_AN_EPOCH), len(devices.gpus), 1)
     free = int(free_memory() * SHARE_OF_MEMORY)
-    fitting = LARGEST_ON_CPU if repeatable else _largest(free, BYTES_A_PIXEL * size**2)
-    modest = LARGEST_ON_CPU * 256 // size
+    fitting = LARGEST_ON_CPU if repeatable else _largest(free, BYTES_A_PIXEL * math.prod(shape))
+    modest = LARGEST_ON_CPU * 256 // math.isqrt(math.prod(shape))
     return max(min(fitting, modest, LARGEST_ON_CPU, photos // 2), 1)
 
 
@@ -196,10 +203,10 @@ def _largest(free: int, a_photo: int) -> int:
     return max(free // max(a_photo, 1), 0)
 
 
-def _measured_bytes_a_photo(model: keras.Model, size: int) -> int:
+def _measured_bytes_a_photo(model: keras.Model, shape: HeightWidth) -> int:
     """Memory of a forward and backward pass over two photos on one GPU, a photo."""
     measure = _planned_by_jax if _on_jax() else _peak_of_tensorflow
-    return measure(model, SegmentationLoss(), (2, size, size)) // 2
+    return measure(model, SegmentationLoss(), (2, *shape)) // 2
 
 
 def _peak_of_tensorflow(model: keras.Model, loss: SegmentationLoss, shape: tuple[int, ...]) -> int:

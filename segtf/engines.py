@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from segtf.ensembles import Ensemble, classes_together, together
 from segtf.onnx_model import ModelInfo, OnnxModel, read_info
-from segtf.predictor import TURNS, Tta, turned
+from segtf.predictor import TURNS, Tta, check_turns, turned
+from segtf.rectangle import HeightWidth, describe
 from segtf.run_folder import BEST, CONFIG, read_config, read_data
 from voc_builder.errors import UserError
 
@@ -25,9 +26,9 @@ class Engine:
 
     kind: str  # keras, saved_model, onnx, onnx_float16 or onnx_int8
     classes: tuple[str, ...]
-    size: int  # training size, pixels
-    crop: bool  # trained on crops of photos as they are, not on photos of that size
-    predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, S, S, 3) -> (N, S, S, C)
+    shape: HeightWidth  # of what it was trained on
+    crop: bool  # trained on crops of photos as they are, not on photos of that shape
+    predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, H, W, 3) -> (N, H, W, C)
     run: Path | None  # the run folder that it lies in
     path: Path  # what it was opened by
 
@@ -38,18 +39,18 @@ def open_engine(path: Path) -> Engine:
         config, data = read_config(path), read_data(path)
         predict = keras_predict(path / BEST)
         return Engine(
-            "keras", tuple(data["classes"]), config.side, bool(config.crop), predict, path, path
+            "keras", tuple(data["classes"]), config.shape, bool(config.crop), predict, path, path
         )
     run = path.parent if (path.parent / CONFIG).is_file() else None
     if path.is_dir():
         info = saved_model_info(path)
         predict = saved_model_predict(path)
         tiles = info.mode == "tile"
-        return Engine("saved_model", info.classes, info.size, tiles, predict, run, path)
+        return Engine("saved_model", info.classes, info.shape, tiles, predict, run, path)
     model = OnnxModel(path)
     info, predict = model.info, model.probabilities
     kind = "onnx" if info.precision == "float32" else f"onnx_{info.precision}"
-    return Engine(kind, info.classes, info.size, info.mode == "tile", predict, run, path)
+    return Engine(kind, info.classes, info.shape, info.mode == "tile", predict, run, path)
 
 
 def asked_together(engines: Sequence[Engine], *, ensemble: Ensemble, tta: Tta) -> Engine:
@@ -59,20 +60,21 @@ def asked_together(engines: Sequence[Engine], *, ensemble: Ensemble, tta: Tta) -
     """
     first = engines[0]
     for other in engines[1:]:
-        if (other.size, other.crop) != (first.size, first.crop):
+        if (other.shape, other.crop) != (first.shape, first.crop):
             raise UserError(
                 f"{other.path} sees {_view(other)}, {first.path} {_view(first)}: score networks "
                 "together that were trained alike, or each by itself"
             )
     known = [(str(engine.path), engine.classes) for engine in engines]
     classes = classes_together(known, ensemble)
+    check_turns(tta, [(str(engine.path), engine.shape) for engine in engines])
     networks = [turned(engine.predict, TURNS[tta]) for engine in engines]
     kinds = {engine.kind for engine in engines}
     runs = {engine.run.resolve() if engine.run else None for engine in engines}
     return Engine(
         kinds.pop() if len(kinds) == 1 else "mixed",
         classes,
-        first.size,
+        first.shape,
         first.crop,
         lambda images: together([network(images) for network in networks], known, ensemble),
         first.run if len(runs) == 1 else None,
@@ -98,7 +100,7 @@ def with_classes(engine: Engine, classes: Sequence[str]) -> Engine:
 
 
 def _view(engine: Engine) -> str:
-    size = f"{engine.size} x {engine.size}"
+    size = describe(engine.shape)
     return f"tiles of {size}" if engine.crop else f"photos squeezed to {size}"
 
 

@@ -97,7 +97,7 @@ def evaluate(config: EvaluateConfig) -> Json:
         config.split,
         out,
         model=engine.kind,
-        size=engine.size,
+        shape=engine.shape,
         data={"path": str(dataset.path), "sha256": dataset.sha256},
         asked=None if plain else {"models": models, "ensemble": config.ensemble, "tta": config.tta},
     )
@@ -156,7 +156,7 @@ def _evaluated(
 
     # in the run folder, which is written to anyway: the data set may be read-only
     with tempfile.TemporaryDirectory(dir=engine.run, prefix=".cache-") as disk:
-        how = Loading(engine.size, engine.crop, disk=Path(disk), whole=None)
+        how = Loading(engine.shape, engine.crop, disk=Path(disk), whole=None)
         (split,) = load_splits(dataset, (name,), how)
         class_id = None if sought is None else sought.class_id
         try:

@@ -79,7 +79,7 @@ def on_val(scores: Json, answers: Answers, val: Split, config: TrainConfig) -> O
 def export_run(folder: Path, photos: NDArray[np.uint8], val: OnVal) -> Json:
     """Writes `saved_model/`, `model.onnx` and `export.json` into the run folder; returns the last.
 
-    `photos`, shape (N, size, size, 3), are what the parity and the speed are measured on.
+    `photos`, shape (N, H, W, 3), are what the parity and the speed are measured on.
     """
     import tensorflow as tf
 

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from segtf.architectures import size_multiple
+from segtf.architectures import is_fixed, is_padded, size_multiple
 from segtf.config import TrainConfig
 from segtf.engines import INFO
 from segtf.onnx_model import ModelInfo, metadata_of, write_metadata
@@ -28,9 +28,9 @@ def model_info(config: TrainConfig, data: dict[str, Any]) -> ModelInfo:
     return ModelInfo(
         classes=tuple(data["classes"]),
         colours=tuple((r, g, b) for r, g, b in r_g_b),
-        size=config.side,
-        multiple=size_multiple(config.arch),
-        fixed=config.arch == "pspnet",
+        shape=config.shape,
+        multiple=1 if is_padded(config.arch, config.shape) else size_multiple(config.arch),
+        fixed=is_fixed(config.arch, config.shape),
         arch=config.arch,
         encoder="" if config.arch == "unet_plain" else config.encoder,
         dataset_sha256=data["sha256"],

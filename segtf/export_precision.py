@@ -46,7 +46,7 @@ def add_precision(
 ) -> Json:
     """Writes the network of `model.onnx` in another precision beside it and measures it on val;
     returns `export.json`, in which it is added. One that loses too much is not kept, unless
-    `accept_loss`. `train` are photos to calibrate int8 on, RGB of shape (size, size, 3).
+    `accept_loss`. `train` are photos to calibrate int8 on, RGB of shape (H, W, 3).
     """
     report = read_export(folder)
     classes = list(report["val"]["iou"])
@@ -76,7 +76,7 @@ def add_precision(
 
 
 def training_photos(dataset: Dataset, config: TrainConfig) -> Iterator[NDArray[np.uint8]]:
-    """Photos of train as the network sees them, shape (size, size, 3), spread over the split:
+    """Photos of train as the network sees them, shape (H, W, 3), spread over the split:
     squeezed, or one part of each as it is.
     """
     from segtf.sampling import cut
@@ -88,7 +88,7 @@ def training_photos(dataset: Dataset, config: TrainConfig) -> Iterator[NDArray[n
         path = dataset.photo(photo_id)
         photo = decode_image(path.read_bytes(), str(path))
         if config.crop is None:
-            yield resize_image(photo, config.side, config.side)
+            yield resize_image(photo, *config.shape)
             continue
-        top, left = (int(chance.integers(max(n - config.side, 0) + 1)) for n in photo.shape[:2])
-        yield cut(photo, np.zeros(photo.shape[:2], np.uint8), top, left, config.side)[0]
+        top, left = (int(chance.integers(max(n - config.crop, 0) + 1)) for n in photo.shape[:2])
+        yield cut(photo, np.zeros(photo.shape[:2], np.uint8), top, left, config.shape)[0]

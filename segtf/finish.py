@@ -91,7 +91,7 @@ def _finished(folder: Path) -> dict[str, Any] | None:
                 split.name,
                 folder,
                 model="keras",
-                size=config.side,
+                shape=config.shape,
                 data={"path": str(dataset.path), "sha256": dataset.sha256},
             )
             print(f"\n{split.name}: {values['images']} photos, best network")

@@ -26,6 +26,7 @@ from segtf.loss_expression import parse_class_weights
 from segtf.losses import SegmentationLoss
 from segtf.model import build_model, fit_batchnorm, freeze_encoder
 from segtf.optimizers import make_optimizer, momentum_of
+from segtf.rectangle import describe
 from segtf.run_folder import BACKUP, BEST, LOG, OVERLAYS, PROGRESS
 from segtf.sampling import Sampler
 from voc_builder.errors import UserError
@@ -241,7 +242,7 @@ def _double(config: TrainConfig, classes: int) -> keras.Model:
     keras.config.set_dtype_policy("float32")
     try:
         with alone():
-            return build_model(config.arch, config.encoder, classes, config.side)
+            return build_model(config.arch, config.encoder, classes, config.shape)
     finally:
         keras.config.set_dtype_policy(policy)
 
@@ -269,6 +270,4 @@ def _out_of_memory(config: TrainConfig) -> str:
         if config.batch > 1
         else f"try a smaller {smaller} or encoder"
     )
-    return (
-        f"out of memory with {config.batch} photos of {config.side} x {config.side} a step: {cure}"
-    )
+    return f"out of memory with {config.batch} photos of {describe(config.shape)} a step: {cure}"

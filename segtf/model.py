@@ -9,12 +9,14 @@ import socket
 import types
 import warnings
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from segtf.architectures import Arch
+from segtf.architectures import Arch, is_fixed, is_padded, padding_of
+from segtf.rectangle import HeightWidth, Padding, padded
 from voc_builder.errors import UserError
 
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer
@@ -57,6 +59,24 @@ class GlobalAverage(layers.GlobalAveragePooling2D):
         return mean if self.keepdims else ops.squeeze(mean, axis=(1, 2))
 
 
+@keras.saving.register_keras_serializable(package="segtf")
+class ReflectionPadding(layers.Layer):
+    """What lies at the edges mirrored beyond them, the outermost pixels not twice: (N, H, W, C) to
+    (N, H + above + below, W + left + right, C). Each part must be smaller than H, or W.
+    """
+
+    def __init__(self, padding: Padding, **others: Any) -> None:
+        super().__init__(**others)
+        (above, below), (left, right) = padding
+        self.padding = ((above, below), (left, right))
+
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.pad(inputs, ((0, 0), *self.padding, (0, 0)), mode="reflect")
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "padding": self.padding}
+
+
 def _precise(layer: keras.Layer) -> keras.Layer:
     """A fresh copy of the layer; of a global average one that loses less."""
     kind = GlobalAverage if type(layer) is layers.GlobalAveragePooling2D else type(layer)
@@ -68,12 +88,13 @@ def known_encoders() -> list[str]:
     return sorted(_segmentation_models().get_available_backbone_names())
 
 
-def build_model(arch: Arch, encoder: str, classes: int, size: int) -> keras.Model:
+def build_model(arch: Arch, encoder: str, classes: int, shape: HeightWidth) -> keras.Model:
     """A network with random weights: `image` uint8 (N, H, W, 3), RGB 0 to 255, in; `probabilities`
-    float32 (N, H, W, classes) out. H and W are free but for PSPNet, whose pooling fixes them.
+    float32 (N, H, W, classes) out. H and W are free but for PSPNet, whose pooling fixes them, and
+    for a `shape` that the network pads to what it needs and crops again.
     """
-    side = size if arch == "pspnet" else None
-    image = keras.Input((side, side, 3), dtype="uint8", name="image")
+    padding, fixed = padding_of(arch, shape), is_fixed(arch, shape)
+    image = keras.Input((*(shape if fixed else (None, None)), 3), dtype="uint8", name="image")
     if arch == "unet_plain":
         x = layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing")(image)
         network = _unet_plain(classes)
@@ -83,15 +104,20 @@ def build_model(arch: Arch, encoder: str, classes: int, size: int) -> keras.Mode
         builder = {"unet": sm.Unet, "fpn": sm.FPN, "linknet": sm.Linknet, "pspnet": sm.PSPNet}[arch]
         network = builder(
             encoder,
-            input_shape=(side, side, 3),
+            input_shape=(*(padded(shape, padding) if fixed else (None, None)), 3),
             classes=classes,
             activation="linear",
             encoder_weights=None,
         )
         network = keras.models.clone_model(network, clone_function=_precise)
     network.name = "network"
+    if is_padded(arch, shape):
+        x = network(ReflectionPadding(padding, name="padding")(x))
+        x = layers.Cropping2D(padding, name="cropping")(x)
+    else:
+        x = network(x)
     # float32 also under a mixed precision policy: in float16 a softmax loses the rare classes
-    probabilities = layers.Activation("softmax", dtype="float32", name="probabilities")(network(x))
+    probabilities = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
     return keras.Model(image, probabilities, name=arch)
 
 
@@ -152,7 +178,9 @@ def _unet_plain(classes: int) -> keras.Model:
     return keras.Model(image, layers.Conv2D(classes, 1, name="final_conv")(x))
 
 
-def load_encoder_weights(model: keras.Model, encoder: str, source: str, *, size: int) -> str:
+def load_encoder_weights(
+    model: keras.Model, encoder: str, source: str, *, shape: HeightWidth
+) -> str:
     """Fills the encoder of `model` from `source`; says in one line what was loaded.
 
     `source` is `imagenet`, or the path of a file that Keras wrote for this encoder without its
@@ -160,7 +188,7 @@ def load_encoder_weights(model: keras.Model, encoder: str, source: str, *, size:
     `UserError` if it cannot be had or none of its layers fits.
     """
     target = {layer.name: layer for layer in model.get_layer("network").layers}
-    donor = _imagenet(encoder) if source == "imagenet" else _donor(encoder, Path(source), size)
+    donor = _imagenet(encoder) if source == "imagenet" else _donor(encoder, Path(source), shape)
     # a whole network has a decoder too, whose layers are called the same with every encoder
     of_encoder = {layer.name for layer in _backbone(encoder, None).layers}
     wanted = of_encoder & set(target)
@@ -177,12 +205,14 @@ def load_encoder_weights(model: keras.Model, encoder: str, source: str, *, size:
     return f"encoder weights: {source}, {len(matched)} of {len(weighted)} layers matched"
 
 
-def _backbone(encoder: str, weights: str | None, size: int | None = None) -> keras.Model:
+def _backbone(
+    encoder: str, weights: str | None, shape: HeightWidth | tuple[None, None] = (None, None)
+) -> keras.Model:
     sm = _segmentation_models()
     build = sm.inject_global_submodules(sm.Backbones.get_backbone)
     with warnings.catch_warnings():  # that it did not expect this size matters to a classifier only
         warnings.simplefilter("ignore")
-        return build(encoder, input_shape=(size, size, 3), weights=weights, include_top=False)
+        return build(encoder, input_shape=(*shape, 3), weights=weights, include_top=False)
 
 
 def _imagenet(encoder: str) -> list[keras.Layer]:
@@ -200,7 +230,7 @@ def _imagenet(encoder: str) -> list[keras.Layer]:
         socket.setdefaulttimeout(before)
 
 
-def _donor(encoder: str, path: Path, size: int) -> list[keras.Layer]:
+def _donor(encoder: str, path: Path, shape: HeightWidth) -> list[keras.Layer]:
     """Layers with the weights of a file; those that the file does not have are left out."""
     if not path.is_file():
         raise UserError(f"--encoder-weights {path}: no such file")
@@ -208,7 +238,7 @@ def _donor(encoder: str, path: Path, size: int) -> list[keras.Layer]:
         network = load_model(path)
         inner = [layer for layer in network.layers if isinstance(layer, keras.Model)]
         return [leaf for part in [network, *inner] for leaf in part.layers]
-    donor = _backbone(encoder, None, size)
+    donor = _backbone(encoder, None, shape)
     before = {layer.name: layer.get_weights() for layer in donor.layers}
     # the new format goes by the order of layers, so all must fit; the old one by their names
     by_name = {} if path.name.endswith(".weights.h5") else {"by_name": True, "skip_mismatch": True}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from segtf.postprocess import UNITS, Postprocess, Rule
 from segtf.providers import Provider, one_line, open_session
+from segtf.rectangle import HeightWidth, describe
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
 
@@ -40,31 +41,35 @@ class ModelInfo:
 
     classes: tuple[str, ...]  # name of each class id, 0 is the background
     colours: tuple[tuple[int, int, int], ...]  # RGB of each class id
-    size: int  # side of the squares that it was trained on, pixels
+    shape: HeightWidth  # that it was trained on
     multiple: int  # height and width of the input are divisible by this
-    fixed: bool  # height and width of the input can be nothing but `size`
+    fixed: bool  # height and width of the input can be nothing but `shape`
     arch: str
     encoder: str
     dataset_sha256: str
     version: str  # of the package that exported it
-    mode: str = "resize"  # whole photos squeezed to the square; tile: parts of them, as they are
+    mode: str = "resize"  # whole photos squeezed to `shape`; tile: parts of them, as they are
     precision: Precision = "float32"  # of the weights and of what is computed with them
     postprocess: Postprocess | None = None  # what is done to its masks; None: never chosen
 
 
 def metadata_of(info: ModelInfo) -> dict[str, str]:
     """The metadata of an ONNX file: `segtf.FIELD` to the field's value as JSON; what is None is
-    left out.
+    left out. The field `shape` is written as `segtf.size`: one number for a square, as all files
+    had it before there were rectangles, else [height, width].
     """
-    values = [(k, value) for k, value in dataclasses.asdict(info).items() if value is not None]
-    return {PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values}
+    values = {k: value for k, value in dataclasses.asdict(info).items() if value is not None}
+    height, width = values.pop("shape")
+    values["size"] = height if height == width else [height, width]
+    return {PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
 
 
 def read_info(metadata: Mapping[str, str], name: str) -> ModelInfo:
     """The inverse of `metadata_of`; keys of others are ignored. Raises `UserError` naming the file
     `name` and every key that is missing or is not what it should be.
     """
-    keys = [PREFIX + field.name for field in dataclasses.fields(ModelInfo)]
+    names = ["size" if f.name == "shape" else f.name for f in dataclasses.fields(ModelInfo)]
+    keys = [PREFIX + name for name in names]
     # what files of earlier versions have not
     optional = {PREFIX + name for name in ("mode", "precision", "postprocess")}
     missing = [key for key in keys if key not in metadata and key not in optional]
@@ -89,10 +94,12 @@ def _checked(values: Mapping[str, Any]) -> ModelInfo:
     """The values as JSON gives them in the types of `ModelInfo`; `ValueError` or `TypeError` if
     they do not fit.
     """
+    size = values["size"]
+    height, width = size if isinstance(size, list) else (size, size)
     info = ModelInfo(
         classes=tuple(str(label) for label in values["classes"]),
         colours=tuple((int(r), int(g), int(b)) for r, g, b in values["colours"]),
-        size=int(values["size"]),
+        shape=(int(height), int(width)),
         multiple=int(values["multiple"]),
         fixed=bool(values["fixed"]),
         arch=str(values["arch"]),
@@ -114,8 +121,8 @@ def _checked(values: Mapping[str, Any]) -> ModelInfo:
             raise ValueError(f"a rule of {rule.smallest} and {rule.hole}")
     if not 1 <= len(info.classes) == len(info.colours) <= 255:
         raise ValueError(f"{len(info.classes)} classes, {len(info.colours)} colours")
-    if info.size < 1 or info.multiple < 1 or info.size % info.multiple:
-        raise ValueError(f"size {info.size} is no multiple of {info.multiple}")
+    if info.multiple < 1 or any(n < 1 or n % info.multiple for n in info.shape):
+        raise ValueError(f"size {describe(info.shape)} is no multiple of {info.multiple}")
     return info
 
 
@@ -170,7 +177,7 @@ class OnnxModel:
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities, shape (N, H, W, C), of RGB images, shape (N, H, W, 3), values 0 to 255.
-        H and W must be divisible by `info.multiple`, and be `info.size` if `info.fixed`. Raises
+        H and W must be divisible by `info.multiple`, and be `info.shape` if `info.fixed`. Raises
         `UserError` if onnxruntime cannot run them, for want of memory or a shape that does not fit.
         """
         feed = {INPUT: images.astype(self._dtype, copy=False)}
@@ -190,17 +197,17 @@ def _input_dtype(
     """uint8 or float32, as the graph wants it. Raises `UserError` if its input or output is not
     what the metadata say.
     """
-    square, count = [info.size, info.size], len(info.classes)
+    sides, count = list(info.shape), len(info.classes)
     inputs = {node.name: (node.type, node.shape) for node in session.get_inputs()}
     outputs = {node.name: (node.type, node.shape) for node in session.get_outputs()}
     taken, shape = inputs.get(INPUT, ("", []))
-    if len(inputs) != 1 or taken not in DTYPES or not _fits(shape, [*square, 3]):
+    if len(inputs) != 1 or taken not in DTYPES or not _fits(shape, [*sides, 3]):
         raise UserError(
             f"{path}: must have one input {INPUT}, uint8 or float32, shape (N, H, W, 3) with free "
-            f"height and width or {info.size} of each. Received: {inputs}"
+            f"height and width or {describe(info.shape)}. Received: {inputs}"
         )
     given, shape = outputs.get(OUTPUT, ("", []))
-    if given != "tensor(float)" or not _fits(shape, [*square, count]):
+    if given != "tensor(float)" or not _fits(shape, [*sides, count]):
         raise UserError(
             f"{path}: must have an output {OUTPUT}, float32, shape (N, H, W, {count}). "
             f"Received: {outputs}"

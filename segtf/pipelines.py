@@ -6,6 +6,7 @@ import copy
 import difflib
 import inspect
 import io
+import math
 import os
 import random
 import warnings
@@ -21,10 +22,12 @@ import numpy as np
 import yaml
 from pydantic import ValidationError
 
-from segtf.config import augmentation_file
+from segtf.config import AUGMENTATIONS, augmentation_file
+from segtf.rectangle import HeightWidth, describe
 from voc_builder.colours import VOID
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
+from voc_builder.progress import note
 
 CLASS = "__class_fullname__"  # albumentations' key for the name of a transform
 NEAREST = (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT)
@@ -37,16 +40,19 @@ REFUSED = {
     "ReplayCompose": "remembers every photo: use Compose",
     "SelectiveChannelTransform": "is written without its channels by albumentations: leave it out",
 }
+QUARTER_TURNS = ("D4", "RandomRotate90", "SquareSymmetry", "Transpose")
 HARMLESS = ("ShiftScaleRotate is a special case", "This augmenter is very slow")
 Json = dict[str, Any]
 
 
-def load_pipeline(augment: str) -> A.Compose:
-    """The pipeline of a preset or of a YAML file that albumentations (or a person) wrote.
+def load_pipeline(augment: str, shape: HeightWidth = (1, 1)) -> A.Compose:
+    """The pipeline of a preset or of a YAML file that albumentations (or a person) wrote, for
+    photos of `shape`: where that is no square, a preset goes without its quarter turns.
 
     Where a transform fills what it uncovers and its `fill_mask` is not in the file, void is taken,
     albumentations itself would take class 0. Raises `UserError` naming file, transform and cure for
-    what is not YAML, not a pipeline, unknown, or would put a wrong class into a mask.
+    what is not YAML, not a pipeline, unknown, would put a wrong class into a mask, or would turn a
+    photo that is no square by a quarter.
     """
     path = augmentation_file(augment)
     try:
@@ -59,9 +65,23 @@ def load_pipeline(augment: str) -> A.Compose:
             f"{path}: not a pipeline of albumentations: its 'transform' must be a Compose, as "
             "albumentations.save(pipeline, file, data_format='yaml') writes it"
         )
+    square = shape[0] == shape[1]
+    if not square and path.parent == AUGMENTATIONS:
+        kept = [item for item in top["transforms"] if item[CLASS] not in QUARTER_TURNS]
+        top = {**top, "transforms": kept}
     pipeline = _build(_checked(top, f"{path}: Compose", ()), str(path))
     assert isinstance(pipeline, A.Compose)
+    if not square and (turning := _quarter_turns(pipeline)):
+        raise UserError(
+            f"{path}: transform {', '.join(turning)}: turns photos of {describe(shape)} by a "
+            "quarter: leave it out, or train on squares"
+        )
     return pipeline
+
+
+def _quarter_turns(pipeline: A.Compose) -> list[str]:
+    """The places of the transforms that make 80 x 48 of 48 x 80."""
+    return [place for place, leaf in leaves(pipeline) if type(leaf).__name__ in QUARTER_TURNS]
 
 
 def write_pipeline(pipeline: A.Compose, path: Path) -> None:
@@ -72,16 +92,19 @@ def write_pipeline(pipeline: A.Compose, path: Path) -> None:
         A.save(pipeline, beside, data_format="yaml")
 
 
-def check_pipeline(augment: str, size: int) -> A.Compose:
-    """The pipeline, after it has been tried on photos of `size` x `size`: each transform often
-    enough, however rare it is. Raises `UserError` naming file, transform and cure if it fails, or
-    gives another size, no uint8, or a class id that was not there.
+def check_pipeline(augment: str, shape: HeightWidth) -> A.Compose:
+    """The pipeline, after it has been tried on photos of `shape`: each transform often enough,
+    however rare it is. Says on stderr what a preset goes without. Raises `UserError` naming file,
+    transform and cure if it fails, or gives another size, no uint8, or a class id that was not
+    there.
     """
-    pipeline, path = load_pipeline(augment), augmentation_file(augment)
+    pipeline, path = load_pipeline(augment, shape), augmentation_file(augment)
+    if shape[0] != shape[1] and (lost := _quarter_turns(load_pipeline(augment))):
+        note(f"--augment {augment}: goes without {', '.join(lost)}, which would turn rectangles")
     often = _often(pipeline)
-    runs = max(4, min(24, PROBE_PIXELS // size**2 // 2))
+    runs = max(4, min(24, PROBE_PIXELS // math.prod(shape) // 2))
     for seed in range(2 * runs):
-        _try((often, pipeline)[seed % 2], path, size, seed)
+        _try((often, pipeline)[seed % 2], path, shape, seed)
     return pipeline
 
 
@@ -225,11 +248,11 @@ def _often(pipeline: A.Compose) -> A.Compose:
     return often
 
 
-def _try(pipeline: A.Compose, path: Path, size: int, seed: int) -> None:
+def _try(pipeline: A.Compose, path: Path, shape: HeightWidth, seed: int) -> None:
     generator = np.random.default_rng(seed)
-    image = generator.integers(0, 256, (size, size, 3), dtype=np.uint8)
-    stripes = generator.integers(0, len(PROBE_IDS), -(-size // 8))
-    mask = np.broadcast_to(np.asarray(PROBE_IDS, np.uint8)[stripes].repeat(8)[:size], (size, size))
+    image = generator.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    stripes = generator.integers(0, len(PROBE_IDS), -(-shape[1] // 8))
+    mask = np.broadcast_to(np.asarray(PROBE_IDS, np.uint8)[stripes].repeat(8)[: shape[1]], shape)
     watched = copy.deepcopy(pipeline)
     watch = _Watch(watched)
     watched.set_random_state(generator, random.Random(seed))
@@ -237,7 +260,7 @@ def _try(pipeline: A.Compose, path: Path, size: int, seed: int) -> None:
         changed = watched(image=image, mask=np.ascontiguousarray(mask))
     except Exception as error:  # what a transform raises is its own affair
         raise UserError(
-            f"{path}: transform {watch.current}: fails on a photo of {size} x {size}: "
+            f"{path}: transform {watch.current}: fails on a photo of {describe(shape)}: "
             f"{_reason(error)}"
         ) from None
     if watch.invents is not None:

@@ -57,7 +57,7 @@ def write_float16(source: Path, out: Path) -> None:
 
 def write_int8(source: Path, out: Path, photos: Iterable[NDArray[np.uint8]]) -> None:
     """The float32 network at `source` with weights and activations of 8 bits: a quarter of the
-    size, for CPUs. `photos`, RGB of shape (size, size, 3) each, are what the ranges of the
+    size, for CPUs. `photos`, RGB of shape (H, W, 3) each, are what the ranges of the
     activations are measured on.
 
     Weights have a scale for each channel, without which depthwise convolutions (MobileNet,

@@ -21,6 +21,7 @@ from segtf.onnx_model import OnnxModel
 from segtf.photo_rows import Rows
 from segtf.postprocess import Rule, postprocess, postprocess_in_place
 from segtf.providers import Provider
+from segtf.rectangle import HeightWidth, describe
 from segtf.tiles import Network, blended_strips
 from voc_builder.colours import voc_colours
 from voc_builder.errors import UserError
@@ -48,10 +49,10 @@ TURNS: dict[Tta, tuple[tuple[bool, bool, bool], ...]] = {
 class Predictor:
     """One network or several, ready to answer about photos of any size.
 
-    `mode` resize squeezes a photo to the square that the network was trained on, tile cuts squares
-    of that side out of the photo as it is, which share `overlap` (0 to below 1) of a side with
-    their neighbours; auto is what training did. With `tta` the network sees each square also
-    mirrored (flips) and turned (d4), and the mean is taken.
+    `mode` resize squeezes a photo to the height and width that the network was trained on, tile
+    cuts parts of that shape out of the photo as it is, which share `overlap` (0 to below 1) of a
+    side with their neighbours; auto is what training did. With `tta` the network sees each of them
+    also mirrored (flips) and turned (d4, squares only), and the mean is taken.
 
     `ensemble` puts several networks together: mean of the probabilities; vote, the share of the
     networks that name the class; per-class, for networks that each know other classes beside the
@@ -80,6 +81,7 @@ class Predictor:
         self.turns = TURNS[tta]
         self.ensemble = ensemble
         self.known = [(str(model.path), model.info.classes) for model in self.models]
+        check_turns(tta, [(str(model.path), model.info.shape) for model in self.models])
         self.classes = classes_together(self.known, ensemble)
         self.colours = (
             voc_colours(len(self.classes))
@@ -119,17 +121,17 @@ class Predictor:
         return postprocess(mask, self.rules, self.classes)
 
     def _strips_of(self, model: OnnxModel, photo: Rows) -> Iterator[Strip]:
-        network, side = turned(model.probabilities, self.turns), model.info.size
+        network, shape = turned(model.probabilities, self.turns), model.info.shape
         height, width = photo.shape[:2]
         if (model.info.mode if self.mode == "auto" else self.mode) == "resize":
-            square = resize_image(photo[:], side, side)
-            return stretched_strips(network(square[None])[0], height, width)
+            squeezed = resize_image(photo[:], *shape)
+            return stretched_strips(network(squeezed[None])[0], height, width)
         return blended_strips(
             network,
             lambda top, end: photo[top:end],
             height,
             width,
-            tile=side,
+            tile=shape,
             overlap=self.overlap,
         )
 
@@ -156,8 +158,20 @@ def open_predictor(
     )
 
 
+def check_turns(tta: Tta, networks: Sequence[tuple[str, HeightWidth]]) -> None:
+    """Raises `UserError` naming the first network, given as path and shape of what it sees, that
+    cannot be asked about photos turned so.
+    """
+    for path, (height, width) in networks:
+        if height != width and any(swapped for swapped, _, _ in TURNS[tta]):
+            raise UserError(
+                f"--tta {tta}: turns what {path} sees, {describe((height, width))}, by a quarter, "
+                "which only a square allows: use --tta flips"
+            )
+
+
 def turned(network: Network, turns: Sequence[tuple[bool, bool, bool]]) -> Network:
-    """A network that answers by the mean of what `network` says of its squares turned so, each
+    """A network that answers by the mean of what `network` says of its images turned so, each
     answer turned back.
     """
     if list(turns) == [(False, False, False)]:

@@ -36,7 +36,7 @@ def prepare(
     keras.config.set_dtype_policy(devices.policy)
     share_batches(devices)
     with devices.scope():
-        model = build_model(config.arch, config.encoder, len(classes), config.side)
+        model = build_model(config.arch, config.encoder, len(classes), config.shape)
     goes_on = config.resume and has_backup(config.run_folder / BACKUP)
     trained = not goes_on and _fill(model, config, classes)
     if config.freeze_encoder and not trained and not goes_on:
@@ -60,7 +60,7 @@ def _fill(model: keras.Model, config: TrainConfig, classes: Sequence[str]) -> bo
         return False
     try:
         wanted = "imagenet" if source == "auto" else source
-        note(load_encoder_weights(model, config.encoder, wanted, size=config.side))
+        note(load_encoder_weights(model, config.encoder, wanted, shape=config.shape))
         return True
     except UserError as error:
         if source != "auto":
@@ -77,7 +77,7 @@ def _fill(model: keras.Model, config: TrainConfig, classes: Sequence[str]) -> bo
 def _batch(config: TrainConfig, devices: Devices, model: keras.Model, samples: int) -> int:
     """Samples a step, of which all devices get as many."""
     batch = config.batch or batch_that_fits(
-        devices, model, config.side, samples, repeatable=config.deterministic
+        devices, model, config.shape, samples, repeatable=config.deterministic
     )
     alike = math.lcm(config.part_count, devices.sharing)
     if config.batch is not None and batch % alike:

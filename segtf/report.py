@@ -23,6 +23,7 @@ from segtf.page import (
     render_page,
     table,
 )
+from segtf.rectangle import describe_size
 from segtf.report_export import export_section
 from segtf.report_objects import objects_sections
 from segtf.report_photos import photo_gallery, progress_gallery
@@ -120,9 +121,8 @@ def _result(
         for i, name in enumerate(classes)
     ]
     scale = "in tiles of" if config.get("crop") else "at"
-    text = (
-        f"{metrics['images']} {split} photos {scale} {metrics['size']} x {metrics['size']} pixels"
-    )
+    size = describe_size(metrics["size"])
+    text = f"{metrics['images']} {split} photos {scale} {size} pixels"
     text += f", pixel accuracy {_score(metrics['pixel_accuracy'])}"
     if export:
         verdict = "answer alike" if export["passed"] else "DO NOT answer alike"
@@ -202,12 +202,12 @@ def _use(run: Path, config: Json, classes: list[str]) -> str:
             ["output", "probabilities", "float32", f"(N, H, W, {len(classes) or 'C'})", "0 to 1"],
         ],
     )
-    side = config.get("crop") or config.get("size")
+    size = describe_size(config.get("crop") or config.get("size"))
     scale = (
         "crops of photos at their full resolution," if config.get("crop") else "photos squeezed to"
     )
     text = (
-        f"Trained on {scale} {side} x {side} pixels. The "
+        f"Trained on {scale} {size} pixels. The "
         "preprocessing of the encoder is inside. Classes, colours, training size and what height "
         "and width must be divisible by stand in the metadata of the file."
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from segtf.log import Log, best_epoch, waiting
 from segtf.page import class_name, flags, link, missing, pairs, picture, prose, table
+from segtf.rectangle import describe_size
 from segtf.run_folder import AUGMENT
 from segtf.survey import SMALLEST
 from voc_builder.classes import is_background
@@ -43,7 +44,7 @@ def _photo_table(survey: Json) -> str:
 def _object_table(sizing: Json, classes: list[str]) -> str:
     survey, span = sizing["survey"], sizing["bounds"]["span"]
     where = "in the records" if survey["record_size"] else "in the photos"
-    scale = "in crops" if sizing["crop"] else f"at {sizing['size']} x {sizing['size']}"
+    scale = "in crops" if sizing["crop"] else f"at {describe_size(sizing['size'])}"
     rows = [
         [
             class_name(classes.index(objects["name"]), objects["name"])

@@ -10,6 +10,7 @@ import numpy as np
 
 from segtf.inspection import object_table
 from segtf.operating import Decided, Sought, operating_table, operating_values
+from segtf.rectangle import HeightWidth, size_of
 from segtf.run_folder import write_json
 from segtf.scoring import Evaluation, score_table, scores
 
@@ -45,7 +46,7 @@ def write_results(
     out: Path,
     *,
     model: str,
-    size: int,
+    shape: HeightWidth,
     data: dict[str, str],
     asked: Json | None = None,
 ) -> None:
@@ -62,7 +63,9 @@ def write_results(
     turned = how["tta"] if how.get("tta", "none") != "none" else None
     # a run keeps those of its training
     name = "_".join(filter(None, [split, model if model != "keras" else None, several, turned]))
-    record = {"split": split, "size": size, "model": model, **how, "data": data, **values}
+    height, width = shape
+    seen = {"size": size_of(shape), "height": height, "width": width}
+    record = {"split": split, **seen, "model": model, **how, "data": data, **values}
     write_json(record, out / f"metrics_{name}.json")
     draw_confusion(np.array(values["confusion"]), values["classes"], out / f"confusion_{name}.png")
     if values["objects"]["classes"]:

@@ -15,6 +15,7 @@ import yaml
 
 from segtf.config import OF_THIS_START
 from segtf.log import Log, best_epoch, read_log
+from segtf.rectangle import describe_size
 from segtf.run_folder import CONFIG, DATA, ENVIRONMENT, LOG
 from voc_builder.errors import UserError
 
@@ -301,7 +302,7 @@ def _photos(run: Run, split: str) -> tuple[str, ...]:
 def _scale(run: Run) -> str:
     """The size of the photos and masks that a run is scored on; tiles cover whole photos."""
     size = run.settings.get("size")
-    return "the photos' own" if run.settings.get("crop") else f"{size} x {size}"
+    return "the photos' own" if run.settings.get("crop") else describe_size(size)
 
 
 def _data_text(run: Run) -> str:

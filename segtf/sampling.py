@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from segtf.augment import augmenter, mosaic
 from segtf.config import TrainConfig
+from segtf.rectangle import HeightWidth
 from voc_builder.colours import VOID
 
 if TYPE_CHECKING:
@@ -23,17 +24,18 @@ OFTEN = 0.5  # a class in this share of the photos, or in more, needs no help fr
 PLACES = 2000  # pixels of a class in a photo that a crop may be centred on
 
 
-def cut(image: Image, mask: Mask, top: int, left: int, size: int) -> tuple[Image, Mask]:
-    """The window of `size` x `size` at `top`, `left`; beyond the edge the photo is mirrored and the
-    mask is void.
+def cut(image: Image, mask: Mask, top: int, left: int, shape: HeightWidth) -> tuple[Image, Mask]:
+    """The window of `shape` at `top`, `left`; beyond the edge the photo is mirrored and the mask is
+    void.
     """
-    inside = np.s_[max(top, 0) : top + size, max(left, 0) : left + size]
+    height, width = shape
+    inside = np.s_[max(top, 0) : top + height, max(left, 0) : left + width]
     image, mask = image[inside], mask[inside]
     border = (
         max(-top, 0),
-        size - max(-top, 0) - mask.shape[0],
+        height - max(-top, 0) - mask.shape[0],
         max(-left, 0),
-        size - max(-left, 0) - mask.shape[1],
+        width - max(-left, 0) - mask.shape[1],
     )
     if not any(border):
         return image, mask
@@ -69,7 +71,7 @@ class Sampler:
         self.from_each = config.batch // config.part_count
         samples = photos // config.part_count * config.samples_a_photo
         self.steps_per_epoch = samples // self.from_each
-        self.change = augmenter(config.augment)
+        self.change = augmenter(config.augment, config.shape)
         self._draw = lru_cache(maxsize=4 * len(own))(self._drawn)
         self._places = lru_cache(maxsize=None)(self._found)
         self._rare = lru_cache(maxsize=None)(self._photos_with)
@@ -80,7 +82,7 @@ class Sampler:
         return (np.array(steps, np.int64)[:, None] * self.batch + slots).reshape(-1)
 
     def sample(self, number: int) -> tuple[Image, Mask]:
-        """Photo (S, S, 3) and mask (S, S) of a sample at the training size, augmented."""
+        """Photo (H, W, 3) and mask (H, W) of a sample at the training size, augmented."""
         chance = np.random.default_rng((self.config.seed, number))
         step, slot = divmod(number, self.batch)
         share, place = divmod(slot, self.from_each)
@@ -128,7 +130,7 @@ class Sampler:
         height, width = self.split.masks[photo].shape
         top = _start(height, size, centre[0], chance)
         left = _start(width, size, centre[1], chance)
-        return cut(self.split.images[photo], self.split.masks[photo], top, left, size)
+        return cut(self.split.images[photo], self.split.masks[photo], top, left, (size, size))
 
     @cached_property
     def _counts(self) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ from voc_builder.progress import progress
 if TYPE_CHECKING:
     from segtf.data import Split
 
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, S, S, 3) -> (N, S, S, C)
+Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, H, W, 3) -> (N, H, W, C)
 Json = dict[str, Any]
 Box = tuple[slice, slice]  # rows and columns
 
@@ -113,11 +113,11 @@ def _places(split: Split) -> Iterator[tuple[int, Box, Box, bool]]:
     """
     corners: Iterator[tuple[int, int]] = iter(())
     for i, photo_id in enumerate(split.ids):
-        side, (height, width) = len(split.masks[i]), split.shapes[photo_id]
+        (high, wide), (height, width) = split.masks[i].shape, split.shapes[photo_id]
         if i == 0 or photo_id != split.ids[i - 1]:
-            corners = iter(tile_corners((height, width), side))
+            corners = iter(tile_corners((height, width), (high, wide)))
         top, left = next(corners)
-        place = np.s_[top : top + side, left : left + side]
+        place = np.s_[top : top + high, left : left + wide]
         inside = np.s_[: height - top, : width - left]
         yield i, place, inside, i + 1 == len(split) or split.ids[i + 1] != photo_id
 

@@ -57,7 +57,7 @@ class ServeConfig:
     queue: int = 32
     """Photos that may be sent, wait and be worked on at the same time; 429 beyond."""
     batch: int = 0
-    """Squares that the network sees in one run at most; 0: as many as make a megapixel, 8 at
+    """Images that the network sees in one run at most; 0: as many as make a megapixel, 8 at
     most."""
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from segtf.architectures import size_multiple
+from segtf.architectures import padding_of, size_multiple
 from segtf.config import TrainConfig
 from segtf.costs import (
     BYTES_A_PIXEL,
@@ -25,6 +25,7 @@ from segtf.costs import (
     seconds_a_pixel,
 )
 from segtf.memory import free_memory
+from segtf.rectangle import HeightWidth, padded, size_of
 from segtf.run_folder import write_json
 from segtf.survey import Survey, survey
 from voc_builder.errors import UserError
@@ -73,12 +74,22 @@ class Bounds:
 class Sizing:
     """What a network is trained on. `crop` as in the configuration."""
 
-    size: int
+    shape: HeightWidth
     crop: int | None
     why: Why
     bounds: Bounds
     span: float | None  # of the smallest objects of the class with the smallest, pixels
     seconds: float | None  # an epoch, estimated; None with a GPU or several processes
+
+    @property
+    def size(self) -> int | str:
+        """The shape as `--size` takes it."""
+        return size_of(self.shape)
+
+    @property
+    def length(self) -> float:
+        """Side of the square of as many pixels, by which objects and photos are measured."""
+        return math.sqrt(math.prod(self.shape))
 
     @property
     def keeps(self) -> bool:
@@ -166,13 +177,14 @@ def choose(survey: Survey, machine: Machine, config: TrainConfig) -> Sizing:
     else:
         size, why = best, "affordable"
     crop = bounds.crop if why == "affordable" else None
-    return _sizing(survey, machine, config, bounds, size, crop, why)
+    side = crop or size
+    return _sizing(survey, machine, config, bounds, (side, side), crop, why)
 
 
 def as_asked(survey: Survey, machine: Machine, config: TrainConfig) -> Sizing:
     """What the size or crop that the user named means."""
     bounds = bounds_of(survey, machine, config)
-    return _sizing(survey, machine, config, bounds, config.side, config.crop, "user")
+    return _sizing(survey, machine, config, bounds, config.shape, config.crop, "user")
 
 
 def _sizing(
@@ -180,15 +192,14 @@ def _sizing(
     machine: Machine,
     config: TrainConfig,
     bounds: Bounds,
-    size: int,
+    shape: HeightWidth,
     crop: int | None,
     why: Why,
 ) -> Sizing:
-    smallest = survey.smallest
-    span = None
-    if smallest:
-        span = smallest.size if crop else smallest.share * size
-    sizing = Sizing(crop or size, crop, why, bounds, span, None)
+    sizing = Sizing(shape, crop, why, bounds, None, None)
+    if smallest := survey.smallest:
+        span = smallest.size if crop else smallest.share * sizing.length
+        sizing = replace(sizing, span=span)
     return replace(sizing, seconds=_epoch(survey, machine, config, sizing))
 
 
@@ -252,8 +263,8 @@ def _epoch(survey: Survey, machine: Machine, config: TrainConfig, sizing: Sizing
     """
     if machine.gpus or config.processes > 1:
         return None
-    area = sizing.size**2
-    crops = crops_a_photo(survey, machine, config, sizing.size) if sizing.crop else 1
+    area = math.prod(padded(sizing.shape, padding_of(config.arch, sizing.shape)))
+    crops = crops_a_photo(survey, machine, config, sizing.crop) if sizing.crop else 1
     pixels = float(survey.photos["train"] * crops * area)
     pixels += _tiled_pixels(survey) if sizing.crop else FORWARD * survey.photos["val"] * area
     return pixels * seconds_a_pixel(machine.cpus, config.backend)
@@ -292,13 +303,14 @@ def write_sizing(folder: Path, plan: Plan, *, batch: int) -> None:
         "processes": config.processes,
         "batch": batch,
         **dataclasses.asdict(sizing),
+        "size": sizing.size,
         "keeps": sizing.keeps,
         "survey": {
             **dataclasses.asdict(plan.survey),
             "objects": [
                 {
                     **dataclasses.asdict(objects),
-                    "trained": objects.size if sizing.crop else objects.share * sizing.size,
+                    "trained": objects.size if sizing.crop else objects.share * sizing.length,
                 }
                 for objects in plan.survey.objects
             ],

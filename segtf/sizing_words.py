@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segtf.architectures import size_multiple
+from segtf.architectures import describe_inside, size_multiple
 from segtf.config import TrainConfig
 from segtf.costs import (
     FINEST_STRIDE,
@@ -101,8 +101,8 @@ def _photos(survey: Survey) -> str:
 def _size(plan: Plan) -> str:
     """What is trained on, and why not on less or more."""
     sizing, bounds = plan.sizing, plan.sizing.bounds
-    side = f"{sizing.size} x {sizing.size}"
-    scale = f"crops of {side} at full resolution" if sizing.crop else f"photos resized to {side}"
+    seen = describe_inside(plan.config.arch, sizing.shape)
+    scale = f"crops of {seen} at full resolution" if sizing.crop else f"photos resized to {seen}"
     if sizing.why == "user":
         flag = "--crop" if sizing.crop else "--size"
         return f"Training sees {scale}, as {flag} {sizing.size} says."
@@ -160,7 +160,7 @@ def _cure(plan: Plan) -> str:
     assert smallest is not None
     ways = []
     affordable, records = False, plan.survey.record_size
-    if not sizing.crop and bounds.needed and sizing.size < bounds.needed <= bounds.photos:
+    if not sizing.crop and bounds.needed and sizing.length < bounds.needed <= bounds.photos:
         affordable = bounds.needed <= bounds.affordable
         ways.append(f"--size {bounds.needed}{'' if affordable else ' (dear on this machine)'}")
     if not sizing.crop and bounds.crop and smallest.size >= bounds.span:

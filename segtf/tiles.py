@@ -13,10 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# of the tile's side, the Gaussian's standard deviation, as in nnU-Net (Isensee et al. 2021,
+from segtf.rectangle import HeightWidth
+
+# of a tile's side, the Gaussian's standard deviation, as in nnU-Net (Isensee et al. 2021,
 # https://doi.org/10.1038/s41592-020-01008-z)
 SIGMA = 1 / 8
-Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, T, T, 3) -> (N, T, T, C)
+Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, h, w, 3) -> (N, h, w, C)
 
 
 def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
@@ -31,25 +33,25 @@ def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
     return [round(i * (length - tile) / (count - 1)) for i in range(count)]
 
 
-def tile_corners(shape: tuple[int, ...], tile: int) -> list[tuple[int, int]]:
+def tile_corners(shape: tuple[int, ...], tile: HeightWidth) -> list[tuple[int, int]]:
     """Top and left of the tiles that cover a photo without overlap, row by row; the last ones may
     reach beyond its edge.
     """
     height, width = shape
-    return [(top, left) for top in range(0, height, tile) for left in range(0, width, tile)]
+    return [(top, left) for top in range(0, height, tile[0]) for left in range(0, width, tile[1])]
 
 
-def gaussian_window(tile: int) -> NDArray[np.float32]:
-    """Weights along a side of a tile, shape (tile,), 1 in the middle: what is far from a tile's
+def gaussian_window(side: int) -> NDArray[np.float32]:
+    """Weights along a side of a tile, shape (side,), 1 in the middle: what is far from a tile's
     edge has seen more around it and counts more.
     """
-    offsets = np.arange(tile) - (tile - 1) / 2
-    return np.exp(-0.5 * (offsets / (SIGMA * tile)) ** 2).astype(np.float32)
+    offsets = np.arange(side) - (side - 1) / 2
+    return np.exp(-0.5 * (offsets / (SIGMA * side)) ** 2).astype(np.float32)
 
 
-def flat_window(tile: int) -> NDArray[np.float32]:
-    """The weights of a plain mean, shape (tile,)."""
-    return np.ones(tile, np.float32)
+def flat_window(side: int) -> NDArray[np.float32]:
+    """The weights of a plain mean, shape (side,)."""
+    return np.ones(side, np.float32)
 
 
 def blended_strips(
@@ -58,41 +60,39 @@ def blended_strips(
     height: int,
     width: int,
     *,
-    tile: int,
+    tile: HeightWidth,
     overlap: float = 0.25,
     batch: int = 1,
     window: Callable[[int], NDArray[np.float32]] = gaussian_window,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """The first row and the probabilities, shape (h, width, C), of one strip of a photo after the
-    other, from the top to the bottom.
+    other, from the top to the bottom. `tile` is height and width of the tiles.
 
     `read_rows` gives the photo's rows from one to below another, shape (h, width, 3), and is asked
     from the top to the bottom. The network sees `batch` tiles at once, always as many; a photo that
     is smaller than a tile is mirrored at its edges.
     """
-    tops, lefts = tile_starts(height, tile, overlap), tile_starts(width, tile, overlap)
-    weights = window(tile)
-    down, across = (
-        _summed(weights, starts, max(length, tile))
-        for starts, length in ((tops, height), (lefts, width))
-    )
-    square = (weights[:, None] * weights)[..., None]
+    high, wide = tile
+    tops, lefts = tile_starts(height, high, overlap), tile_starts(width, wide, overlap)
+    down = _summed(window(high), tops, max(height, high))
+    across = _summed(window(wide), lefts, max(width, wide))
+    weights = (window(high)[:, None] * window(wide))[..., None]
     sums: NDArray[np.float32] | None = None  # of the rows from `top` on
     for top, following in zip(tops, [*tops[1:], height], strict=True):
-        rows = _mirrored(read_rows(top, min(top + tile, height)), tile)
+        rows = _mirrored(read_rows(top, min(top + high, height)), tile)
         for left, probabilities in _answers(network, rows, lefts, tile, batch):
             if sums is None:
-                shape = (tile, max(width, tile), probabilities.shape[-1])
+                shape = (high, max(width, wide), probabilities.shape[-1])
                 sums = np.zeros(shape, np.float32)
-            sums[:, left : left + tile] += probabilities * square
+            sums[:, left : left + wide] += probabilities * weights
         assert sums is not None
         done = following - top
         yield (
             top,
             sums[:done, :width] / down[top:following, None, None] / across[None, :width, None],
         )
-        sums[: tile - done] = sums[done:]
-        sums[tile - done :] = 0
+        sums[: high - done] = sums[done:]
+        sums[high - done :] = 0
 
 
 def _summed(
@@ -105,9 +105,9 @@ def _summed(
     return sums
 
 
-def _mirrored(rows: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:
+def _mirrored(rows: NDArray[np.uint8], tile: HeightWidth) -> NDArray[np.uint8]:
     """The rows, mirrored below and at the right until a tile fits in."""
-    below, right = max(tile - rows.shape[0], 0), max(tile - rows.shape[1], 0)
+    below, right = max(tile[0] - rows.shape[0], 0), max(tile[1] - rows.shape[1], 0)
     if not below and not right:
         return rows
     padded = cv2.copyMakeBorder(rows, 0, below, 0, right, cv2.BORDER_REFLECT_101)
@@ -115,12 +115,12 @@ def _mirrored(rows: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:
 
 
 def _answers(
-    network: Network, rows: NDArray[np.uint8], lefts: Sequence[int], tile: int, batch: int
+    network: Network, rows: NDArray[np.uint8], lefts: Sequence[int], tile: HeightWidth, batch: int
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Where each tile of a row of tiles begins, and its probabilities."""
     for first in range(0, len(lefts), batch):
         some = lefts[first : first + batch]
-        images = np.zeros((batch, tile, tile, 3), np.uint8)  # what is left over stays black
+        images = np.zeros((batch, *tile, 3), np.uint8)  # what is left over stays black
         for image, left in zip(images, some, strict=False):
-            image[:] = rows[:, left : left + tile]
+            image[:] = rows[:, left : left + tile[1]]
         yield from zip(some, network(images), strict=False)

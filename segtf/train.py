@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segtf.architectures import describe_inside
 from segtf.cluster import LOST, Absent, barrier, joined, leave
 from segtf.config import TrainConfig, augmentation_file
 from segtf.finish import finish
@@ -183,7 +184,7 @@ def _check(dataset: Dataset, config: TrainConfig) -> None:
 
 
 def _check_size(dataset: Dataset, config: TrainConfig) -> None:
-    if dataset.record_size and (config.crop or dataset.record_size < config.side):
+    if dataset.record_size and (config.crop or dataset.record_size < max(config.shape)):
         as_they_are = f"--crop {config.crop} wants them as they are"
         wish = as_they_are if config.crop else f"--size {config.size} wants more"
         raise UserError(
@@ -239,7 +240,7 @@ def _trained(
 
     if config.resume:
         config = replace(config, augment=str(config.run_folder / AUGMENT))
-    pipeline = check_pipeline(config.augment, config.side)
+    pipeline = check_pipeline(config.augment, config.shape)
     config, devices, model = prepare(config, dataset.classes, len(dataset.splits["train"]))
     splits = load_splits(dataset, ("train", "val"), loading(config, disk))
     if plan and config.process_id == 0:
@@ -251,6 +252,8 @@ def _trained(
         f"{config.run_folder}: {photos} photos, {config.arch}, batch {config.batch}, "
         f"{' '.join(devices.gpus) or 'CPU'}, {devices.policy}"
     )
+    if not config.crop:
+        note(f"photos are squeezed to {describe_inside(config.arch, config.shape)}")
     with _kept(config, started, devices.gpus), stop.waiting():
         fit(config, devices, model, {split.name: split for split in splits}, dataset, asked)
     return config

@@ -49,11 +49,13 @@ class ModelFacts(Facts):
     """Name of its ONNX file."""
     arch: str
     encoder: str
-    size: int
-    """Side of the squares that it sees, pixels."""
+    height: int
+    """Of what it sees, pixels."""
+    width: int
+    """Of what it sees, pixels."""
     mode: str
-    """What it sees of a photo: resize, all of it squeezed to the square, or tile, squares cut out
-    of it as it is."""
+    """What it sees of a photo: resize, all of it squeezed to that height and width, or tile, parts
+    of that height and width as they are."""
     provider: str
     """What onnxruntime runs it on."""
     version: str
@@ -169,7 +171,8 @@ def facts_of(predictor: Predictor) -> list[ModelFacts]:
             file=model.path.name,
             arch=model.info.arch,
             encoder=model.info.encoder,
-            size=model.info.size,
+            height=model.info.shape[0],
+            width=model.info.shape[1],
             mode=model.info.mode if predictor.mode == "auto" else predictor.mode,
             provider=model.provider,
             version=model.info.version,

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from segtf.page import CSS
+from segtf.rectangle import describe
 from segtf.serving.answer import (
     MEDIA_TYPES,
     ModelFacts,
@@ -127,7 +128,7 @@ def _add_others(app: FastAPI, service: Service) -> None:
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     async def metrics() -> Response:
-        """Requests by path and status, their seconds, the queue, squares in each run of the
+        """Requests by path and status, their seconds, the queue, images in each run of the
         network, memory of the process.
         """
         return Response(service.metrics.text(), media_type=MEDIA_TYPE)
@@ -240,4 +241,5 @@ def _page(service: Service) -> str:
 def _about(facts: ModelFacts) -> str:
     seen = "photos squeezed to" if facts.mode == "resize" else "tiles of"
     provider = facts.provider.removesuffix("ExecutionProvider")
-    return f"{facts.arch} {facts.encoder}, {seen} {facts.size} × {facts.size}, {provider}"
+    size = describe((facts.height, facts.width))
+    return f"{facts.arch} {facts.encoder}, {seen} {size}, {provider}"

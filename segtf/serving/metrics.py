@@ -44,7 +44,7 @@ class Metrics:
         working.set_function(lambda: queue.working)
         self._batch = Histogram(
             "segtf_batch_images",
-            "Squares that the network saw in one run.",
+            "Images, squeezed photos or tiles, that the network saw in one run.",
             buckets=SIZES,
             registry=self._registry,
         )

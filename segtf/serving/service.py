@@ -62,8 +62,7 @@ class Service:
 
     async def warm_up(self) -> None:
         """Asks the networks once, which takes longer than later; then the service is ready."""
-        side = self.predictor.models[0].info.size
-        black = np.zeros((side, side, 3), np.uint8)
+        black = np.zeros((*self.predictor.models[0].info.shape, 3), np.uint8)
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._pool, ask, self.predictor, black)

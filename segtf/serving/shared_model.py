@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 
 from segtf.onnx_model import OnnxModel
 
-WAIT = 0.004  # seconds that a square waits for others at most, while others are to be expected
-MOST = 8  # squares in one run, unless told otherwise
+WAIT = 0.004  # seconds that an image waits for others at most, while others are to be expected
+MOST = 8  # images in one run, unless told otherwise
 PIXELS = 2**20  # that they have together at most then: a network's memory grows with them
 Call = tuple[NDArray[np.uint8], "Future[NDArray[np.float32]]"]
 
@@ -59,7 +60,7 @@ class SharedModel(OnnxModel):
         seen: Callable[[int, float], None] = lambda calls, seconds: None,
     ) -> None:
         super().__init__(path, threads=threads)
-        self.most = most or min(MOST, max(PIXELS // self.info.size**2, 1))
+        self.most = most or min(MOST, max(PIXELS // math.prod(self.info.shape), 1))
         self._askers = askers
         self._seen = seen
         self._calls: SimpleQueue[Call | None] = SimpleQueue()  # None is the end

@@ -24,7 +24,7 @@ from voc_builder.errors import UserError
 def run(tmp_path: Path) -> Path:
     """A run folder with nothing but its ONNX file."""
     (tmp_path / "run").mkdir()
-    info = dataclasses.replace(INFO, size=16, mode="tile")
+    info = dataclasses.replace(INFO, shape=(16, 16), mode="tile")
     write_channels_model(tmp_path / "run/model.onnx", info=info)
     return tmp_path / "run"
 

@@ -144,7 +144,7 @@ def networks(own: Path) -> Arrays:
 
     found = {}
     for arch in ARCHS:
-        network = fill(build_model(arch, ENCODER, CLASSES, size_of(arch)))
+        network = fill(build_model(arch, ENCODER, CLASSES, (size_of(arch), size_of(arch))))
         found[f"answer {arch}"] = answer(network, arch)
         network.save(own / f"{arch}.keras")
         network.save_weights(own / f"{arch}.weights.h5")
@@ -167,7 +167,7 @@ def training(own: Path) -> Arrays:
     from segtf.model import build_model, load_model
 
     keras.utils.set_random_seed(5)
-    network = build_model("unet", "efficientnetb0", CLASSES, 32)
+    network = build_model("unet", "efficientnetb0", CLASSES, (32, 32))
     metric = ConfusionCounts(CLASSES)
     network.compile("adam", SegmentationLoss("ce + dice"), metrics=[metric])
     history = network.fit(photos(32, 8), truth(32, 8), batch_size=4, epochs=2, verbose=0).history
@@ -245,7 +245,7 @@ def devices() -> Arrays:
     }
     return {
         "devices": np.asarray([str(found.gpus), found.policy, str(found.jit)]),
-        "batch": np.asarray(of.batch_that_fits(found, networks[8], 256, 91)),
+        "batch": np.asarray(of.batch_that_fits(found, networks[8], (256, 256), 91)),
         "out of memory": np.asarray(out_of_memory()),
         **bytes_a_photo,
     }

@@ -27,7 +27,7 @@ WITHOUT = ("tensorflow", "keras", "albumentations", "matplotlib", "onnx", "tf2on
 
 def write_model(folder: Path, **info: Any) -> Path:
     """A network for which red is background, green a chip and blue a defect."""
-    known = {"classes": CLASSES, "size": 64, "mode": "tile", **info}
+    known = {"classes": CLASSES, "shape": (64, 64), "mode": "tile", **info}
     facts = dataclasses.replace(INFO, **known)
     return write_channels_model(folder / "model.onnx", info=facts)
 

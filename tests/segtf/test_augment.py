@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from segtf.augment import augmenter, mosaic
 
 RNG = np.random.default_rng(0)
-IMAGE = RNG.integers(0, 256, (48, 48, 3), dtype=np.uint8)
+SHAPE = (48, 48)
+IMAGE = RNG.integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
 MASK = np.repeat(np.repeat(RNG.integers(0, 3, (6, 6), dtype=np.uint8), 8, 0), 8, 1)
 PRESETS = ("none", "light", "medium", "heavy")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_shapes_and_types_stay_and_only_void_is_new_in_the_mask(preset: str) -> None:
-    augment = augmenter(preset)
+    augment = augmenter(preset, SHAPE)
     seen: set[int] = set()
     for seed in range(40):
         image, mask = augment(IMAGE, MASK, seed)
@@ -37,7 +38,7 @@ def test_the_photos_of_the_cache_are_never_written_to(preset: str) -> None:
     image, mask = IMAGE.copy(), MASK.copy()
     image.setflags(write=False)
     mask.setflags(write=False)
-    augment = augmenter(preset)
+    augment = augmenter(preset, SHAPE)
     for seed in range(60):
         augment(image, mask, seed)
 
@@ -46,7 +47,7 @@ def test_the_photos_of_the_cache_are_never_written_to(preset: str) -> None:
 def test_the_same_seed_gives_the_same_in_any_thread_and_another_seed_something_else(
     preset: str,
 ) -> None:
-    augment = augmenter(preset)
+    augment = augmenter(preset, SHAPE)
     alone = [augment(IMAGE, MASK, seed) for seed in range(30)]
     with ThreadPoolExecutor(8) as threads:
         together = list(threads.map(lambda seed: augment(IMAGE, MASK, seed), range(30)))
@@ -64,7 +65,7 @@ def test_a_file_that_changes_later_changes_nothing_in_threads_that_begin_later(
         "transform:\n  __class_fullname__: Compose\n  transforms:\n"
         "  - {__class_fullname__: HorizontalFlip, p: 1}\n"
     )
-    augment = augmenter(str(file))
+    augment = augmenter(str(file), SHAPE)
     file.unlink()
     with ThreadPoolExecutor(1) as thread:
         image, mask = thread.submit(augment, IMAGE, MASK, 0).result()
@@ -75,7 +76,7 @@ def test_a_file_that_changes_later_changes_nothing_in_threads_that_begin_later(
 @pytest.mark.parametrize("preset", ["light", "medium", "heavy"])
 def test_the_mask_follows_the_photo(preset: str) -> None:
     photo = np.repeat((MASK * 100)[..., None], 3, axis=-1)  # a photo that shows its mask
-    augment = augmenter(preset)
+    augment = augmenter(preset, SHAPE)
     agreement = []
     for seed in range(40):
         image, mask = augment(photo, MASK, seed)
@@ -87,7 +88,7 @@ def test_the_mask_follows_the_photo(preset: str) -> None:
 
 
 def test_flips_and_turns_are_drawn_apart_so_that_all_eight_views_of_a_photo_come() -> None:
-    augment = augmenter("light")
+    augment = augmenter("light", SHAPE)
     views = [augment(IMAGE, MASK, seed)[0].tobytes() for seed in range(400)]
     counts = [views.count(view) for view in set(views)]
     assert len(counts) == 8
@@ -95,7 +96,7 @@ def test_flips_and_turns_are_drawn_apart_so_that_all_eight_views_of_a_photo_come
 
 
 def test_none_leaves_everything_as_it_is() -> None:
-    image, mask = augmenter("none")(IMAGE, MASK, 1)
+    image, mask = augmenter("none", SHAPE)(IMAGE, MASK, 1)
     np.testing.assert_array_equal(image, IMAGE)
     np.testing.assert_array_equal(mask, MASK)
 

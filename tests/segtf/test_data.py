@@ -25,9 +25,10 @@ from segtf.config import TrainConfig  # noqa: E402
 from segtf.sampling import Sampler  # noqa: E402
 
 SIZE = 32
+SHAPE = (SIZE, SIZE)
 
 
-HOW = data.Loading(SIZE)
+HOW = data.Loading(SHAPE)
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +37,23 @@ def training(dataset: Dataset) -> data.Split:
     return split
 
 
-def test_a_split_holds_every_photo_and_mask_at_training_size(dataset: Dataset) -> None:
-    for split in data.load_splits(dataset, ("train", "val", "test"), HOW):
+@pytest.mark.parametrize("shape", [SHAPE, (40, 57)])
+def test_a_split_holds_every_photo_and_mask_at_training_size(
+    dataset: Dataset, shape: tuple[int, int]
+) -> None:
+    for split in data.load_splits(dataset, ("train", "val", "test"), data.Loading(shape)):
         assert split.ids == dataset.splits[split.name]
         for i, photo_id in enumerate(split.ids):
             photo = decode_image(dataset.photo(photo_id).read_bytes(), photo_id)
             mask = np.array(Image.open(dataset.mask(photo_id)))
-            np.testing.assert_array_equal(split.images[i], resize_image(photo, SIZE, SIZE))
-            np.testing.assert_array_equal(split.masks[i], resize_mask(mask, SIZE, SIZE))
+            np.testing.assert_array_equal(split.images[i], resize_image(photo, *shape))
+            np.testing.assert_array_equal(split.masks[i], resize_mask(mask, *shape))
 
 
 def test_for_crops_training_photos_stay_whole_and_others_come_as_tiles(dataset: Dataset) -> None:
-    how = data.Loading(SIZE * 2, crop=True)  # 96 x 96 in tiles of 64: four, of which three overhang
+    how = data.Loading(
+        (SIZE * 2, SIZE * 2), crop=True
+    )  # 96 x 96 in tiles of 64: four, of which three overhang
     training, validation = data.load_splits(dataset, ("train", "val"), how)
     for i, photo_id in enumerate(training.ids):
         mask = np.array(Image.open(dataset.mask(photo_id)))
@@ -67,7 +73,7 @@ def test_a_split_that_does_not_fit_half_the_free_memory_lies_on_disk(
 ) -> None:
     free = 2 * 16 * SIZE**2 * data.BYTES_A_PIXEL - 2
     monkeypatch.setattr(data, "free_memory", lambda: free)
-    how = data.Loading(SIZE, disk=tmp_path)
+    how = data.Loading(SHAPE, disk=tmp_path)
     (split,) = data.load_splits(dataset, ("train",), how)
     assert isinstance(split.images.base, np.memmap)
     assert not list(tmp_path.iterdir()), "nobody can cut it short, no kill leaves it behind"
@@ -82,7 +88,7 @@ def test_processes_load_their_shares_and_together_every_photo(
 ) -> None:
     loaded: list[str] = []
     for process in range(shares):
-        how = data.Loading(SIZE, share_count=shares, shares=range(process, process + 1))
+        how = data.Loading(SHAPE, share_count=shares, shares=range(process, process + 1))
         (split,) = data.load_splits(dataset, ("train",), how)
         assert split.ids == dataset.splits["train"][process::shares]
         loaded += split.ids

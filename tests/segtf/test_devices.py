@@ -42,15 +42,15 @@ def test_the_batch_on_a_cpu_is_modest_and_fits_half_the_memory(
     size: int, free_gb: int, photos: int, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "free_memory", lambda: free_gb * 2**30)
-    assert devices.batch_that_fits(CPU, TINY, size, photos) == batch
+    assert devices.batch_that_fits(CPU, TINY, (size, size), photos) == batch
 
 
 def test_a_repeatable_batch_does_not_depend_on_what_else_takes_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(devices, "free_memory", lambda: 0)
-    assert devices.batch_that_fits(CPU, TINY, 512, 100) == 1
-    found = devices.batch_that_fits(CPU, TINY, 512, 100, repeatable=True)
+    assert devices.batch_that_fits(CPU, TINY, (512, 512), 100) == 1
+    found = devices.batch_that_fits(CPU, TINY, (512, 512), 100, repeatable=True)
     assert found == 4
 
 
@@ -65,7 +65,7 @@ def test_the_batch_on_gpus_is_what_was_measured_to_fit(
     monkeypatch.setattr(devices, "_measured_bytes_a_photo", lambda *_: a_photo_gb * 2**30)
     names = tuple(f"GPU:{number}" for number in range(gpus))
     plan = devices.Devices(gpus=names, policy="mixed_bfloat16", jit=True)
-    assert devices.batch_that_fits(plan, TINY, 512, photos) == batch
+    assert devices.batch_that_fits(plan, TINY, (512, 512), photos) == batch
 
 
 @pytest.mark.parametrize(
@@ -108,4 +108,4 @@ def test_two_photos_that_do_not_fit_leave_one(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(devices, "_free_gpu_bytes", lambda: 2**30)
     monkeypatch.setattr(devices, "_measured_bytes_a_photo", exhausted)
     plan = devices.Devices(gpus=("GPU:0",), policy="float32", jit=True)
-    assert devices.batch_that_fits(plan, TINY, 512, 100) == 1
+    assert devices.batch_that_fits(plan, TINY, (512, 512), 100) == 1

@@ -20,7 +20,7 @@ def images() -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), np.uint8)
 
 
-def engine(*answers: float, name: str = "a", size: int = 4, crop: bool = False) -> Engine:
+def engine(*answers: float, name: str = "a", side: int = 4, crop: bool = False) -> Engine:
     """Answers so about the pixel at the top left, and that the others are of class 0."""
 
     def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -29,7 +29,7 @@ def engine(*answers: float, name: str = "a", size: int = 4, crop: bool = False) 
         found[:, 0, 0] = answers
         return found
 
-    return Engine("onnx", INFO.classes, size, crop, predict, None, Path(name))
+    return Engine("onnx", INFO.classes, (side, side), crop, predict, None, Path(name))
 
 
 def corner(network: Engine) -> list[float]:
@@ -94,6 +94,12 @@ def test_networks_of_other_sizes_are_not_asked_together() -> None:
         asked_together(
             [engine(1, 0, 0), engine(1, 0, 0, name="b", crop=True)], ensemble="mean", tta="none"
         )
+
+
+def test_a_rectangle_is_not_turned_by_a_quarter() -> None:
+    tall = dataclasses.replace(engine(1, 0, 0), shape=(6, 4))
+    with pytest.raises(UserError, match="--tta d4: turns what a sees, 6 x 4"):
+        asked_together([tall], ensemble="mean", tta="d4")
 
 
 def test_classes_are_put_into_another_order() -> None:

@@ -62,11 +62,11 @@ def write_channels_run(folder: Path, dataset: Dataset, **about: Any) -> Path:
     """
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text("size: 32\n")
-    of_model = {key: about.pop(key) for key in ("classes", "mode", "size") if key in about}
+    of_model = {key: about.pop(key) for key in ("classes", "mode", "shape") if key in about}
     classes = of_model.get("classes", dataset.classes)
     known = {"path": str(dataset.path), "sha256": dataset.sha256, "classes": list(classes)}
     write_json({**known, **about}, folder / "data.json")
-    info = dataclasses.replace(INFO, **{"size": 32, "classes": dataset.classes, **of_model})
+    info = dataclasses.replace(INFO, **{"shape": (32, 32), "classes": dataset.classes, **of_model})
     return write_channels_model(folder / "model.onnx", info=info)
 
 
@@ -139,14 +139,14 @@ def test_photos_cut_into_tiles_count_as_whole_ones(
     of_tiles, overhanging = (
         evaluate(
             EvaluateConfig(
-                write_channels_run(tmp_path / str(side), chips, size=side, mode="tile"),
+                write_channels_run(tmp_path / str(side), chips, shape=(side, side), mode="tile"),
                 split=split,  # type: ignore[arg-type]
             )
         )
         for side, split in ((32, "train"), (64, "train"))
     )
     whole = evaluate(
-        EvaluateConfig(write_channels_run(tmp_path / "whole", chips, size=96), split="train")
+        EvaluateConfig(write_channels_run(tmp_path / "whole", chips, shape=(96, 96)), split="train")
     )
     assert whole["objects"]["classes"]["fishka"]["true"] >= 8
     assert of_tiles == overhanging == whole
@@ -191,7 +191,7 @@ def test_networks_that_know_other_classes_are_scored_on_data_of_all_of_them(
     one = write_channels_run(tmp_path / "one", chips, classes=(background, defect, fishka))
     both = Path(f"{one},{one}")
     values = evaluate(EvaluateConfig(both, ensemble="per-class"))
-    (split,) = load_splits(chips, ("test",), Loading(32))
+    (split,) = load_splits(chips, ("test",), Loading((32, 32)))
     by_hand = [
         metrics.confusion(mask, image[..., [0, 2, 1]].argmax(-1).astype(np.uint8), 3)
         for image, mask in zip(split.images, split.masks, strict=True)
@@ -265,7 +265,9 @@ def test_a_network_of_a_fold_is_scored_on_that_fold_of_the_data_named_again(
     trained_on = folds.in_fold(2)
     about = {"path": str(folds.path), "sha256": folds.sha256, "classes": [], "fold": 2}
     write_json(about, tmp_path / "data.json")
-    engine = Engine("keras", folds.classes, 32, False, lambda images: images, tmp_path, tmp_path)
+    engine = Engine(
+        "keras", folds.classes, (32, 32), False, lambda images: images, tmp_path, tmp_path
+    )
     for data in (None, folds.path):
         found = command._dataset_for(EvaluateConfig(tmp_path, data=data), [engine])
         assert found.splits["val"] == trained_on.splits["val"] != folds.splits["val"]

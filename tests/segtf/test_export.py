@@ -72,9 +72,17 @@ def test_the_network_of_a_run_is_described_in_full() -> None:
     config = TrainConfig(arch="pspnet", encoder="resnet34", size=96)
     info = model_info(config, data)
     assert (info.classes, info.colours) == (("back", "chip"), ((0, 0, 0), (128, 0, 0)))
-    assert (info.size, info.multiple, info.fixed) == (96, 48, True)
+    assert (info.shape, info.multiple, info.fixed) == ((96, 96), 48, True)
     plain = model_info(dataclasses.replace(config, arch="unet_plain"), data)
     assert (plain.encoder, plain.multiple, plain.fixed) == ("", 32, False)
+
+
+def test_a_network_that_pads_itself_takes_its_size_and_no_other() -> None:
+    data = {"classes": ["back", "chip"], "sha256": "abc"}
+    info = model_info(TrainConfig(size="320x240"), data)
+    assert (info.shape, info.multiple, info.fixed) == ((320, 240), 1, True)
+    whole = model_info(TrainConfig(size="320x256"), data)
+    assert (whole.shape, whole.multiple, whole.fixed) == ((320, 256), 32, False)
 
 
 class Val(SimpleNamespace):
@@ -174,13 +182,13 @@ def test_networks_take_turns_when_their_speed_is_measured() -> None:
 
 @pytest.mark.parametrize("crop", [None, 32])
 def test_int8_sees_photos_of_train_as_the_network_does(dataset: Any, crop: int | None) -> None:
-    config = TrainConfig(size=64) if crop is None else TrainConfig(crop=crop)
+    config = TrainConfig(size="64x40") if crop is None else TrainConfig(crop=crop)
     found = list(training_photos(dataset, config))
     assert len(found) == len(dataset.splits["train"]) == 16
-    assert {photo.shape for photo in found} == {(config.side, config.side, 3)}
+    assert {photo.shape for photo in found} == {(*config.shape, 3)}
     whole = [decode_image(dataset.photo(i).read_bytes(), i) for i in dataset.splits["train"]]
     if crop is None:
-        np.testing.assert_array_equal(found[3], resize_image(whole[3], 64, 64))
+        np.testing.assert_array_equal(found[3], resize_image(whole[3], 64, 40))
     else:
         windows = np.lib.stride_tricks.sliding_window_view(whole[3], (32, 32, 3))
         assert (windows == found[3]).all((-1, -2, -3)).any(), "a part of the photo as it is"

@@ -161,7 +161,7 @@ def test_more_accumulated_steps_than_an_epoch_has_are_refused(tmp_path: Path) ->
 def test_a_frozen_encoder_keeps_its_weights_and_is_then_set_free(
     dataset: Dataset, tmp_path: Path
 ) -> None:
-    donor = build_model("unet", "mobilenetv2", 3, 32)
+    donor = build_model("unet", "mobilenetv2", 3, (32, 32))
     donor.save(tmp_path / "donor.keras")
     given = dict(zip([w.path for w in donor.weights], donor.get_weights(), strict=True))
     network = {"arch": "unet", "encoder": "mobilenetv2", "freeze_encoder": 1, "ema_epochs": 0.0}

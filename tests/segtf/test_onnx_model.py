@@ -35,6 +35,13 @@ def test_precision_and_rules_come_back_and_older_files_have_neither() -> None:
     assert read_info(older, "a.onnx") == INFO
 
 
+def test_a_square_is_written_as_before_and_a_rectangle_as_height_and_width() -> None:
+    assert metadata_of(INFO)["segtf.size"] == "4"
+    tall = dataclasses.replace(INFO, shape=(320, 240))
+    assert metadata_of(tall)["segtf.size"] == "[320, 240]"
+    assert read_info(metadata_of(tall), "a.onnx") == tall
+
+
 RULE = '{"label": "green", "unit": "share", "smallest": 0.1, "hole": 0}'
 
 
@@ -55,6 +62,10 @@ def test_missing_metadata_are_all_named_with_the_cure() -> None:
         ("colours", "[[0, 0], [1, 1], [2, 2]]"),
         ("size", '"large"'),
         ("size", "5"),
+        ("size", "[4, 5]"),
+        ("size", "[4]"),
+        ("size", "[4, 4, 4]"),
+        ("size", "[0, 4]"),
         ("multiple", "0"),
         ("precision", '"int4"'),
         ("postprocess", '{"rules": [], "miou": null}'),
@@ -79,7 +90,7 @@ def test_write_metadata_keeps_what_others_wrote_and_replaces_ours(tmp_path: Path
     model = onnx.load(path)
     model.metadata_props.add(key="author", value="x")
     onnx.save(model, path)
-    larger = dataclasses.replace(INFO, size=8)
+    larger = dataclasses.replace(INFO, shape=(8, 8))
     write_metadata(path, larger)
     assert OnnxModel(path).info == larger
     assert {p.key: p.value for p in onnx.load(path).metadata_props}["author"] == "x"
@@ -133,7 +144,7 @@ def test_a_graph_that_contradicts_its_metadata_is_refused(tmp_path: Path) -> Non
     with pytest.raises(UserError, match="one input image"):
         OnnxModel(write_channels_model(path, names=("x", "probabilities")))
     with pytest.raises(UserError, match="one input image"):
-        OnnxModel(write_channels_model(path, size=6))
+        OnnxModel(write_channels_model(path, shape=(6, 6)))
     with pytest.raises(UserError, match="output probabilities"):
         OnnxModel(write_channels_model(path, names=("image", "y")))
     two = dataclasses.replace(INFO, classes=INFO.classes[:2], colours=INFO.colours[:2])
@@ -141,8 +152,16 @@ def test_a_graph_that_contradicts_its_metadata_is_refused(tmp_path: Path) -> Non
         OnnxModel(write_channels_model(path, info=two))
 
 
+def test_a_rectangle_wants_a_graph_of_its_height_and_width(tmp_path: Path) -> None:
+    tall = dataclasses.replace(INFO, shape=(6, 4), fixed=True)
+    model = OnnxModel(write_channels_model(tmp_path / "a.onnx", info=tall, shape=(6, 4)))
+    assert model.probabilities(np.zeros((1, 6, 4, 3), np.uint8)).shape == (1, 6, 4, 3)
+    with pytest.raises(UserError, match=r"free height and width or 6 x 4 \(height x width\)"):
+        OnnxModel(write_channels_model(tmp_path / "b.onnx", info=tall, shape=(4, 6)))
+
+
 def test_images_that_do_not_fit_a_fixed_graph_are_named(tmp_path: Path) -> None:
-    model = OnnxModel(write_channels_model(tmp_path / "a.onnx", size=4))
+    model = OnnxModel(write_channels_model(tmp_path / "a.onnx", shape=(4, 4)))
     assert model.probabilities(np.zeros((3, 4, 4, 3), np.uint8)).shape == (3, 4, 4, 3)
     with pytest.raises(UserError, match=r"cannot run on images of shape \(1, 2, 4, 3\)") as raised:
         model.probabilities(np.zeros((1, 2, 4, 3), np.uint8))

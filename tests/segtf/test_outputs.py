@@ -38,7 +38,7 @@ SIZE = (60, 80)
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     """Red is background, green a chip, blue a defect; tiles of 16, so that there are many."""
     path = tmp_path_factory.mktemp("model") / "model.onnx"
-    info = dataclasses.replace(INFO, classes=CLASSES, size=16, mode="tile")
+    info = dataclasses.replace(INFO, classes=CLASSES, shape=(16, 16), mode="tile")
     return open_predictor([write_channels_model(path, info=info)])
 
 
@@ -115,7 +115,9 @@ def test_what_is_swept_out_of_the_mask_is_swept_out_of_every_output(
     predictor: Predictor, photos: list[Path], tmp_path: Path
 ) -> None:
     rules = Postprocess((Rule("chip", "pixels", hole=60), Rule("дефект", "pixels", 150)), 0.5, 0.6)
-    info = dataclasses.replace(INFO, classes=CLASSES, size=16, mode="tile", postprocess=rules)
+    info = dataclasses.replace(
+        INFO, classes=CLASSES, shape=(16, 16), mode="tile", postprocess=rules
+    )
     model = write_channels_model(tmp_path / "swept.onnx", info=info)
     predict_photos(open_predictor([model]), photos, tmp_path / "swept", Wanted(OUTPUTS))
     plain = open_predictor([model], postprocess=False)

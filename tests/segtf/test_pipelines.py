@@ -56,7 +56,31 @@ def test_a_preset_is_what_albumentations_itself_reads(preset: str) -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_works_on_photos_of_any_training_size(preset: str) -> None:
     for size in (32, 64, 200):
-        check_pipeline(preset, size)
+        check_pipeline(preset, (size, size))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_works_on_rectangles_without_its_quarter_turns(
+    preset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [type(leaf).__name__ for _, leaf in leaves(check_pipeline(preset, (48, 80)))]
+    all_names = [type(leaf).__name__ for _, leaf in leaves(load_pipeline(preset))]
+    assert names == [name for name in all_names if name != "Transpose"]
+    said = capsys.readouterr().err
+    assert said == (
+        "--augment light: goes without 3 (Transpose), which would turn rectangles\n"
+        if preset == "light"
+        else ""
+    )
+
+
+def test_a_file_that_turns_rectangles_is_refused(tmp_path: Path) -> None:
+    one_of = leaf("OneOf", transforms=[leaf("HorizontalFlip"), leaf("D4", p=0.01)])
+    path = written(tmp_path, one_of)
+    check_pipeline(path, (64, 64))
+    says = r"transform 1\.2 \(D4\): turns photos of 48 x 80 \(height x width\) by a quarter"
+    with pytest.raises(UserError, match=says):
+        check_pipeline(path, (48, 80))
 
 
 def test_medium_is_shift_scale_rotate_flips_and_one_of_five() -> None:
@@ -100,7 +124,7 @@ def test_what_albumentations_writes_of_a_class_with_a_parent_is_read_again(tmp_p
     A.save(pipeline, path, data_format="yaml")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        again = check_pipeline(str(path), 64)
+        again = check_pipeline(str(path), (64, 64))
     for seed in range(5):
         assert changed(again, seed) == changed(pipeline, seed)
 
@@ -108,7 +132,7 @@ def test_what_albumentations_writes_of_a_class_with_a_parent_is_read_again(tmp_p
 def test_what_a_file_leaves_open_is_filled_with_void_wherever_it_is_nested(tmp_path: Path) -> None:
     nested = leaf("OneOf", transforms=[leaf("Sequential", transforms=[leaf("Affine")])])
     drops = [leaf("CoarseDropout"), leaf("PixelDropout"), leaf("Rotate", border_mode=4)]
-    pipeline = check_pipeline(written(tmp_path, nested, *drops), 64)
+    pipeline = check_pipeline(written(tmp_path, nested, *drops), (64, 64))
     affine, coarse, pixel, mirrored = (transform for _, transform in leaves(pipeline))
     assert affine.fill_mask == 255
     assert coarse.fill_mask is None  # the class stays what it was
@@ -235,7 +259,7 @@ def test_what_shows_on_photos_only_is_found_at_the_start_however_rare(
     path = written(tmp_path, *transforms)
     load_pipeline(path)
     with pytest.raises(UserError) as error:
-        check_pipeline(path, 64)
+        check_pipeline(path, (64, 64))
     message = str(error.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
@@ -245,6 +269,6 @@ def test_what_shows_on_photos_only_is_found_at_the_start_however_rare(
 
 def test_a_size_that_changes_on_the_way_and_comes_back_is_fine(tmp_path: Path) -> None:
     ways = [leaf("RandomScale", scale_limit=0.2), leaf("Resize", height=64, width=64, p=1)]
-    check_pipeline(written(tmp_path, *ways), 64)
+    check_pipeline(written(tmp_path, *ways), (64, 64))
     with pytest.raises(UserError, match=r"transform 1 \(RandomScale\)"):
-        check_pipeline(written(tmp_path, ways[0]), 64)
+        check_pipeline(written(tmp_path, ways[0]), (64, 64))

@@ -85,7 +85,7 @@ def test_after_training_on_crops_a_photo_is_predicted_in_tiles_of_their_size(
     model = Asked(channels, dataclasses.replace(INFO, mode="tile"))
     photo = noise(*shape)
     np.testing.assert_allclose(ask(model).probabilities(photo), photo / 255, atol=1e-6)
-    assert set(model.shapes) == {(1, INFO.size, INFO.size, 3)}
+    assert set(model.shapes) == {(1, *INFO.shape, 3)}
 
 
 def test_the_user_may_ask_in_another_way_than_training_did() -> None:
@@ -98,9 +98,35 @@ def test_the_user_may_ask_in_another_way_than_training_did() -> None:
     assert len(model.shapes) == 2 * 3
     model.shapes.clear()
     ask(model, mode="resize").mask(photo)
-    assert model.shapes == [(1, INFO.size, INFO.size, 3)]
+    assert model.shapes == [(1, *INFO.shape, 3)]
     with pytest.raises(UserError, match=r"--overlap 1: must be at least 0 and below 1"):
         ask(model, overlap=1)
+
+
+def test_a_photo_is_squeezed_to_the_height_and_width_of_a_rectangle() -> None:
+    model = Asked(channels, dataclasses.replace(INFO, shape=(6, 4), fixed=True))
+    photo = np.zeros((12, 16, 3), np.uint8)
+    photo[:6, :, 1] = 255
+    photo[6:, :, 2] = 255
+    np.testing.assert_array_equal(
+        ask(model, tta="flips").mask(photo), [[1] * 16] * 6 + [[2] * 16] * 6
+    )
+    assert set(model.shapes) == {(1, 6, 4, 3)}
+
+
+def test_a_rectangle_may_be_asked_in_tiles_of_its_height_and_width() -> None:
+    model = Asked(channels, dataclasses.replace(INFO, shape=(6, 4), fixed=True))
+    photo = noise(13, 9)
+    np.testing.assert_allclose(ask(model, mode="tile").probabilities(photo), photo / 255, atol=1e-6)
+    assert set(model.shapes) == {(1, 6, 4, 3)}
+
+
+def test_what_only_a_square_allows_is_refused_with_the_cure() -> None:
+    tall = Asked(channels, dataclasses.replace(INFO, shape=(6, 4)), "tall.onnx")
+    says = r"--tta d4: turns what tall\.onnx sees, 6 x 4 \(height x width\), .* use --tta flips"
+    with pytest.raises(UserError, match=says):
+        ask(Asked(channels), tall, tta="d4")
+    ask(Asked(channels), tta="d4")
 
 
 @settings(deadline=None)
@@ -165,8 +191,8 @@ def test_each_turn_is_seen_once_and_the_mean_is_taken(kind: str, turns: int) -> 
 
 def test_several_networks_of_other_sizes_and_ways_are_averaged_pixel_by_pixel() -> None:
     photo = noise(40, 30)
-    tiles = Asked(channels, dataclasses.replace(INFO, mode="tile", size=8))
-    squeezed = Asked(channels, dataclasses.replace(INFO, size=16))
+    tiles = Asked(channels, dataclasses.replace(INFO, mode="tile", shape=(8, 8)))
+    squeezed = Asked(channels, dataclasses.replace(INFO, shape=(16, 16)))
     both = ask(tiles, squeezed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(of_ours, "NUMBERS_A_STRIP", 3 * 30 * 3)  # other strips than those of tiles

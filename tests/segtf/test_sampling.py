@@ -51,6 +51,14 @@ def test_an_epoch_shows_each_photo_once_but_for_what_does_not_fill_a_batch() -> 
     assert len(set(orders)) == 4
 
 
+def test_rectangles_are_augmented_and_put_together_as_they_are() -> None:
+    photos = [np.full((32, 64), i % 3, np.uint8) for i in range(8)]
+    of = sampler(photos, size="32x64", augment="light", mosaic=1.0)
+    for number in range(40):
+        image, mask = of.sample(number)
+        assert (image.shape, mask.shape) == ((32, 64, 3), (32, 64))
+
+
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 40))
 def test_each_share_brings_as_many_samples_of_its_own_photos_to_every_step(
     shares: int, from_each: int, more: int
@@ -122,7 +130,7 @@ def test_a_window_is_the_photo_inside_and_void_outside(
     top, left = min(top, mask.shape[0] - 1), min(left, mask.shape[1] - 1)
     if top + size <= 0 or left + size <= 0:
         return
-    image, window = cut(np.dstack([mask] * 3), mask, top, left, size)
+    image, window = cut(np.dstack([mask] * 3), mask, top, left, (size, size))
     assert image.shape == (size, size, 3)
     for row in range(size):
         for column in range(size):

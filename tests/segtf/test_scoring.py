@@ -66,8 +66,8 @@ def split_of(tile: int) -> Any:
     """The photos cut up as `segtf.data` does it."""
     ids, images, masks = [], [], []
     for name, (truth, prediction) in PHOTOS.items():
-        for top, left in tile_corners(truth.shape, tile):
-            image, mask = cut(sure(prediction), truth, top, left, tile)
+        for top, left in tile_corners(truth.shape, (tile, tile)):
+            image, mask = cut(sure(prediction), truth, top, left, (tile, tile))
             ids.append(name)
             images.append(image)
             masks.append(mask)

@@ -93,7 +93,7 @@ def test_json_names_areas_and_outlines_however_the_photo_comes(client: TestClien
     assert (outline.min(0).tolist(), outline.max(0).tolist()) == ([10, 15], [40, 30])
     assert cv2.contourArea(outline.astype(np.float32)) > 400
     assert found["models"][0]["provider"] == "CPUExecutionProvider"
-    assert (found["models"][0]["size"], found["models"][0]["mode"]) == (64, "tile")
+    assert (found["models"][0]["height"], found["models"][0]["mode"]) == (64, "tile")
     assert client.post("/predict?polygons=no", content=PNG).json()["objects"] == []
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from segtf.tiles import blended_strips, flat_window, gaussian_window, tile_starts
 
 sides = st.integers(1, 90)
-tiles = st.integers(4, 32)
+shapes = st.tuples(st.integers(4, 32), st.integers(4, 32))
 overlaps = st.floats(0, 0.9)
 
 
@@ -61,9 +61,9 @@ def whole(network, photo: NDArray[np.uint8], **how) -> NDArray[np.float32]:  # t
 
 
 @settings(deadline=None)
-@given(sides, sides, tiles, overlaps, st.integers(1, 5), st.integers(0, 2**32 - 1))
+@given(sides, sides, shapes, overlaps, st.integers(1, 5), st.integers(0, 2**32 - 1))
 def test_what_every_tile_agrees_on_is_the_answer(
-    height: int, width: int, tile: int, overlap: float, batch: int, seed: int
+    height: int, width: int, tile: tuple[int, int], overlap: float, batch: int, seed: int
 ) -> None:
     photo = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     blended = whole(looked_up, photo, tile=tile, overlap=overlap, batch=batch)
@@ -71,29 +71,30 @@ def test_what_every_tile_agrees_on_is_the_answer(
 
 
 @settings(deadline=None)
-@given(sides, sides, tiles, overlaps, st.booleans(), st.integers(0, 2**32 - 1))
+@given(sides, sides, shapes, overlaps, st.booleans(), st.integers(0, 2**32 - 1))
 def test_tiles_that_disagree_are_averaged_by_their_weights(
-    height: int, width: int, tile: int, overlap: float, flat: bool, seed: int
+    height: int, width: int, tile: tuple[int, int], overlap: float, flat: bool, seed: int
 ) -> None:
     photo = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     window = flat_window if flat else gaussian_window
 
     def lopsided(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Answers by where a pixel lies in its tile, and by the tile's first pixel."""
-        ramp = np.linspace(0, 1, tile, dtype=np.float32)
+        down, across = (np.linspace(0, 1, length, dtype=np.float32) for length in tile)
         answer = np.empty((*images.shape[:3], 2), np.float32)
-        answer[..., 0] = ramp[:, None] * images[:, :1, :1, 0] / 255
-        answer[..., 1] = ramp * images[:, :1, :1, 1] / 255
+        answer[..., 0] = down[:, None] * images[:, :1, :1, 0] / 255
+        answer[..., 1] = across * images[:, :1, :1, 1] / 255
         return answer
 
-    right, below = max(tile - width, 0), max(tile - height, 0)
+    high, wide = tile
+    right, below = max(wide - width, 0), max(high - height, 0)
     padded = cv2.copyMakeBorder(photo, 0, below, 0, right, cv2.BORDER_REFLECT_101)
     sums = np.zeros((*padded.shape[:2], 2))
     weights = np.zeros(padded.shape[:2])
-    square = np.outer(window(tile), window(tile)).astype(np.float64)
-    for top in tile_starts(height, tile, overlap):
-        for left in tile_starts(width, tile, overlap):
-            place = np.s_[top : top + tile, left : left + tile]
+    square = np.outer(window(high), window(wide)).astype(np.float64)
+    for top in tile_starts(height, high, overlap):
+        for left in tile_starts(width, wide, overlap):
+            place = np.s_[top : top + high, left : left + wide]
             sums[place] += square[..., None] * lopsided(padded[place][None])[0]
             weights[place] += square
     expected = (sums / weights[..., None])[:height, :width]
@@ -105,7 +106,7 @@ def test_memory_is_that_of_a_row_of_tiles_however_high_the_photo_is() -> None:
     def peak(height: int) -> int:
         rows = np.zeros((64, 256, 3), np.uint8)
         tracemalloc.start()
-        for _ in blended_strips(looked_up, lambda a, b: rows[: b - a], height, 256, tile=64):
+        for _ in blended_strips(looked_up, lambda a, b: rows[: b - a], height, 256, tile=(64, 64)):
             pass
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()

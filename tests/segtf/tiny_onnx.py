@@ -13,7 +13,7 @@ from segtf.onnx_model import ModelInfo, write_metadata
 INFO = ModelInfo(
     classes=("red", "green", "синий"),
     colours=((0, 0, 0), (128, 0, 0), (0, 128, 0)),
-    size=4,
+    shape=(4, 4),
     multiple=2,
     fixed=False,
     arch="unet",
@@ -28,7 +28,7 @@ def write_channels_model(
     *,
     info: ModelInfo | None = INFO,
     dtype: int = TensorProto.UINT8,
-    size: int | str = "size",
+    shape: tuple[int | str, int | str] = ("height", "width"),
     names: tuple[str, str] = ("image", "probabilities"),
 ) -> Path:
     """An ONNX file in which the probabilities are the three channels divided by 255."""
@@ -40,8 +40,8 @@ def write_channels_model(
     graph = helper.make_graph(
         nodes,
         "channels",
-        [helper.make_tensor_value_info(given, dtype, ["batch", size, size, 3])],
-        [helper.make_tensor_value_info(made, TensorProto.FLOAT, ["batch", size, size, 3])],
+        [helper.make_tensor_value_info(given, dtype, ["batch", *shape, 3])],
+        [helper.make_tensor_value_info(made, TensorProto.FLOAT, ["batch", *shape, 3])],
         [helper.make_tensor("scale", TensorProto.FLOAT, [], [1 / 255])],
     )
     opset = [helper.make_opsetid("", 18)]
