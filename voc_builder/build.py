@@ -1,9 +1,8 @@
-"""Build a VOC tree, and its TFRecords, from a folder of annotated photos."""
+"""Build a VOC tree, and its TFRecords, from annotated photos."""
 
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from voc_builder.checks import check_photos
+from voc_builder.checks import check_groups, check_photos
 from voc_builder.classes import has_background
 from voc_builder.convert import (
     Converted,
@@ -28,12 +27,14 @@ from voc_builder.folds import draw_folds, name_folds
 from voc_builder.problems import Problem, errors
 from voc_builder.progress import in_threads, note, progress
 from voc_builder.sample import Found
-from voc_builder.sources import Place, Source, find_samples
+from voc_builder.source_config import SourceConfig, base_of, flag_of, source_settings
+from voc_builder.sources import choose_source, find_groups, find_samples
 from voc_builder.split import (
+    READY_MADE,
+    USUAL,
     Kind,
+    complete_split,
     draw_split,
-    join_groups,
-    match_keys,
     parse_split,
     splits_of_groups,
     too_few,
@@ -54,57 +55,42 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class BuildConfig:
-    """Build a VOC tree and TFRecords from a folder of annotated photos."""
+class BuildConfig(SourceConfig):
+    """Build a VOC tree and TFRecords from annotated photos."""
 
     folder: Path
-    """folder of photos and labelme JSON, or of a folder of images and one of masks"""
+    """Folder of annotated photos, or a CSV of pairs, or COCO JSON."""
     out: Path
-    """folder to write the data set to"""
-    source: Source = "auto"
-    """what the annotations are: labelme JSON, or masks of class ids in a folder beside the images'
-    (default: what lies in the folder)"""
-    images: Path | None = None
-    """folder of the images of masks, seen from the first (default: images, JPEGImages, ...)"""
-    masks: Path | None = None
-    """folder of masks, seen from the first (default: masks, annotations, SegmentationClass, ...)"""
-    mask_pattern: str | None = None
-    """regular expression that matches the whole stem of an image and whose first bracket finds that
-    of its mask, as '(.*)_\\d+' where 0001.png is the mask of 0001_1.jpg (default: the same stem)"""
-    classes: Path | None = None
-    """file of class names, one a line (default: obj.names, labels.txt, classes.txt or
-    class_names.txt in the folder, else labelme's labels); for masks id 0 is that of line 1"""
-    split: str = "80/10/10"
-    """percentages of train, val and test"""
+    """Folder to write the data set to."""
+    split: str | None = None
+    """Percentages of train, val and test; null: the split that the photos came with, else
+    80/10/10."""
     seed: int = 42
-    """of the draw of the split and of the folds"""
+    """Of the draw of the split and of the folds."""
     folds: int = 0
-    """folds of cross-validation over train and val together; 0: none"""
-    group_by: str | None = None
-    """regular expression; photos whose ids match with the same text stay in one split or fold"""
+    """Folds of cross-validation over train and val together; 0: none."""
     records: bool = True
-    """write TFRecords too"""
+    """Write TFRecords too."""
     record_size: int | None = None
-    """side of the photos and masks inside the TFRecords, pixels (default: as they are)"""
+    """Side of the photos and masks inside the TFRecords, pixels; null: as they are."""
     shards: int = 4
-    """TFRecord files a split"""
+    """TFRecord files a split."""
     workers: int = os.cpu_count() or 1
-    """threads; the result is the same with any number"""
+    """Threads; the result is the same with any number."""
     visualize: bool = False
-    """draw every mask over its photo, into Visualization"""
+    """Draw every mask over its photo, into Visualization."""
     overwrite: bool = False
-    """replace a data set that stands at the place"""
+    """Replace a data set that stands at the place."""
     skip_bad: bool = False
-    """leave out files with errors and list them, instead of stopping"""
+    """Leave out files with errors and list them, instead of stopping."""
     unlabelled: Literal["report", "background"] = "report"
-    """photos without JSON or mask: name them and leave them out, or take them as empty"""
+    """Photos without annotation: name them and leave them out, or take them as empty."""
 
 
 def build(config: BuildConfig) -> Dataset:
     """The data set of `config`, written beside its place and renamed. Raises `UserError`."""
     _refuse_wrong_use(config)
-    place = Place(config.folder, config.source, config.images, config.masks, config.mask_pattern)
-    found = find_samples(place, config.classes, empty=config.unlabelled == "background")
+    found = find_samples(config.folder, config, empty=config.unlabelled == "background")
     try:
         with replacing(config.out.absolute()) as tree:
             for name in (PHOTOS, MASKS):
@@ -123,16 +109,14 @@ def _fill(tree: Path, found: Found, config: BuildConfig) -> dict[str, Any]:
     """Write everything of the tree but dataset.json, and return what that is to say."""
     classes = found.classes
     done, problems = _convert(tree, found, config)
+    groups = find_groups([one.sample for one in done], [one.source for one in done], config)
+    if config.split is None:
+        problems += check_groups(groups, found)
     _stop_or_note(problems, config)
     if not done or len(classes) == 1:
         raise UserError(f"{config.folder}: nothing to learn in it: no sound file shows a class")
     kinds = {one.id: kind_of(one, classes) for one in done}
-    groups = join_groups(
-        {one.id: one.sample.group for one in done if one.sample.group is not None},
-        {one.id: one.source for one in done},
-        match_keys([one.id for one in done], config.group_by),
-    )
-    splits = draw_split(kinds, groups, parse_split(config.split), config.seed)
+    splits, split = _splits(kinds, groups, found, config)
     folds = _folds(kinds, groups, splits, config)
     _note_lacking(kinds, splits, folds)
     write_lists(tree, classes, {**splits, **folds})
@@ -150,16 +134,38 @@ def _fill(tree: Path, found: Found, config: BuildConfig) -> dict[str, Any]:
         "groups": placed,
         "groups_in_two_splits": [name for name, where in placed.items() if len(where) > 1],
         "folds": _about_folds(folds, counts, groups, classes) if folds else None,
-        "split": config.split,
+        "split": split,
         "seed": config.seed,
         "group_by": config.group_by,
+        "source": choose_source(config.folder, config),
         "mask_pattern": config.mask_pattern,
+        "mask_values": config.mask_values,
+        "merge": config.merge,
         "records": records,
         "record_size": config.record_size,
-        "left_out": _texts(errors(problems), config.folder),
-        "warnings": _texts([p for p in problems if p.severity == "warning"], config.folder),
+        "left_out": _texts(errors(problems), base_of(config.folder)),
+        "warnings": _texts(
+            [p for p in problems if p.severity == "warning"], base_of(config.folder)
+        ),
         "sha256": digest_set(done, {**splits, **folds}, classes),
     }
+
+
+def _splits(
+    kinds: Mapping[str, Kind], groups: Mapping[str, str], found: Found, config: BuildConfig
+) -> tuple[dict[str, tuple[str, ...]], str]:
+    """The ids of train, val and test, and what dataset.json calls the split."""
+    if config.split is not None or not found.splits:
+        split = config.split or USUAL
+        return draw_split(kinds, groups, parse_split(split), config.seed), split
+    splits = complete_split(found.splits, kinds, groups, config.seed)
+    drawn = " (drawn from train)" if "val" not in found.splits.values() and splits["val"] else ""
+    counts = f"train {len(splits['train'])}, val {len(splits['val'])}{drawn}, "
+    note(
+        f"{config.folder}: the split that it came with is kept: {counts}test "
+        f"{len(splits['test'])}; --split {USUAL} draws another"
+    )
+    return splits, READY_MADE
 
 
 def _folds(
@@ -208,9 +214,10 @@ def _convert(
     tree: Path, found: Found, config: BuildConfig
 ) -> tuple[list[Converted], list[Problem]]:
     """What was written of the photos and masks, and all that is wrong in the folder."""
-    if config.unlabelled == "background" and found.unlabelled and not has_background(found.classes):
+    drawn = found.before_merge or found.classes
+    if config.unlabelled == "background" and found.unlabelled and not has_background(drawn):
         raise UserError(
-            f"--unlabelled background: class 0 is {found.classes[0]!r}, no background: annotate "
+            f"--unlabelled background: class 0 is {drawn[0]!r}, no background: annotate "
             f"{found.unlabelled[0].file}, or leave the flag out"
         )
     results = _each(convert_sample, (tree, found.classes), found.samples, config, "photos")
@@ -252,10 +259,9 @@ def _stop_or_note(problems: Sequence[Problem], config: BuildConfig) -> None:
 def _check_command(config: BuildConfig) -> str:
     """The command that lists what is wrong with the same photos and annotations."""
     words = ["python", "-m", "voc_builder", "check", str(config.folder)]
-    for name in ("source", "images", "masks", "mask_pattern", "classes"):
-        value = getattr(config, name)
-        if value != getattr(BuildConfig, name):
-            words += [f"--{name.replace('_', '-')}", str(value)]
+    for name, value in source_settings(config).items():
+        if value != getattr(SourceConfig, name):
+            words += [flag_of(name), str(value)]
     return shlex.join(words)
 
 
@@ -290,20 +296,10 @@ def _write_records(
 
 
 def _refuse_wrong_use(config: BuildConfig) -> None:
-    parse_split(config.split)
+    parse_split(config.split or USUAL)
     if config.folds < 0 or config.folds == 1:
         raise UserError(f"--folds takes 0 or a number from 2 on. Received: {config.folds}")
     refuse_below_one(workers=config.workers, shards=config.shards, record_size=config.record_size)
-    try:
-        re.compile(config.group_by or "")
-    except re.error as error:
-        raise UserError(
-            f"--group-by is no regular expression ({error}): {config.group_by}"
-        ) from None
-    if not config.folder.is_dir():
-        raise UserError(
-            f"{config.folder}: no such folder: name the folder of photos and JSON files"
-        )
     out, folder = config.out.resolve(), config.folder.resolve()
     if out == folder or out in folder.parents or folder in out.parents:
         raise UserError(

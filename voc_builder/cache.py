@@ -11,11 +11,12 @@ from pathlib import Path
 from voc_builder.build import BuildConfig, build
 from voc_builder.errors import UserError
 from voc_builder.progress import in_threads, progress
-from voc_builder.sources import Place, files_of
+from voc_builder.source_config import base_of
+from voc_builder.sources import files_of
 from voc_builder.voc import FORMAT, Dataset, is_tree, read_dataset
 
-# settings that change nothing in a data set; of folder and class file the contents count
-NO_PART = ("folder", "out", "classes", "workers", "overwrite")
+# settings that change nothing in a data set; of files the contents count
+NO_PART = ("folder", "out", "classes", "colors", "workers", "overwrite")
 CALLED = {"seed": "split_seed"}  # by who trains, to whom `seed` is that of the weights
 
 
@@ -29,7 +30,9 @@ def build_cached(config: BuildConfig) -> Dataset:
         dataset = read_dataset(config.folder)
         _refuse_unused(config, dataset)
         return _with_records(dataset)
-    out = config.out / f"{config.folder.resolve().name}-{_digest(config)[:10]}"
+    whole = config.folder.resolve()
+    name = whole.stem if whole.is_file() else whole.name
+    out = config.out / f"{name}-{_digest(config)[:10]}"
     if is_tree(out):
         return read_dataset(out)
     return build(replace(config, out=out, overwrite=True))
@@ -63,8 +66,8 @@ def _with_records(dataset: Dataset) -> Dataset:
 
 def _digest(config: BuildConfig) -> str:
     """SHA-256 of all that decides the data set: names and contents of its files, and settings."""
-    place = Place(config.folder, config.source, config.images, config.masks, config.mask_pattern)
-    files = [*files_of(place), *([config.classes] if config.classes else [])]
+    named = [path for path in (config.classes, config.colors) if path]
+    files = [*files_of(config.folder, config), *named]
     settings = {key: str(value) for key, value in asdict(config).items() if key not in NO_PART}
 
     def digest_file(path: Path) -> bytes:
@@ -77,5 +80,5 @@ def _digest(config: BuildConfig) -> str:
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from None
     for path, content in zip(files, contents, strict=True):
-        digest.update(os.fsencode(os.path.relpath(path, config.folder)) + b"\0" + content)
+        digest.update(os.fsencode(os.path.relpath(path, base_of(config.folder))) + b"\0" + content)
     return digest.hexdigest()

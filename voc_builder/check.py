@@ -11,49 +11,36 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from voc_builder.checks import check_photos, examine
+from voc_builder.checks import check_groups, check_photos, examine
 from voc_builder.errors import UserError, refuse_below_one
 from voc_builder.files import replacing
 from voc_builder.problems import Problem, errors
 from voc_builder.progress import in_threads, progress
 from voc_builder.sample import Sample
-from voc_builder.sources import Place, Source, find_samples
+from voc_builder.source_config import SourceConfig
+from voc_builder.sources import find_groups, find_samples
 
 
 @dataclass(frozen=True)
-class CheckConfig:
-    """Report every problem of every photo and annotation in a folder; exit code 1 on errors."""
+class CheckConfig(SourceConfig):
+    """Report every problem of every photo and annotation; exit code 1 on errors."""
 
     folder: Path
-    """folder of photos and labelme JSON, or of a folder of images and one of masks"""
-    source: Source = "auto"
-    """what the annotations are: labelme JSON, or masks of class ids in a folder beside the images'
-    (default: what lies in the folder)"""
-    images: Path | None = None
-    """folder of the images of masks, seen from the first (default: images, JPEGImages, ...)"""
-    masks: Path | None = None
-    """folder of masks, seen from the first (default: masks, annotations, SegmentationClass, ...)"""
-    mask_pattern: str | None = None
-    """regular expression that matches the whole stem of an image and whose first bracket finds that
-    of its mask, as '(.*)_\\d+' where 0001.png is the mask of 0001_1.jpg (default: the same stem)"""
-    classes: Path | None = None
-    """file of class names, one a line (default: obj.names, labels.txt, classes.txt or
-    class_names.txt in the folder, else labelme's labels); for masks id 0 is that of line 1"""
+    """Folder of annotated photos, or a CSV of pairs, or COCO JSON."""
     json: Path | None = None
-    """file to write the report to, for programs"""
+    """File to write the report to, for programs."""
     workers: int = os.cpu_count() or 1
-    """threads"""
+    """Threads."""
 
 
 def check(config: CheckConfig) -> tuple[list[Problem], int]:
     """The problems of the folder, sorted by file, and the number of annotations looked at."""
     refuse_below_one(workers=config.workers)
-    place = Place(config.folder, config.source, config.images, config.masks, config.mask_pattern)
-    found = find_samples(place, config.classes, empty=True)
+    found = find_samples(config.folder, config, empty=True)
     look = partial(_look, found.classes)
     results = in_threads(look, found.samples, config.workers)
     problems = [*found.problems, *found.unlabelled]
-    digests = {}
+    digests: dict[Path, str] = {}
     for sample, (wrong, digest) in zip(
         found.samples, progress(results, len(found.samples), "photos"), strict=True
     ):
@@ -61,6 +48,9 @@ def check(config: CheckConfig) -> tuple[list[Problem], int]:
         if digest:
             digests[sample.path] = digest
     problems += check_photos(digests)
+    sound = [sample for sample in found.samples if sample.path in digests]
+    sources = [digests[sample.path] for sample in sound]
+    problems += check_groups(find_groups(sound, sources, config), found)
     unlike = dict.fromkeys(problems)  # photos that share a mask share its problems
     order = sorted(unlike, key=lambda problem: (str(problem.file), problem.shape or 0))
     return order, found.annotations

@@ -17,18 +17,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from voc_builder.colours import VOID
 from voc_builder.errors import UserError
 from voc_builder.geometry import find_crossing, is_flat
 from voc_builder.images import JPEG_SIDE, Header, decode_image, read_header
 from voc_builder.labelme import IGNORE, LINE_WIDTH, POINT_RADIUS, Annotation, Shape
 from voc_builder.mask_files import MaskFile
+from voc_builder.mask_meaning import Meaning
 from voc_builder.overlay import format_share
 from voc_builder.problems import AnnotationError, Problem, Severity
-from voc_builder.sample import Sample
+from voc_builder.sample import Found, Sample
+from voc_builder.split import SPLITS, splits_of_groups
 
 Wrong = tuple[Severity, str, str, str]  # severity, rule, value and cure of a `Problem`
-LISTED = 5  # values of a mask that one line names
+LISTED = 5  # values or photos that one line names
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,28 @@ def check_photos(photos: Mapping[Path, str]) -> list[Problem]:
     ]
 
 
+def check_groups(groups: Mapping[str, str], found: Found) -> list[Problem]:
+    """A warning for each group of photos that the split which they came with cuts."""
+    place = {sample.id: sample.path for sample in found.samples}
+    sides: dict[str, list[str]] = {name: [] for name in SPLITS}
+    for photo, split in found.splits.items():
+        sides[split].append(photo)
+    cure = "move them into one, or draw another split with --split 80/10/10"
+    problems = []
+    for where in splits_of_groups(groups, sides).values():
+        if len(where) > 1:
+            named = " and ".join(f"{split} ({_few(ids)})" for split, ids in where.items())
+            first = place[min(photo for ids in where.values() for photo in ids)]
+            value = f"photos that belong together are in {named}"
+            problems.append(Problem(first, "warning", "group-cut", value, cure))
+    return problems
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f", {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{', '.join(sorted(names)[:LISTED])}{more}"
+
+
 def check_labels(labels: set[str], classes: Sequence[str], source: Path) -> list[Problem]:
     """A warning for each class that nobody drew; `source` names the classes."""
     cure = "draw it, or delete it from the class names"
@@ -133,7 +156,7 @@ def check_unlabelled(photos: Sequence[Path], lacking: str = "JSON") -> list[Prob
 
 
 def check_mask(
-    mask: MaskFile, photo: Path, classes: Sequence[str], size: tuple[int, int] | None
+    mask: MaskFile, photo: Path, meaning: Meaning, size: tuple[int, int] | None
 ) -> list[Problem]:
     """What is wrong with the mask of a photo of that upright (height, width); None asks nothing
     that depends on it.
@@ -142,18 +165,17 @@ def check_mask(
     if mask.height is None or mask.width is None:
         return problems
     total = mask.height * mask.width
-    strange = {v: n for v, n in mask.counts.items() if not 0 <= v < len(classes) and v != VOID}
+    strange = {value: n for value, n in mask.counts.items() if value not in meaning.ids}
     if strange:
         most = sorted(strange, key=lambda value: (-strange[value], value))
         named = ", ".join(
-            f"{value} ({format_share(strange[value] / total)})" for value in most[:LISTED]
+            f"{meaning.name(value)} ({format_share(strange[value] / total)})"
+            for value in most[:LISTED]
         )
-        others = f" and {len(most) - LISTED} other values" if len(most) > LISTED else ""
+        others = f" and {len(most) - LISTED} others" if len(most) > LISTED else ""
         share = format_share(sum(strange.values()) / total)
         value = f"{named}{others} fit no class, {share} of the pixels"
-        cure = f"the classes are 0 to {len(classes) - 1} and {VOID} is void: paint it again, or "
-        cure += "add the missing class names"
-        problems.append(Problem(mask.path, "error", "mask-values", value, cure))
+        problems.append(Problem(mask.path, "error", "mask-values", value, meaning.cure))
     said = (mask.height, mask.width)
     if size is not None and said != size:
         value = f"the mask {mask.path.name} is {said}, the photo is {size}"

@@ -19,6 +19,11 @@ def is_background(name: str) -> bool:
     return name.strip("_").lower() == "background"
 
 
+def is_void(name: str) -> bool:
+    """Whether a name means pixels that are neither learned nor scored."""
+    return name.strip("_").lower() in ("void", "ignore")
+
+
 def has_background(classes: Sequence[str]) -> bool:
     """Whether class 0 is the background: by its name, else it is a class like any other."""
     return is_background(classes[0])
@@ -53,7 +58,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
     if not is_background(names[0]):
         note(f"{path}: line 1 is {names[0]!r}, so {BACKGROUND} was put in front as class 0")
         names = [BACKGROUND, *names]
-    return _counted(names, str(path))
+    return counted(names, str(path))
 
 
 def read_ids(path: Path) -> tuple[str, ...]:
@@ -63,7 +68,7 @@ def read_ids(path: Path) -> tuple[str, ...]:
     names = [line.strip() for line in "\n".join(_lines(path)).rstrip().split("\n")]
     if "" in names and any(names):
         raise UserError(f"{path}: line {names.index('') + 1} is empty: name the class of that id")
-    return _counted(_refuse_odd([name for name in names if name], path), str(path))
+    return counted(_refuse_odd([name for name in names if name], path), str(path))
 
 
 def _lines(path: Path) -> list[str]:
@@ -94,10 +99,11 @@ def classes_of_labels(labels: Iterable[str]) -> tuple[str, ...]:
     if len(background) > 1:
         raise UserError(f"labels {background} all mean the background: rename all but one")
     names = [*(background or [BACKGROUND]), *(name for name in used if name not in background)]
-    return _counted(names, "the labels")
+    return counted(names, "the labels")
 
 
-def _counted(names: list[str], source: str) -> tuple[str, ...]:
+def counted(names: list[str], source: str) -> tuple[str, ...]:
+    """The names, if masks have room for them. Raises `UserError`."""
     if len(names) > VOID:
         raise UserError(f"{source}: {len(names)} classes, the masks have room for {VOID}")
     return tuple(names)

@@ -64,7 +64,8 @@ def build_parser(config: type[Any], prog: str) -> ArgumentParser:
         if dataclasses.is_dataclass(part)
         for parameter in docstring_parser.parse_from_object(part).params
     }
-    for field in dataclasses.fields(config):
+    # what several commands share stands last
+    for field in sorted(dataclasses.fields(config), key=lambda field: bool(field.kw_only)):
         hint, text = hints[field.name], help_of.get(field.name)
         flag = f"--{field.name.replace('_', '-')}"
         if field.default is dataclasses.MISSING:

@@ -21,6 +21,7 @@ from voc_builder.labelme import Annotation, draw_mask, guess_photo, read_annotat
 from voc_builder.listing import bad_name, bare, folded, unique_ids, visible_files, well_named
 from voc_builder.problems import AnnotationError, Problem
 from voc_builder.sample import Found
+from voc_builder.source_config import SourceConfig
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,12 @@ class LabelmeFolder:
         return drawn | {p.label for one in self.annotations for p in one.problems if p.label}
 
 
-def find_labelme_set(folder: Path, classes: Path | None, *, empty: bool) -> Found:
-    """All that labelme annotated in the folder, by the class names of the file `classes` (default:
+def find_labelme_set(folder: Path, settings: SourceConfig, *, empty: bool) -> Found:
+    """All that labelme annotated in the folder, by the class names of its file (default:
     one in the folder, else the labels used); with `empty` a photo without JSON is a sample too.
     """
     found = find_labelme(folder)
-    names, source = folder_classes(folder, classes, found.labels)
+    names, source = folder_classes(folder, settings.classes, found.labels)
     unread = {problem.file for problem in found.problems if problem.file.suffix.lower() == ".json"}
     return Found(
         names,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,15 +20,21 @@ def visible_files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
     real = folder.resolve()
     if real in above:
         return
-    try:
-        paths = [(path, path.is_dir()) for path in folder.iterdir() if path.name[0] != "."]
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read ({error.strerror}): check its rights") from None
-    for path, is_folder in paths:
+    for path, is_folder in visible_entries(folder):
         if is_folder:
             yield from visible_files(path, (*above, real))
         else:
             yield path
+
+
+def visible_entries(folder: Path) -> list[tuple[Path, bool]]:
+    """What lies in the folder but hidden things, each with whether it is a folder. Raises
+    `UserError` for a folder that cannot be read.
+    """
+    try:
+        return [(path, path.is_dir()) for path in folder.iterdir() if path.name[0] != "."]
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror}): check its rights") from None
 
 
 def unique_ids(paths: Sequence[Path]) -> list[str]:
@@ -50,6 +57,12 @@ def unique_ids(paths: Sequence[Path]) -> list[str]:
         taken.add(folded(unique))
         ids.append(unique)
     return ids
+
+
+def seen_from(path: Path, folder: Path) -> Path:
+    """The path as seen from the folder, without the steps up that may need."""
+    parts = Path(os.path.relpath(path, folder)).parts
+    return Path(*(part for part in parts if part != os.pardir))
 
 
 def bare(path: Path) -> Path:

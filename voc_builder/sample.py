@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -53,3 +53,5 @@ class Found:
     problems: tuple[Problem, ...]  # of the whole set, and of files that are no sample
     unlabelled: tuple[Problem, ...]  # a warning for each photo without annotation
     annotations: int  # files looked at, also those that cannot be read
+    splits: Mapping[str, str] = field(default_factory=dict)  # ready-made, by id; {}: there is none
+    before_merge: tuple[str, ...] = ()  # what samples draw, where `classes` are made of that

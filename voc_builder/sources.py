@@ -1,12 +1,10 @@
-"""Find out what kind of annotations a folder holds, and read them as samples."""
+"""Find out what kind of annotations lies at a place, and read them as samples."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 from voc_builder.classes import FILES
 from voc_builder.errors import UserError
@@ -14,119 +12,105 @@ from voc_builder.images import SUFFIXES
 from voc_builder.labelme import read_annotation
 from voc_builder.labelme_folder import find_labelme, find_labelme_set
 from voc_builder.listing import visible_files
-from voc_builder.mask_files import SUFFIXES as MASK_SUFFIXES
 from voc_builder.mask_folders import find_mask_set
+from voc_builder.places import MASKS, Annotations, find_parts
 from voc_builder.problems import AnnotationError
-from voc_builder.sample import Found
+from voc_builder.sample import Found, Sample
+from voc_builder.source_config import Source, SourceConfig, base_of, flag_of
+from voc_builder.split import join_groups, match_keys
 
-Source = Literal["auto", "labelme", "masks"]
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "photos", "JPEGImages")  # in any case
-MASK_FOLDERS = ("masks", "mask", "annotations", "SegmentationClass")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where annotated photos lie, and in what form."""
-
-    folder: Path
-    source: Source = "auto"
-    images: Path | None = None  # folder of the photos of masks, seen from `folder`
-    masks: Path | None = None
-    mask_pattern: str | None = None  # its first bracket finds the mask's stem in that of a photo
+# the flags beside --classes, --merge and --group-by that mean something to each source
+TAKES: dict[Source, tuple[str, ...]] = {
+    "labelme": (),
+    "masks": ("images", "masks", "mask_pattern", "mask_values", "colors"),
+}
+KINDS: dict[Source, Annotations] = {"masks": MASKS}
+FIND: dict[Source, Callable[..., Found]] = {"labelme": find_labelme_set, "masks": find_mask_set}
 
 
-def find_samples(place: Place, classes: Path | None, *, empty: bool) -> Found:
-    """All that is annotated at the place, by the class names of the file `classes` (default: one in
-    the folder); with `empty` a photo without annotation is a sample too. Raises `UserError` for a
-    folder that holds nothing of its kind.
+def find_samples(folder: Path, settings: SourceConfig, *, empty: bool) -> Found:
+    """All that is annotated at the place; with `empty` a photo without annotation is a sample too.
+    Raises `UserError` for a place that holds nothing of its kind.
     """
-    if choose_source(place) == "labelme":
-        return find_labelme_set(place.folder, classes, empty=empty)
-    images, masks = _mask_folders(place)
-    pattern = place.mask_pattern
-    return find_mask_set(place.folder, images, masks, pattern=pattern, classes=classes, empty=empty)
+    source = choose_source(folder, settings)
+    return FIND[source](folder, settings, empty=empty)
 
 
-def files_of(place: Place) -> list[Path]:
+def find_groups(
+    samples: Sequence[Sample], digests: Sequence[str], settings: SourceConfig
+) -> dict[str, str]:
+    """The group of every sample that must not part from another: they share an annotation, match
+    `group_by` alike, or their photos, whose `digests` these are, are the same.
+    """
+    ids = [sample.id for sample in samples]
+    return join_groups(
+        {sample.id: sample.group for sample in samples if sample.group is not None},
+        dict(zip(ids, digests, strict=True)),
+        match_keys(ids, settings.group_by),
+    )
+
+
+def files_of(folder: Path, settings: SourceConfig) -> list[Path]:
     """Every file that decides what `find_samples` finds, sorted."""
-    found = [place.folder / name for name in FILES if (place.folder / name).is_file()]
-    if choose_source(place) == "labelme":
-        found += _with_suffix(place.folder, (".json", *SUFFIXES))
-        found += [one.photo for one in find_labelme(place.folder).annotations if one.photo]
+    source = choose_source(folder, settings)
+    found = [base_of(folder) / name for name in FILES if (base_of(folder) / name).is_file()]
+    if source == "labelme":
+        found += _with_suffix(folder, (".json", *SUFFIXES))
+        found += [one.photo for one in find_labelme(folder).annotations if one.photo]
     else:
-        for folder in _mask_folders(place):
-            found += _with_suffix(folder, (*SUFFIXES, *MASK_SUFFIXES))
+        for part in find_parts(folder, settings, KINDS[source]):
+            for place in (part.images, part.files):
+                if place is not None:
+                    found += _with_suffix(place, (*SUFFIXES, *KINDS[source].suffixes))
+        found += _with_suffix(folder, (".txt",))  # lists of splits
     return sorted(set(found))
 
 
-def choose_source(place: Place) -> Literal["labelme", "masks"]:
-    """The source that the place names, else the one of what lies in the folder. Raises `UserError`
-    where that is neither or both, and for settings that are not of the source.
+def choose_source(folder: Path, settings: SourceConfig) -> Source:
+    """The source that is named, else the one of what lies at the place. Raises `UserError` where
+    that is none or several, and for settings that are not of the source.
     """
-    if not place.folder.is_dir():
-        raise UserError(f"{place.folder}: no such folder: name the folder of annotated photos")
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder: name the folder of annotated photos")
+    _refuse_patterns(settings)
     given = [
-        f"--{name.replace('_', '-')}"
-        for name in ("images", "masks", "mask_pattern")
-        if getattr(place, name) is not None
+        name
+        for name in dict.fromkeys(name for names in TAKES.values() for name in names)
+        if getattr(settings, name) is not None
     ]
-    if place.source == "labelme" and given:
-        raise UserError(f"{', '.join(given)}: of --source masks alone: give that, or leave it out")
-    _refuse_pattern(place.mask_pattern)
-    if place.source != "auto":
-        return place.source
-    return "masks" if given else _detect(place.folder)
+    if settings.source != "auto":
+        idle = [flag_of(name) for name in given if name not in TAKES[settings.source]]
+        if idle:
+            raise UserError(
+                f"{', '.join(idle)}: not for --source {settings.source}: leave it out, or name "
+                "another source"
+            )
+        return settings.source
+    fits = [source for source, takes in TAKES.items() if {*given} <= {*takes}]
+    return _detect(folder, settings, fits)
 
 
-def _detect(folder: Path) -> Literal["labelme", "masks"]:
-    files = list(visible_files(folder))
-    json = sorted(path for path in files if path.suffix.lower() == ".json")
-    pictured = {path for path in _named(folder, MASK_FOLDERS) if _with_suffix(path, MASK_SUFFIXES)}
-    paired = bool(pictured and _named(folder, IMAGE_FOLDERS))
-    if paired and (annotated := next(filter(_is_labelme, json), None)):
+def _detect(folder: Path, settings: SourceConfig, fits: Sequence[Source]) -> Source:
+    """The one of these sources that the folder holds."""
+    found: dict[Source, str] = {}  # what shows that it does
+    for source, kind in KINDS.items():
+        if source in fits and (parts := find_parts(folder, settings, kind)):
+            shown = next(part.files for part in parts if part.files)
+            found[source] = f"{kind.what}s ({shown.relative_to(folder)})"
+    json = sorted(path for path in visible_files(folder) if path.suffix.lower() == ".json")
+    if "labelme" in fits and found and (one := next(filter(_is_labelme, json), None)):
+        found["labelme"] = f"labelme JSON ({one.relative_to(folder)})"
+    if len(found) > 1:
         raise UserError(
-            f"{folder}: both masks ({', '.join(sorted(path.name for path in pictured))}) and "
-            f"labelme JSON ({annotated.relative_to(folder)}) in it: choose with --source"
+            f"{folder}: both {' and '.join(found.values())} in it: choose with --source"
         )
-    if not paired and not json:
+    if not found and not (json and "labelme" in fits):
         raise UserError(
-            f"{folder}: neither labelme JSON nor folders of images and masks in it, called "
-            f"{IMAGE_FOLDERS[0]} and {MASK_FOLDERS[0]} for example: name another folder, or those "
-            f"two with --images and --masks"
+            f"{folder}: neither labelme JSON nor folders of images and masks, boxes or YOLO files "
+            "in it, called images and masks for example: name another folder, or those two with "
+            "--images and --masks"
         )
-    return "masks" if paired else "labelme"
-
-
-def _mask_folders(place: Place) -> tuple[Path, Path]:
-    """The folders of images and of masks, as named or found by their usual names."""
-    images = _one_folder(place.folder, place.images, IMAGE_FOLDERS, "--images")
-    masks = _one_folder(place.folder, place.masks, MASK_FOLDERS, "--masks")
-    if images.resolve() == masks.resolve():
-        raise UserError(f"{images}: both images and masks: keep them in two folders")
-    return images, masks
-
-
-def _one_folder(folder: Path, named: Path | None, usual: Sequence[str], flag: str) -> Path:
-    if named is not None:
-        if not (folder / named).is_dir():
-            raise UserError(f"{folder / named}: no such folder: {flag} is seen from {folder}")
-        return folder / named
-    found = _named(folder, usual)
-    if len(found) != 1:
-        several = f"several of {', '.join(path.name for path in found)}" if found else "none"
-        raise UserError(
-            f"{folder}: {several} in it of the names {', '.join(usual)}: name the folder with "
-            f"{flag}"
-        )
-    return found[0]
-
-
-def _named(folder: Path, names: Sequence[str]) -> list[Path]:
-    """The folders in it that have one of the names."""
-    wanted = {name.lower() for name in names}
-    return sorted(
-        path for path in folder.iterdir() if path.name.lower() in wanted and path.is_dir()
-    )
+    return next(iter(found), "labelme")
 
 
 def _with_suffix(folder: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -141,15 +125,17 @@ def _is_labelme(path: Path) -> bool:
     return True
 
 
-def _refuse_pattern(pattern: str | None) -> None:
-    if pattern is None:
-        return
-    try:
-        groups = re.compile(pattern).groups
-    except re.error as error:
-        raise UserError(f"--mask-pattern is no regular expression ({error}): {pattern}") from None
-    if not groups:
-        raise UserError(
-            f"--mask-pattern has no bracket to find the mask's stem, as '(.*)_\\d+' has. "
-            f"Received: {pattern}"
-        )
+def _refuse_patterns(settings: SourceConfig) -> None:
+    for name in ("mask_pattern", "group_by"):
+        pattern = getattr(settings, name)
+        try:
+            groups = re.compile(pattern or "").groups
+        except re.error as error:
+            raise UserError(
+                f"{flag_of(name)} is no regular expression ({error}): {pattern}"
+            ) from None
+        if name == "mask_pattern" and pattern is not None and not groups:
+            raise UserError(
+                f"--mask-pattern has no bracket to find the mask's stem, as '(.*)_\\d+' has. "
+                f"Received: {pattern}"
+            )

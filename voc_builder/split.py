@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from voc_builder.errors import UserError
 
 SPLITS = ("train", "val", "test")
+USUAL = "80/10/10"  # percentages of the three, where nothing else is said
+READY_MADE = "ready-made"  # what dataset.json calls a split that photos came with
 Kind = frozenset[str]  # the classes in a photo's mask, the background left out
 Shares = tuple[float, ...]
 
@@ -54,6 +56,21 @@ def draw_split(
         name: tuple(sorted(photo for unit in dealt[column] for photo in unit))
         for column, name in enumerate(SPLITS)
     }
+
+
+def complete_split(
+    ready: Mapping[str, str], kinds: Mapping[str, Kind], groups: Mapping[str, str], seed: int
+) -> dict[str, tuple[str, ...]]:
+    """Sorted ids of train, val and test where `ready` has the split of every id. Where there is a
+    test but no val, a part of train becomes val, drawn by `seed` as `draw_split` does: as many as
+    the usual split of all photos would have.
+    """
+    splits = {name: tuple(sorted(i for i in kinds if ready[i] == name)) for name in SPLITS}
+    if splits["val"] or not splits["test"] or not splits["train"]:
+        return splits
+    share = min(0.5, parse_split(USUAL)[1] * len(kinds) / len(splits["train"]))
+    train = {photo: kinds[photo] for photo in splits["train"]}
+    return {**draw_split(train, groups, (1 - share, share, 0.0), seed), "test": splits["test"]}
 
 
 def find_units(kinds: Mapping[str, Kind], groups: Mapping[str, str]) -> list[list[str]]:

@@ -24,7 +24,8 @@ from voc_builder.build import BuildConfig, build
 from voc_builder.cache import build_cached
 from voc_builder.errors import UserError
 from voc_builder.mask_files import MaskFile
-from voc_builder.mask_folders import pair_files, white_is_one
+from voc_builder.mask_meaning import white_is_one
+from voc_builder.pairing import pair_files
 from voc_builder.voc import Dataset
 
 DATES = r"(.*)_\d+"
@@ -167,7 +168,7 @@ def test_all_that_is_wrong_is_in_one_report(land: Path, capsys: pytest.CaptureFi
         "palette PNG [mask-unreadable]",
         "annotations/03.png",
         "  error: a mask of colours, not of class ids: save it as class ids, in a grey or palette "
-        "PNG [mask-unreadable]",
+        "PNG, or name them in --colors [mask-unreadable]",
         "annotations/lonely.png",
         f"  error: no photo in {land}/images has this mask: put its photo there, delete the mask, "
         "or correct --mask-pattern [photo-missing]".replace(f"{land}/", ""),
@@ -223,7 +224,7 @@ def test_two_photos_of_one_mask_are_errors_without_a_pattern(tmp_path: Path) -> 
     for name in ("a", "b"):
         write_mask(tmp_path / f"masks/{name}.png", [0])
     pairs = pair_files(tmp_path / "images", tmp_path / "masks", None)
-    assert [photo.name for photo in pairs.masks] == ["b.jpg"]
+    assert [photo.name for photo in pairs.files] == ["b.jpg"]
     assert [(p.file.name, p.rule, p.severity) for p in pairs.problems] == [
         ("a.jpg", "two-photos", "error"),
         ("a.png", "two-photos", "error"),
@@ -238,7 +239,7 @@ def test_a_mask_lies_in_the_same_subfolder_or_in_none(tmp_path: Path) -> None:
         write_mask(masks / f"{name}.png", [0])
     pairs = pair_files(images, masks, None)
     assert {
-        str(k.relative_to(images)): str(v.relative_to(masks)) for k, v in pairs.masks.items()
+        str(k.relative_to(images)): str(v.relative_to(masks)) for k, v in pairs.files.items()
     } == {
         "x/a.jpg": "x/a.png",
         "x/b.jpg": "b.png",
@@ -258,7 +259,7 @@ def test_masks_inside_the_images_folder_are_no_photos(tmp_path: Path) -> None:
     write_photo(tmp_path / "a.jpg")
     write_mask(tmp_path / "masks/a.png", [0])
     pairs = pair_files(tmp_path, tmp_path / "masks", None)
-    assert list(pairs.masks) == [tmp_path / "a.jpg"] and not pairs.unlabelled
+    assert list(pairs.files) == [tmp_path / "a.jpg"] and not pairs.unlabelled
 
 
 def test_a_name_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
@@ -316,8 +317,8 @@ def test_a_mask_that_changes_while_it_is_read_stops_the_build(
 
     read = mask_folders.read_mask_file
 
-    def read_and_change(path: Path) -> MaskFile:
-        mask = read(path)
+    def read_and_change(path: Path, *, coloured: bool) -> MaskFile:
+        mask = read(path, coloured=coloured)
         write_mask(path, [2])
         return mask
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.voc_builder.folders import photo_bytes, square, write_annotated, write_mask, write_photo
 from voc_builder.errors import UserError
-from voc_builder.sources import Place, choose_source, files_of, find_samples
+from voc_builder.source_config import SourceConfig
+from voc_builder.sources import choose_source, files_of, find_samples
 
 
 def pairs(folder: Path, images: str = "images", masks: str = "masks") -> Path:
@@ -22,10 +23,11 @@ def pairs(folder: Path, images: str = "images", masks: str = "masks") -> Path:
 
 def test_json_is_labelme_and_two_folders_of_pictures_are_masks(tmp_path: Path) -> None:
     write_annotated(tmp_path / "chips/a.json")
-    assert choose_source(Place(tmp_path / "chips")) == "labelme"
-    assert choose_source(Place(pairs(tmp_path / "masks"))) == "masks"
+    assert choose_source(tmp_path / "chips", SourceConfig()) == "labelme"
+    assert choose_source(pairs(tmp_path / "masks"), SourceConfig()) == "masks"
     assert (
-        choose_source(Place(pairs(tmp_path / "voc", "JPEGImages", "SegmentationClass"))) == "masks"
+        choose_source(pairs(tmp_path / "voc", "JPEGImages", "SegmentationClass"), SourceConfig())
+        == "masks"
     )
 
 
@@ -33,12 +35,12 @@ def test_folders_of_photos_and_of_json_are_labelme(tmp_path: Path) -> None:
     write_annotated(tmp_path / "images/a.json")
     (tmp_path / "annotations").mkdir()
     (tmp_path / "images/a.json").rename(tmp_path / "annotations/a.json")
-    assert choose_source(Place(tmp_path)) == "labelme"
+    assert choose_source(tmp_path, SourceConfig()) == "labelme"
 
 
 def test_json_that_is_not_labelmes_does_not_stand_against_masks(tmp_path: Path) -> None:
     (pairs(tmp_path) / "info.json").write_text("{}")
-    assert choose_source(Place(tmp_path)) == "masks"
+    assert choose_source(tmp_path, SourceConfig()) == "masks"
 
 
 def test_both_is_refused_until_one_is_named(tmp_path: Path) -> None:
@@ -47,8 +49,10 @@ def test_both_is_refused_until_one_is_named(tmp_path: Path) -> None:
         r"both masks \(masks\) and labelme JSON \(images/a\.json\) in it: choose with --source"
     )
     with pytest.raises(UserError, match=message):
-        choose_source(Place(tmp_path))
-    found = {name: find_samples(Place(tmp_path, name), None, empty=False) for name in SOURCES}
+        choose_source(tmp_path, SourceConfig())
+    found = {
+        name: find_samples(tmp_path, SourceConfig(source=name), empty=False) for name in SOURCES
+    }
     assert [sample.path.name for sample in found["labelme"].samples] == ["a.json"]
     assert [sample.path.name for sample in found["masks"].samples] == ["a.jpg", "b.jpg"]
 
@@ -60,20 +64,20 @@ def test_neither_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.jpg").write_bytes(photo_bytes())
     with pytest.raises(UserError, match="neither labelme JSON nor folders of images and masks"):
-        choose_source(Place(tmp_path))
+        choose_source(tmp_path, SourceConfig())
 
 
 def test_folders_of_other_names_can_be_named(tmp_path: Path) -> None:
     pairs(tmp_path, "train", "train_mask")
-    place = Place(tmp_path, images=Path("train"), masks=Path("train_mask"))
-    assert choose_source(place) == "masks"
-    assert len(find_samples(place, None, empty=False).samples) == 2
+    settings = SourceConfig(images=Path("train"), masks=Path("train_mask"))
+    assert choose_source(tmp_path, settings) == "masks"
+    assert len(find_samples(tmp_path, settings, empty=False).samples) == 2
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"source": "labelme", "mask_pattern": "(.)"}, "--mask-pattern: of --source masks alone"),
+        ({"source": "labelme", "mask_pattern": "(.)"}, "--mask-pattern: not for --source labelme"),
         ({"mask_pattern": "("}, "--mask-pattern is no regular expression"),
         ({"mask_pattern": r".*_\d"}, "--mask-pattern has no bracket"),
         ({"masks": Path("none")}, "none: no such folder: --masks is seen from"),
@@ -84,14 +88,13 @@ def test_folders_of_other_names_can_be_named(tmp_path: Path) -> None:
 def test_settings_that_do_not_fit_are_refused(
     tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
-    pairs(tmp_path)
-    (tmp_path / "annotations").mkdir()
+    write_mask(pairs(tmp_path) / "annotations/a.png", [0])
     with pytest.raises(UserError, match=message) as caught:
-        find_samples(Place(tmp_path, **settings), None, empty=False)
+        find_samples(tmp_path, SourceConfig(**settings), empty=False)
     assert "\n" not in str(caught.value)
 
 
 def test_files_that_decide_are_the_pictures_of_both_folders_and_the_names(tmp_path: Path) -> None:
     write_photo(pairs(tmp_path) / "elsewhere/a.jpg")
-    names = [str(path.relative_to(tmp_path)) for path in files_of(Place(tmp_path))]
+    names = [str(path.relative_to(tmp_path)) for path in files_of(tmp_path, SourceConfig())]
     assert names == ["images/a.jpg", "images/b.jpg", "masks/a.png", "masks/b.png", "obj.names"]
