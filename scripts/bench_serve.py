@@ -41,6 +41,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TINY = 256  # pixels; the side that the network without weights sees
 TIMEOUT = 60  # seconds that an answer may take
 MEGABYTE = 10**6
+STILL = MEGABYTE  # bytes; less growth than that is none
+WARM_UPS = 8
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,16 @@ def measure_serve(config: BenchConfig, path: Path) -> Table:
         "predictor alone, one by one": _alone(photos, lambda photo: _png(predictor, photo)),
     }
     with _server(path, config) as (address, process):
-        most = max(config.clients)
-        # until the allocator has what it keeps for every thread: some hundred requests
-        ask(address, photos, wanted, clients=most, requests=max(2 * config.requests, most))
-        before = process.memory_info().rss
+        before = _warm_up(
+            lambda: ask(
+                address,
+                photos,
+                wanted,
+                clients=max(config.clients),
+                requests=max(config.requests, *config.clients),
+            ),
+            lambda: process.memory_info().rss,
+        )
         for clients in config.clients:
             note(f"serve: {clients} clients")
             load = ask(address, photos, wanted, clients=clients, requests=config.requests)
@@ -125,6 +133,22 @@ def measure_serve(config: BenchConfig, path: Path) -> Table:
         after = process.memory_info().rss
         images = _images_a_run(address)
     return serve_table(model, loads, (before, after), images)
+
+
+def _warm_up(work: Callable[[], object], memory: Callable[[], int]) -> int:
+    """The memory after work, bytes, done again until it stands still: the allocator keeps something
+    for every thread, which some hundred requests bring about. Memory that grows on is told of by
+    what is measured afterwards.
+    """
+    work()
+    before = memory()
+    for _ in range(WARM_UPS):
+        work()
+        after = memory()
+        if after - before < STILL:
+            return after
+        before = after
+    return before
 
 
 def serve_table(

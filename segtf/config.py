@@ -111,8 +111,8 @@ class TrainConfig:
     """Epochs that the averages of batch normalisation remember, a tenth of the run at most; 0: as
     Keras and the encoder set them."""
     augment: str = "light"
-    """Random changes to training photos: none, light, medium, heavy, or a YAML file of
-    albumentations."""
+    """Random changes to training photos: none, light, medium, heavy, upright (photos with an up and
+    a down), or a YAML file of albumentations."""
     mosaic: float = 0.0
     """Share of training samples that are put together from the quarters of four."""
     crops: int | None = None
@@ -162,6 +162,11 @@ class TrainConfig:
     export: bool = True
     """Export, draw and report the network after its scores; a sweep over settings may not need
     it."""
+    predict: str | None = None
+    """Photos that the finished network predicts, each place into predictions/NAME with a gallery:
+    folders or patterns seen from --data, with commas."""
+    predict_save: str = "mask,overlay"
+    """What is written of them, as segtf.predict --save takes it."""
     backup_share: float = 0.02
     """Share of the time that saving may take: where epochs are too short for that, not every one is
     saved, and a crash costs some. 1: every epoch is saved."""
@@ -188,6 +193,8 @@ class TrainConfig:
             )
         if self.crop and self.arch == "pspnet":
             raise UserError("--crop: pspnet answers at one size only, photos have many: use unet")
+        if self.predict is not None and not self.export:
+            raise UserError("--predict: asks the exported network: leave out --no-export")
         parse_loss(self.loss)
         check_class_weights(self.class_weights)
         self._check_numbers()
@@ -283,6 +290,13 @@ class TrainConfig:
         smallest, are often the best.
         """
         return self.epochs // 2 if self.patience is None else self.patience
+
+    @property
+    def predicted(self) -> dict[str, Path]:
+        """What `predict` names, by the name of the folder for its results."""
+        root = self.data if self.data.is_dir() else self.data.parent
+        places = [place.strip() for place in (self.predict or "").split(",") if place.strip()]
+        return {re.sub(r"[^\w-]+", "_", place).strip("_"): root / place for place in places}
 
     @property
     def run_folder(self) -> Path:

@@ -1,24 +1,28 @@
-"""Score, export and draw the best network of a run: the end of every training, and
-`python -m segtf.finish RUN`.
+"""Score, export and draw the best network of a run, and predict with it: the end of every training,
+and `python -m segtf.finish RUN`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segtf.export import require_parity
-from segtf.run_folder import BEST, LOG, OVERLAYS, read_config, read_run_dataset
+from segtf.run_folder import BEST, LOG, OVERLAYS, PREDICTIONS, read_config, read_run_dataset
 from segtf.stopping import Stop
 from voc_builder.command import run
 from voc_builder.errors import UserError, going_on
 from voc_builder.progress import note
 from voc_builder.tfrecord import import_tensorflow
+from voc_builder.voc import MASKS
 
 if TYPE_CHECKING:
+    from segtf.config import TrainConfig
     from segtf.data import Split
     from voc_builder.voc import Dataset
 
@@ -39,16 +43,60 @@ def finish(folder: Path) -> None:
     """
     if not (folder / BEST).is_file():
         raise UserError(f"{folder}: no {BEST}: no epoch of this run has ended yet")
+    with _going_on(folder):
+        report = _finished(folder)
+    if report is not None:
+        require_parity(report, folder)
+        with _going_on(folder):
+            _predict_places(folder)
+
+
+@contextlib.contextmanager
+def _going_on(folder: Path) -> Iterator[None]:
+    """Says of what ends the work within it how to go on."""
     again = f"go on with: {PROG} {shlex.quote(str(folder))}"
     kept = f"what was trained is kept, {again}"
     with Stop().listening(), going_on(kept, (OSError, UserError)):
         try:
-            report = _finished(folder)
+            yield
         except KeyboardInterrupt:
             note(f"stopped; {again}")
             raise
-    if report is not None:
-        require_parity(report, folder)
+
+
+def check_places(config: TrainConfig) -> None:
+    """Raises `UserError` for outputs that there are not, and for every place of photos to predict
+    that has none.
+    """
+    from segtf.outputs import outputs_of
+    from segtf.photos import find_photos
+
+    outputs_of(config.predict_save, "--predict-save")
+    if config.predict is not None:
+        find_photos(list(config.predicted.values()))
+
+
+def _predict_places(folder: Path) -> None:
+    """Predicts what the run is to predict, as `segtf.predict` does, with the annotations of its
+    data set beside where it has the photo.
+    """
+    from segtf.gallery import PAGE
+    from segtf.predict import PredictConfig, predict
+
+    config, dataset = read_config(folder), read_run_dataset(folder)
+    for name, photos in config.predicted.items():
+        out = folder / PREDICTIONS / name
+        predict(
+            PredictConfig(
+                folder,
+                (photos,),
+                out,
+                save=config.predict_save,
+                gallery=True,
+                truth=dataset.path / MASKS,
+            )
+        )
+        print(out / PAGE)
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:

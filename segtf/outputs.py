@@ -51,12 +51,12 @@ class Wanted:
     threshold: tuple[int, float] | None = None  # class id and probability, as in `segtf.answer`
 
 
-def outputs_of(save: str) -> tuple[str, ...]:
+def outputs_of(save: str, flag: str = "--save") -> tuple[str, ...]:
     """The outputs that a list such as `mask,overlay` names. Raises `UserError` for others."""
     wanted = tuple(name.strip() for name in save.split(",") if name.strip())
     unknown = [name for name in wanted if name not in OUTPUTS]
     if unknown or not wanted:
-        raise UserError(f"--save takes a list of {', '.join(OUTPUTS)}. Received: {save}")
+        raise UserError(f"{flag} takes a list of {', '.join(OUTPUTS)}. Received: {save}")
     return wanted
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from segtf.architectures import describe_inside
 from segtf.cluster import LOST, Absent, barrier, joined, leave
 from segtf.config import TrainConfig, augmentation_file
-from segtf.finish import finish
+from segtf.finish import check_places, finish
 from segtf.init_from import check_init_from
 from segtf.loss_expression import parse_class_weights
 from segtf.run_folder import (
@@ -71,6 +71,7 @@ def train(config: TrainConfig) -> Path:
     else:
         augmentation_file(config.augment)  # before anything is built for it
         check_init_from(config)
+        check_places(config)
     _use_backend(config)
     config.artifacts.mkdir(parents=True, exist_ok=True)
     stop = Stop()

@@ -93,6 +93,7 @@ def tiny_run(photos: Path, artifacts: Path) -> Path:
             encoder_weights="none",
             epochs=2,
             batch=4,
+            predict="*3.jpg",
             run="tiny",
             artifacts=artifacts,
         )

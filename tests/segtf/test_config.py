@@ -141,11 +141,13 @@ def test_a_run_of_tensorflow_does_not_go_on_with_two_processes(tmp_path: Path) -
         )
 
 
-@pytest.mark.parametrize("name", ["none", "light", "medium", "heavy"])
+@pytest.mark.parametrize("name", ["none", "light", "medium", "heavy", "upright"])
 def test_presets_of_augmentation_are_files(name: str) -> None:
     assert augmentation_file(name).name == f"{name}.yaml"
 
 
 def test_an_unknown_augmentation_is_named_with_what_there_is() -> None:
-    with pytest.raises(UserError, match="strong: neither one of heavy, light, medium, none nor"):
+    with pytest.raises(
+        UserError, match="strong: neither one of heavy, light, medium, none, upright"
+    ):
         augmentation_file("strong")

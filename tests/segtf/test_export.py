@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -59,6 +60,17 @@ def test_one_pixel_of_another_class_among_two_hundred_fails() -> None:
     report = parity({"a": even, "b": other}, PHOTOS)
     assert report["comparisons"][0]["equal_argmax"] == 0.99
     assert not report["passed"]
+
+
+def test_classes_that_rounding_alone_tells_apart_are_equal() -> None:
+    def answer(second: float) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda images: np.broadcast_to(
+            np.float32([0.5, second, 0.1]), (*images.shape[:3], 3)
+        )
+
+    report = parity({"a": answer(0.5 - 3e-7), "b": answer(0.5 + 3e-7)}, PHOTOS)
+    assert report["comparisons"][0]["equal_argmax"] == 1
+    assert parity({"a": answer(0.49999), "b": answer(0.50001)}, PHOTOS)["passed"] is False
 
 
 def test_a_nan_is_no_agreement_and_no_agreement_is_an_error() -> None:

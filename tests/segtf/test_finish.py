@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from segtf import engines
+from segtf.config import TrainConfig
 from segtf.finish import finish
 from segtf.run_folder import write_json
+from segtf.train import train
 from tests.segtf.test_figures import write_log
 from voc_builder.build import BuildConfig, build
+from voc_builder.errors import UserError
 
 
 def test_val_and_test_are_scored_at_the_threshold_that_was_chosen_on_val(
@@ -50,3 +53,27 @@ def test_val_and_test_are_scored_at_the_threshold_that_was_chosen_on_val(
     }
     said = capfd.readouterr().out
     assert said.count("false alarms") == 4, "a table of objects and one of the point, twice"
+
+
+@pytest.mark.slow
+def test_photos_that_the_settings_name_are_predicted_beside_their_annotation(run: Path) -> None:
+    out = run / "predictions/3_jpg"
+    for folder, suffix in (("masks", "png"), ("overlays", "jpg")):
+        found = sorted(path.name for path in (out / folder).iterdir())
+        assert found == [f"00000003.{suffix}", f"00000013.{suffix}"]
+    assert "mIoU" in (out / "index.html").read_text(encoding="utf-8"), "the truth is known"
+
+
+def test_places_without_photos_are_named_before_anything_is_trained(
+    photos: Path, tmp_path: Path
+) -> None:
+    def config(**settings: object) -> TrainConfig:
+        return TrainConfig(data=photos, artifacts=tmp_path / "new", **settings)  # type: ignore[arg-type]
+
+    with pytest.raises(UserError, match=rf"no photos at {photos}/none, {photos}/\*\.tif: "):
+        train(config(predict="none,*3.jpg,*.tif"))
+    with pytest.raises(UserError, match=r"--predict-save takes a list of .* Received: masks"):
+        train(config(predict="*3.jpg", predict_save="masks"))
+    with pytest.raises(UserError, match=r"--predict: .* leave out --no-export"):
+        config(predict="*3.jpg", export=False)
+    assert not (tmp_path / "new").exists()

@@ -40,8 +40,8 @@ def changed(pipeline: A.Compose, seed: int) -> bytes:
     return bytes(result["image"].tobytes() + result["mask"].tobytes())
 
 
-def test_there_are_four_presets() -> None:
-    assert PRESETS == ["heavy", "light", "medium", "none"]
+def test_there_are_five_presets() -> None:
+    assert PRESETS == ["heavy", "light", "medium", "none", "upright"]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
