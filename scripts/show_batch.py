@@ -14,6 +14,7 @@ from segtf.rectangle import describe
 from segtf.run_folder import AUGMENT, read_config, read_run_dataset
 from voc_builder.command import given, run
 from voc_builder.errors import UserError, refuse_below_one
+from voc_builder.source_config import SourceConfig
 
 if TYPE_CHECKING:
     from voc_builder.voc import Dataset
@@ -22,7 +23,8 @@ PROG = "python -m scripts.show_batch"
 BATCH = 8  # samples in a batch where --batch leaves it to training
 SUFFIXES = (".png", ".jpg", ".jpeg")
 # they decide which data set a run has, or are no settings of a run at all
-FIXED = ("data", "classes", "split", "split_seed", "folds", "fold", "group_by", "unlabelled")
+SOURCE = tuple(field.name for field in dataclasses.fields(SourceConfig))
+FIXED = ("data", *SOURCE, "split", "split_seed", "folds", "fold", "unlabelled")
 OWN = ("batches", "out", "run", "artifacts", "skip_bad", "resume", "overwrite")
 
 

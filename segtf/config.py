@@ -12,6 +12,7 @@ from segtf.architectures import Arch, check_encoder, check_size
 from segtf.loss_expression import check_class_weights, parse_loss
 from segtf.rectangle import HeightWidth, parse_size
 from voc_builder.errors import UserError
+from voc_builder.source_config import SourceConfig, name_of
 
 LARGEST_SEED = 2**32 - 1  # that NumPy takes
 Optimizer = Literal["adam", "adamw", "lion", "sgd"]
@@ -57,11 +58,11 @@ def augmentation_file(augment: str) -> Path:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(SourceConfig):
     """Train a network on annotated photos; then evaluate, export and draw it."""
 
     data: Path = Path("fishki_labelme")
-    """Folder annotated in labelme, or a VOC tree with TFRecords."""
+    """Folder of annotated photos, a CSV of pairs, COCO JSON, or a VOC tree with TFRecords."""
     size: int | str = 512
     """Training resolution, pixels: photos are squeezed to a square of it, or to HEIGHTxWIDTH such
     as 320x240, which the network pads within itself where it needs to; auto: a square chosen from
@@ -132,20 +133,17 @@ class TrainConfig:
     """Decides first weights, order and augmentation."""
     deterministic: bool = False
     """The same numbers, bit for bit, every time on one kind of machine; slower on a GPU."""
-    classes: Path | None = None
-    """File of class names, one a line, the background first; null: the folder's own."""
-    split: str = "80/10/10"
-    """Shares of train, val and test in percent, for a folder of annotations."""
+    split: str | None = None
+    """Shares of train, val and test in percent, for annotations; null: the split that the photos
+    came with, else 80/10/10."""
     split_seed: int = 42
     """Decides which photos are train, val and test, for a folder of annotations."""
     folds: int = 0
     """Folds of cross-validation, for a folder of annotations; 0: none."""
     fold: int | None = None
     """Validate on this fold, from 1, and train on the others; null: train and val as split."""
-    group_by: str | None = None
-    """Regular expression: photos whose ids match with the same text stay in one split."""
     unlabelled: Literal["report", "background"] = "report"
-    """Photos without JSON: name them and leave them out, or take them as empty."""
+    """Photos without annotation: name them and leave them out, or take them as empty."""
     skip_bad: bool = False
     """Leave out files with errors and list them, instead of stopping."""
     backend: Literal["tensorflow", "jax"] = "tensorflow"
@@ -306,5 +304,5 @@ class TrainConfig:
         network = [self.arch] if self.arch == "unet_plain" else [self.arch, self.encoder]
         scale = f"crop{self.crop}" if self.crop else str(self.size)
         fold = [] if self.fold is None else [f"fold{self.fold}"]
-        parts = [self.data.resolve().name, *network, scale, *fold]
+        parts = [name_of(self.data), *network, scale, *fold]
         return self.artifacts / "runs" / "-".join(parts)

@@ -44,6 +44,7 @@ from voc_builder.command import given, run
 from voc_builder.errors import UserError, going_on
 from voc_builder.files import replacing
 from voc_builder.progress import note
+from voc_builder.source_config import source_settings
 from voc_builder.tfrecord import import_tensorflow
 
 if TYPE_CHECKING:
@@ -156,13 +157,12 @@ def open_dataset(config: TrainConfig) -> Dataset:
         BuildConfig(
             config.data,
             config.artifacts / "datasets",
-            classes=config.classes,
             split=config.split,
             seed=config.split_seed,
-            group_by=config.group_by,
             unlabelled=config.unlabelled,
             skip_bad=config.skip_bad,
             folds=config.folds,
+            **source_settings(config),
         )
     )
     return dataset if config.fold is None else dataset.in_fold(config.fold)

@@ -11,7 +11,7 @@ from pathlib import Path
 from voc_builder.build import BuildConfig, build
 from voc_builder.errors import UserError
 from voc_builder.progress import in_threads, progress
-from voc_builder.source_config import base_of
+from voc_builder.source_config import base_of, name_of
 from voc_builder.sources import files_of
 from voc_builder.voc import FORMAT, Dataset, is_tree, read_dataset
 
@@ -30,9 +30,7 @@ def build_cached(config: BuildConfig) -> Dataset:
         dataset = read_dataset(config.folder)
         _refuse_unused(config, dataset)
         return _with_records(dataset)
-    whole = config.folder.resolve()
-    name = whole.stem if whole.is_file() else whole.name
-    out = config.out / f"{name}-{_digest(config)[:10]}"
+    out = config.out / f"{name_of(config.folder)}-{_digest(config)[:10]}"
     if is_tree(out):
         return read_dataset(out)
     return build(replace(config, out=out, overwrite=True))

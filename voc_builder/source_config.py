@@ -49,6 +49,12 @@ def flag_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def name_of(place: Path) -> str:
+    """What annotations are called after the folder or file that holds them."""
+    whole = place.resolve()
+    return whole.stem if whole.is_file() else whole.name
+
+
 def base_of(place: Path) -> Path:
     """The folder that other paths are seen from: the place itself, or that of the file it is."""
     return place.parent if place.is_file() else place
