@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.own_files import refuse_taken_folder
+from segtf.rectangle import describe, parse_size
 from voc_builder.command import run
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
@@ -44,7 +45,7 @@ class PipesConfig:
     mask_boxes/ with the boxes of the latter, which are not to be learned from"""
     count: int = 400
     """Number of photos with boxes; a tenth of it, of its own, has masks"""
-    size: str = "240x320"
+    size: int | str = "240x320"
     """Height x width of a photo, pixels, or one number for both"""
     seed: int = 1
     """The same seed gives the same files, byte for byte; a photo is the same for any count"""
@@ -87,12 +88,6 @@ def make_pipes(config: PipesConfig) -> None:
         drawn = in_threads(draw, jobs, os.cpu_count() or 1)
         for _ in progress(drawn, len(jobs), "photos", patience=3):
             pass
-
-
-def parse_size(size: str) -> tuple[int, int]:
-    """Height and width; (0, 0) for what is neither a number nor two."""
-    sides = re.fullmatch(r"(\d+)(?:x(\d+))?", size)
-    return (int(sides[1]), int(sides[2] or sides[1])) if sides else (0, 0)
 
 
 def splits(count: int, val: float, test: float) -> Iterator[str]:
@@ -197,11 +192,8 @@ def main(argv: list[str] | None = None) -> int:
 
     def command(config: PipesConfig) -> None:
         make_pipes(config)
-        few, (height, width) = config.count // FEWER, parse_size(config.size)
-        print(
-            f"{config.out}: photos {height} high and {width} wide: {config.count} with boxes, "
-            f"{few} others with masks"
-        )
+        few, shape = config.count // FEWER, describe(parse_size(config.size))
+        print(f"{config.out}: {shape}, {config.count} photos with boxes, {few} others with masks")
 
     return run(command, PipesConfig, "python -m scripts.make_pipes", argv)
 
