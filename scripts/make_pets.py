@@ -1,0 +1,158 @@
+"""Draw photos of pets with masks, or fetch real ones: python -m scripts.make_pets"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from scripts.own_files import refuse_taken_folder
+from voc_builder.command import given, run
+from voc_builder.errors import UserError
+from voc_builder.files import replacing
+from voc_builder.progress import progress
+
+if TYPE_CHECKING:
+    from scripts.draw_pet import Breed
+    from scripts.pet_photo import Shot
+
+PROG = "python -m scripts.make_pets"
+SMALLEST = 64  # pixels; below that a pet has no pixel within its border
+SIDES = ((4, 3), (3, 4), (3, 2), (1, 1), (4, 3), (2, 3), (4, 3), (16, 9))  # width to height
+QUALITY = 92  # of the JPEGs, 1 to 100
+OWN_FILE = re.compile(
+    r"images|masks|annotations|annotations/trimaps|"
+    r"(images|masks|annotations/trimaps)/[A-Za-z]+_\d+\.(jpg|png)|"
+    r"annotations/(list|trainval|test)\.txt|obj\.names"
+)
+HEADER = """#Image CLASS-ID SPECIES BREED ID
+#ID: 1:{classes} Class ids
+#SPECIES: 1:Cat 2:Dog
+#BREED ID: 1-{cats}:Cat 1:{dogs}:Dog
+#All images with 1st letter as capital are cat images
+#images with small first letter are dog images
+"""
+
+
+@dataclass(frozen=True)
+class PetsConfig:
+    """Draw photos of cats and dogs in the layout of Oxford-IIIT Pet, or fetch that set itself."""
+
+    out: Path
+    """Folder to write."""
+    download: bool = False
+    """Fetch the photos and trimaps of Oxford-IIIT Pet, 811 MB, instead of drawing some. What was
+    fetched before a break is kept in the folder."""
+    layout: Literal["pets", "dogs"] = "pets"
+    """pets: images, trimaps and lists of trainval and test; dogs: dogs alone, images and masks of
+    0 and 255."""
+    count: int = 160
+    """Number of photos."""
+    size: int = 500
+    """Longest side of a photo, pixels; most are smaller."""
+    seed: int = 1
+    """The same seed gives the same files, byte for byte; photo N is the same for any count."""
+    overwrite: bool = False
+    """Replace the folder if it exists and holds nothing but such files."""
+
+
+def make_pets(config: PetsConfig) -> None:
+    """Write the drawn photos with their masks; raises `UserError` for a folder that exists, or that
+    holds other files than are written here.
+    """
+    import cv2
+
+    from scripts.draw_pet import BREEDS
+    from scripts.pet_photo import draw_trimap
+    from voc_builder.images import encode_jpeg
+
+    if config.count < 2 or config.size < SMALLEST:
+        raise UserError(
+            f"--count must be at least 2, --size at least {SMALLEST}. "
+            f"Received: {config.count}, {config.size}"
+        )
+    refuse_taken_folder(config.out, OWN_FILE, overwrite=config.overwrite)
+    pets = config.layout == "pets"
+    breeds = [breed for breed in BREEDS if pets or not breed.cat]
+    with replacing(config.out) as folder:
+        masks = folder / ("annotations/trimaps" if pets else "masks")
+        (folder / "images").mkdir(parents=True)
+        masks.mkdir(parents=True)
+        for index in progress(range(config.count), config.count, "photos", patience=3):
+            name = photo_name(index, breeds)
+            shot = draw_shot(index, breeds, config)
+            mask = draw_trimap(shot.pet) if pets else shot.pet.astype("uint8") * 255
+            photo = encode_jpeg(shot.photo, quality=QUALITY)
+            (folder / "images" / f"{name}.jpg").write_bytes(photo)
+            (masks / f"{name}.png").write_bytes(cv2.imencode(".png", mask)[1].tobytes())
+        if pets:
+            write_lists(folder / "annotations", config.count, breeds)
+        else:
+            (folder / "obj.names").write_text("background\ndog\n")
+
+
+def photo_name(index: int, breeds: Sequence[Breed]) -> str:
+    """Breed and number, from 1: the breeds take turns."""
+    turn, place = divmod(index, len(breeds))
+    return f"{breeds[place].name}_{turn + 1}"
+
+
+def draw_shot(index: int, breeds: Sequence[Breed], config: PetsConfig) -> Shot:
+    """Photo and pet, of a shape and size of its own."""
+    import numpy as np
+
+    from scripts.pet_photo import take_photo
+
+    rng = np.random.default_rng((config.seed, index))
+    across, down = SIDES[rng.integers(len(SIDES))]
+    longest = max(config.size * rng.choice([1.0, 1.0, 0.8, 0.6]), SMALLEST)
+    width, height = (round(longest * side / max(across, down)) for side in (across, down))
+    return take_photo(rng, breeds[index % len(breeds)], height, width)
+
+
+def write_lists(annotations: Path, count: int, breeds: Sequence[Breed]) -> None:
+    """`list.txt`, and its halves `trainval.txt` and `test.txt`, to which the photos of each breed
+    go in turn. A line is NAME CLASS SPECIES BREED, all counted from 1 in the order of the names.
+    """
+    alphabet = sorted(breeds, key=lambda breed: breed.name.casefold())
+    kinds = {
+        breed.name: [other for other in alphabet if other.cat == breed.cat] for breed in breeds
+    }
+    lines = {}
+    for index in range(count):
+        breed, name = breeds[index % len(breeds)], photo_name(index, breeds)
+        species, number = 1 if breed.cat else 2, kinds[breed.name].index(breed) + 1
+        lines[index] = f"{name} {alphabet.index(breed) + 1} {species} {number}"
+    half = [(sum(divmod(index, len(breeds)))) % 2 for index in range(count)]
+    for file, wanted in (("list", (0, 1)), ("trainval", (0,)), ("test", (1,))):
+        chosen = [lines[index] for index in range(count) if half[index] in wanted]
+        head = ""
+        if file == "list":
+            cats = sum(breed.cat for breed in breeds)
+            head = HEADER.format(classes=len(breeds), cats=cats, dogs=len(breeds) - cats)
+        text = head + "".join(f"{line}\n" for line in sorted(chosen, key=str.casefold))
+        (annotations / f"{file}.txt").write_text(text)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code of the command."""
+
+    def command(config: PetsConfig) -> None:
+        if config.download:
+            from scripts.download_pets import download_pets
+
+            for name in sorted(given(PetsConfig, PROG, argv) - {"out", "download", "config"}):
+                raise UserError(f"--{name}: of drawn photos alone: leave it or --download out")
+            download_pets(config.out)
+        else:
+            make_pets(config)
+            print(f"{config.out}: {config.count} photos, none longer than {config.size} pixels")
+
+    return run(command, PetsConfig, PROG, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
