@@ -186,6 +186,11 @@ def check_mask(
     return problems
 
 
+def check_label(file: Path, label: str, place: int, classes: Sequence[str]) -> list[Problem]:
+    """Whether the object at a place of a file has a label that is no class."""
+    return [Problem(file, *what, place, label) for what in _wrong_label(label, classes)]
+
+
 def _too_large(path: Path, header: Header) -> list[Problem]:
     """An error for a photo that must become a JPEG but cannot."""
     if header.decoded is None or max(header.height, header.width) <= JPEG_SIDE:

@@ -77,7 +77,7 @@ def find_pairs(folder: Path, settings: SourceConfig, kind: Annotations) -> tuple
     """
     parts = require_parts(folder, settings, kind)
     if len(parts) > 1:
-        return _in_parts(folder, parts, settings.mask_pattern, kind), folder
+        return in_parts(parts, settings.mask_pattern, kind), folder
     images, files = parts[0].images, parts[0].files
     assert files is not None
     pairs = pair_files(images, files, settings.mask_pattern, kind)
@@ -105,7 +105,7 @@ def keep_split(pairs: Pairs, ready: Ready, what: str) -> Pairs:
     )
 
 
-def _in_parts(folder: Path, parts: Sequence[Part], pattern: str | None, kind: Annotations) -> Pairs:
+def in_parts(parts: Sequence[Part], pattern: str | None, kind: Annotations) -> Pairs:
     """The pairs of all parts, which are splits."""
     found = [
         pair_files(part.images, part.files, pattern, kind)

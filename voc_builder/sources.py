@@ -13,19 +13,28 @@ from voc_builder.labelme import read_annotation
 from voc_builder.labelme_folder import find_labelme, find_labelme_set
 from voc_builder.listing import visible_files
 from voc_builder.mask_folders import find_mask_set
-from voc_builder.places import MASKS, Annotations, find_parts
+from voc_builder.places import BOXES, LABELS, MASKS, Annotations, find_parts
 from voc_builder.problems import AnnotationError
 from voc_builder.sample import Found, Sample
 from voc_builder.source_config import Source, SourceConfig, base_of, flag_of
 from voc_builder.split import join_groups, match_keys
+from voc_builder.voc_boxes import find_box_set
+from voc_builder.yolo import find_yolo_set
 
 # the flags beside --classes, --merge and --group-by that mean something to each source
 TAKES: dict[Source, tuple[str, ...]] = {
     "labelme": (),
     "masks": ("images", "masks", "mask_pattern", "mask_values", "colors"),
+    "boxes": ("images", "masks"),
+    "yolo": ("images", "masks"),
 }
-KINDS: dict[Source, Annotations] = {"masks": MASKS}
-FIND: dict[Source, Callable[..., Found]] = {"labelme": find_labelme_set, "masks": find_mask_set}
+KINDS: dict[Source, Annotations] = {"masks": MASKS, "boxes": BOXES, "yolo": LABELS}
+FIND: dict[Source, Callable[..., Found]] = {
+    "labelme": find_labelme_set,
+    "masks": find_mask_set,
+    "boxes": find_box_set,
+    "yolo": find_yolo_set,
+}
 
 
 def find_samples(folder: Path, settings: SourceConfig, *, empty: bool) -> Found:
@@ -62,7 +71,7 @@ def files_of(folder: Path, settings: SourceConfig) -> list[Path]:
             for place in (part.images, part.files):
                 if place is not None:
                     found += _with_suffix(place, (*SUFFIXES, *KINDS[source].suffixes))
-        found += _with_suffix(folder, (".txt",))  # lists of splits
+        found += _with_suffix(folder, (".txt", ".yaml", ".yml"))  # lists of splits
     return sorted(set(found))
 
 
