@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -90,6 +90,7 @@ class BuildConfig(SourceConfig):
 def build(config: BuildConfig) -> Dataset:
     """The data set of `config`, written beside its place and renamed. Raises `UserError`."""
     _refuse_wrong_use(config)
+    config = replace(config, source=choose_source(config.folder, config))
     found = find_samples(config.folder, config, empty=config.unlabelled == "background")
     try:
         with replacing(config.out.absolute()) as tree:
@@ -137,7 +138,7 @@ def _fill(tree: Path, found: Found, config: BuildConfig) -> dict[str, Any]:
         "split": split,
         "seed": config.seed,
         "group_by": config.group_by,
-        "source": choose_source(config.folder, config),
+        "source": config.source,
         "mask_pattern": config.mask_pattern,
         "mask_values": config.mask_values,
         "merge": config.merge,
@@ -300,6 +301,8 @@ def _refuse_wrong_use(config: BuildConfig) -> None:
     if config.folds < 0 or config.folds == 1:
         raise UserError(f"--folds takes 0 or a number from 2 on. Received: {config.folds}")
     refuse_below_one(workers=config.workers, shards=config.shards, record_size=config.record_size)
+    if not config.folder.exists():
+        raise UserError(f"{config.folder}: no such folder: name the folder of annotated photos")
     out, folder = config.out.resolve(), config.folder.resolve()
     if out == folder or out in folder.parents or folder in out.parents:
         raise UserError(

@@ -21,7 +21,7 @@ from voc_builder.mask_files import MaskFile, decode_values, read_mask_file
 from voc_builder.mask_meaning import PLAIN, Meaning, find_meaning
 from voc_builder.pairing import Pairs, find_pairs
 from voc_builder.places import MASKS
-from voc_builder.problems import Problem
+from voc_builder.problems import AnnotationError, Problem
 from voc_builder.progress import in_threads, progress
 from voc_builder.sample import Found
 from voc_builder.source_config import SourceConfig
@@ -81,6 +81,8 @@ def mask_samples(
     """The samples of photos and masks however they were paired. Ids are made of paths seen from
     `root`, class names are looked for in `folder`; photos of one mask, or one group, stay together.
     """
+    if not pairs.files and pairs.problems:
+        raise AnnotationError(pairs.problems)
     paths = sorted(set(pairs.files.values()))
     read = partial(read_mask_file, coloured=settings.colors is not None)
     files = list(

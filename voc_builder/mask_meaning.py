@@ -12,6 +12,7 @@ from voc_builder.classes import FILES, class_file, counted, is_background, is_vo
 from voc_builder.colours import VOID
 from voc_builder.errors import UserError
 from voc_builder.mask_files import MaskFile
+from voc_builder.problems import AnnotationError
 from voc_builder.progress import note
 from voc_builder.source_config import SourceConfig
 
@@ -53,6 +54,8 @@ def find_meaning(folder: Path, settings: SourceConfig, files: Sequence[MaskFile]
         return name_values(settings.mask_values, names, source or folder)
     seen = sorted(set().union(*(file.counts for file in files)))
     if names is None:
+        if not seen:
+            raise AnnotationError([problem for file in files for problem in file.problems])
         if not PLAIN.issuperset(seen) or len(seen) < 2:
             raise UserError(_no_names(folder, seen))
         names = TWO

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from voc_builder.classes import FILES
+from voc_builder.coco_json import find_coco_set, find_images, read_coco
 from voc_builder.errors import UserError
 from voc_builder.images import SUFFIXES
 from voc_builder.labelme import read_annotation
 from voc_builder.labelme_folder import find_labelme, find_labelme_set
 from voc_builder.listing import visible_files
 from voc_builder.mask_folders import find_mask_set
+from voc_builder.merge import merge_classes
+from voc_builder.pairs_csv import COLUMNS, find_pair_set, place_of, read_rows
 from voc_builder.places import BOXES, LABELS, MASKS, Annotations, find_parts
 from voc_builder.problems import AnnotationError
 from voc_builder.sample import Found, Sample
@@ -27,13 +31,18 @@ TAKES: dict[Source, tuple[str, ...]] = {
     "masks": ("images", "masks", "mask_pattern", "mask_values", "colors"),
     "boxes": ("images", "masks"),
     "yolo": ("images", "masks"),
+    "pairs": ("mask_values", "colors"),
+    "coco": ("images",),
 }
+FILES_OF: dict[Source, str] = {"pairs": ".csv", "coco": ".json"}  # a source that is one file
 KINDS: dict[Source, Annotations] = {"masks": MASKS, "boxes": BOXES, "yolo": LABELS}
 FIND: dict[Source, Callable[..., Found]] = {
     "labelme": find_labelme_set,
     "masks": find_mask_set,
     "boxes": find_box_set,
     "yolo": find_yolo_set,
+    "pairs": find_pair_set,
+    "coco": find_coco_set,
 }
 
 
@@ -41,8 +50,8 @@ def find_samples(folder: Path, settings: SourceConfig, *, empty: bool) -> Found:
     """All that is annotated at the place; with `empty` a photo without annotation is a sample too.
     Raises `UserError` for a place that holds nothing of its kind.
     """
-    source = choose_source(folder, settings)
-    return FIND[source](folder, settings, empty=empty)
+    found = FIND[choose_source(folder, settings)](folder, settings, empty=empty)
+    return found if settings.merge is None else merge_classes(found, settings.merge)
 
 
 def find_groups(
@@ -63,7 +72,14 @@ def files_of(folder: Path, settings: SourceConfig) -> list[Path]:
     """Every file that decides what `find_samples` finds, sorted."""
     source = choose_source(folder, settings)
     found = [base_of(folder) / name for name in FILES if (base_of(folder) / name).is_file()]
-    if source == "labelme":
+    if source == "pairs":
+        rows = read_rows(folder)
+        named = {place_of(folder, row[column]) for _, row in rows for column in COLUMNS[:2]}
+        found += [folder, *(path for path in named if path.is_file())]
+    elif source == "coco":
+        photos, _ = find_images(folder, settings, read_coco(folder)["images"])
+        found += [folder, *photos.values()]
+    elif source == "labelme":
         found += _with_suffix(folder, (".json", *SUFFIXES))
         found += [one.photo for one in find_labelme(folder).annotations if one.photo]
     else:
@@ -79,7 +95,7 @@ def choose_source(folder: Path, settings: SourceConfig) -> Source:
     """The source that is named, else the one of what lies at the place. Raises `UserError` where
     that is none or several, and for settings that are not of the source.
     """
-    if not folder.is_dir():
+    if not folder.exists():
         raise UserError(f"{folder}: no such folder: name the folder of annotated photos")
     _refuse_patterns(settings)
     given = [
@@ -94,9 +110,24 @@ def choose_source(folder: Path, settings: SourceConfig) -> Source:
                 f"{', '.join(idle)}: not for --source {settings.source}: leave it out, or name "
                 "another source"
             )
-        return settings.source
+        return _fitting(folder, settings.source)
+    if folder.is_file():
+        kinds = {suffix: source for source, suffix in FILES_OF.items()}
+        if folder.suffix.lower() not in kinds:
+            raise UserError(f"{folder}: neither a folder, nor a CSV of pairs, nor COCO JSON")
+        return choose_source(folder, replace(settings, source=kinds[folder.suffix.lower()]))
     fits = [source for source, takes in TAKES.items() if {*given} <= {*takes}]
     return _detect(folder, settings, fits)
+
+
+def _fitting(folder: Path, source: Source) -> Source:
+    """The source, if the place is of the kind that it reads. Raises `UserError`."""
+    wanted = FILES_OF.get(source)
+    if folder.is_dir() and wanted:
+        raise UserError(f"{folder}: --source {source} reads a {wanted} file: name that file")
+    if folder.is_file() and not wanted:
+        raise UserError(f"{folder}: --source {source} reads a folder: name the folder")
+    return source
 
 
 def _detect(folder: Path, settings: SourceConfig, fits: Sequence[Source]) -> Source:

@@ -306,7 +306,7 @@ def test_the_check_that_a_build_names_can_be_run(
     (land / "class_names.txt").write_text(f"{LAND}car\n")
     built(land)
     said = capsys.readouterr().err
-    command = rf"python -m voc_builder check {land} --mask-pattern '(.*)_\d+'"
+    command = rf"python -m voc_builder check {land} --source masks --mask-pattern '(.*)_\d+'"
     assert f"1 warnings, which {command} lists" in said
 
 
