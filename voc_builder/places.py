@@ -9,7 +9,7 @@ from pathlib import Path
 from voc_builder.classes import FILES
 from voc_builder.errors import UserError
 from voc_builder.images import SUFFIXES
-from voc_builder.listing import visible_entries, visible_files
+from voc_builder.listing import bare, visible_entries, visible_files
 from voc_builder.mask_files import SUFFIXES as MASK_SUFFIXES
 from voc_builder.ready_splits import SPLIT_NAMES, split_named
 from voc_builder.source_config import SourceConfig
@@ -88,15 +88,9 @@ def find_parts(folder: Path, settings: SourceConfig, kind: Annotations) -> list[
     parts = _split_parts(folder, kind)
     if any(part.split == "train" and part.files for part in parts):
         return parts
-    if kind.beside and _holds(folder, SUFFIXES) and holds_annotations(folder, kind):
+    if kind.beside and _beside(folder, kind):
         return [Part(folder, folder)]
     return []
-
-
-def holds_annotations(folder: Path, kind: Annotations) -> bool:
-    """Whether a file lies in the folder that may annotate a photo there."""
-    files = [path for path in visible_files(folder) if path.suffix.lower() in kind.suffixes]
-    return any(path.name.lower() not in kind.others for path in files)
 
 
 def list_folders(folder: Path, part: Part, kind: Annotations) -> list[Path]:
@@ -118,7 +112,7 @@ def _usual(
     """The one folder of a usual name with such files. Raises `UserError` where there are more, and
     where there is none that is `wanted`.
     """
-    found = [path for path in _called(folder, usual) if _holds(path, suffixes)]
+    found = [path for path in _called(folder, usual) if holds(path, suffixes)]
     if len(found) > 1 or (wanted and not found):
         several = f"several of {', '.join(path.name for path in found)}" if found else "none"
         raise UserError(
@@ -140,11 +134,23 @@ def _split_parts(folder: Path, kind: Annotations) -> list[Part]:
         files = _usual(
             path if inside else folder, kind.folders if inside else names, kind.suffixes, "--masks"
         )
-        if files is None and kind.beside and holds_annotations(images, kind):
+        if files is None and kind.beside and _beside(images, kind):
             files = images
-        if files or _holds(images, SUFFIXES):
+        if files or holds(images, SUFFIXES):
             parts.append(Part(images, files, split))
     return parts
+
+
+def _beside(folder: Path, kind: Annotations) -> bool:
+    """Whether a photo in the folder has a file beside it that may annotate it."""
+    files = list(visible_files(folder))
+    photos = {bare(path) for path in files if path.suffix.lower() in SUFFIXES}
+    return any(
+        path.suffix.lower() in kind.suffixes
+        and path.name.lower() not in kind.others
+        and bare(path) in photos
+        for path in files
+    )
 
 
 def _inner(folder: Path, images: Path, suffixes: Sequence[str]) -> Path:
@@ -153,7 +159,7 @@ def _inner(folder: Path, images: Path, suffixes: Sequence[str]) -> Path:
     """
     if any(path.suffix.lower() in suffixes for path, _ in visible_entries(folder)):
         return folder
-    inner = [path for path in _folders(folder) if _holds(path, suffixes)]
+    inner = [path for path in _folders(folder) if holds(path, suffixes)]
     if len(inner) != 1 or (images / inner[0].name).is_dir():
         return folder
     return inner[0]
@@ -169,5 +175,6 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(path for path, is_folder in visible_entries(folder) if is_folder)
 
 
-def _holds(folder: Path, suffixes: Sequence[str]) -> bool:
+def holds(folder: Path, suffixes: Sequence[str]) -> bool:
+    """Whether a file with one of the suffixes lies under the folder."""
     return any(path.suffix.lower() in suffixes for path in visible_files(folder))

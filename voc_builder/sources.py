@@ -13,17 +13,17 @@ from voc_builder.errors import UserError
 from voc_builder.images import SUFFIXES
 from voc_builder.labelme import read_annotation
 from voc_builder.labelme_folder import find_labelme, find_labelme_set
-from voc_builder.listing import visible_files
+from voc_builder.listing import seen_from, visible_files
 from voc_builder.mask_folders import find_mask_set
 from voc_builder.merge import merge_classes
 from voc_builder.pairs_csv import COLUMNS, find_pair_set, place_of, read_rows
-from voc_builder.places import BOXES, LABELS, MASKS, Annotations, find_parts
+from voc_builder.places import BOXES, LABELS, MASKS, Annotations, Part, find_parts, holds
 from voc_builder.problems import AnnotationError
 from voc_builder.sample import Found, Sample
 from voc_builder.source_config import Source, SourceConfig, base_of, flag_of
 from voc_builder.split import join_groups, match_keys
 from voc_builder.voc_boxes import find_box_set
-from voc_builder.yolo import find_yolo_set
+from voc_builder.yolo import find_yolo_set, named_parts, read_about
 
 # the flags beside --classes, --merge and --group-by that mean something to each source
 TAKES: dict[Source, tuple[str, ...]] = {
@@ -83,7 +83,7 @@ def files_of(folder: Path, settings: SourceConfig) -> list[Path]:
         found += _with_suffix(folder, (".json", *SUFFIXES))
         found += [one.photo for one in find_labelme(folder).annotations if one.photo]
     else:
-        for part in find_parts(folder, settings, KINDS[source]):
+        for part in _parts(folder, settings, source):
             for place in (part.images, part.files):
                 if place is not None:
                     found += _with_suffix(place, (*SUFFIXES, *KINDS[source].suffixes))
@@ -133,10 +133,16 @@ def _fitting(folder: Path, source: Source) -> Source:
 def _detect(folder: Path, settings: SourceConfig, fits: Sequence[Source]) -> Source:
     """The one of these sources that the folder holds."""
     found: dict[Source, str] = {}  # what shows that it does
+    unclear: list[UserError] = []
     for source, kind in KINDS.items():
-        if source in fits and (parts := find_parts(folder, settings, kind)):
-            shown = next(part.files for part in parts if part.files)
-            found[source] = f"{kind.what}s ({shown.relative_to(folder)})"
+        try:
+            parts = _parts(folder, settings, source) if source in fits else []
+        except UserError as error:
+            unclear.append(error)
+        else:
+            places = [part.files for part in parts if part.files]
+            if shown := next((place for place in places if holds(place, kind.suffixes)), None):
+                found[source] = f"{kind.what}s ({seen_from(shown, folder)})"
     json = sorted(path for path in visible_files(folder) if path.suffix.lower() == ".json")
     if "labelme" in fits and found and (one := next(filter(_is_labelme, json), None)):
         found["labelme"] = f"labelme JSON ({one.relative_to(folder)})"
@@ -144,6 +150,8 @@ def _detect(folder: Path, settings: SourceConfig, fits: Sequence[Source]) -> Sou
         raise UserError(
             f"{folder}: both {' and '.join(found.values())} in it: choose with --source"
         )
+    if not found and unclear:
+        raise unclear[0]
     if not found and not (json and "labelme" in fits):
         raise UserError(
             f"{folder}: neither labelme JSON nor folders of images and masks, boxes or YOLO files "
@@ -151,6 +159,12 @@ def _detect(folder: Path, settings: SourceConfig, fits: Sequence[Source]) -> Sou
             "--images and --masks"
         )
     return next(iter(found), "labelme")
+
+
+def _parts(folder: Path, settings: SourceConfig, source: Source) -> list[Part]:
+    """The folders of photos and of what annotates them, [] where the source finds none."""
+    parts = named_parts(folder, settings, read_about(folder))[0] if source == "yolo" else []
+    return parts or find_parts(folder, settings, KINDS[source])
 
 
 def _with_suffix(folder: Path, suffixes: Sequence[str]) -> list[Path]:

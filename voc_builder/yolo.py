@@ -15,15 +15,15 @@ from voc_builder.errors import UserError
 from voc_builder.listing import seen_from, unique_ids
 from voc_builder.mask_meaning import background_first
 from voc_builder.outlines import ObjectSample, Outline, box_of, polygon_of
-from voc_builder.pairing import Pairs, find_pairs, in_parts
+from voc_builder.pairing import find_pairs, in_parts
 from voc_builder.places import LABELS, Part
 from voc_builder.problems import Problem
-from voc_builder.progress import note
 from voc_builder.sample import Found
 from voc_builder.source_config import SourceConfig
 from voc_builder.split import SPLITS
 
 YAMLS = ("data.yaml", "data.yml", "dataset.yaml")
+About = tuple[Path, dict[str, Any]]  # data.yaml and what it says
 SLACK = 0.001  # that a share may leave 0 to 1 by, as tools round
 
 
@@ -34,7 +34,11 @@ def find_yolo_set(folder: Path, settings: SourceConfig, *, empty: bool) -> Found
     `UserError` where no photo has a file, and without class names.
     """
     about = read_about(folder)
-    pairs, root, problems = _pairs(folder, settings, about)
+    parts, problems = named_parts(folder, settings, about)
+    if parts:
+        pairs, root = in_parts(parts, None, LABELS), folder
+    else:
+        pairs, root = find_pairs(folder, settings, LABELS)
     names, source = _names(folder, settings, about)
     photos = sorted([*pairs.files, *(pairs.unlabelled if empty else ())])
     ids = unique_ids([seen_from(photo, root) for photo in photos])
@@ -82,7 +86,7 @@ def read_labels(photo_id: str, photo: Path, file: Path, names: Sequence[str]) ->
     return ObjectSample(photo_id, photo, file, tuple(objects), digest, wrong=tuple(problems))
 
 
-def read_about(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+def read_about(folder: Path) -> About | None:
     """The data.yaml of a folder and what it says. Raises `UserError` if it cannot be read."""
     path = next((folder / name for name in YAMLS if (folder / name).is_file()), None)
     if path is None:
@@ -118,34 +122,31 @@ def _outline(line: str, number: int, names: Sequence[str]) -> Outline:
     return Outline(label, corners, number, relative=True)
 
 
-def _pairs(
-    folder: Path, settings: SourceConfig, about: tuple[Path, dict[str, Any]] | None
-) -> tuple[Pairs, Path, list[Problem]]:
-    """The photos and files of a folder, what their ids are seen from, and what data.yaml names that
-    is not there.
+def named_parts(
+    folder: Path, settings: SourceConfig, about: About | None
+) -> tuple[list[Part], list[Problem]]:
+    """The parts that data.yaml names, and what it names that is not there; [] where it names no
+    folders of photos, or none of its own for each split, or where flags name the folders.
     """
     named = settings.images is not None or settings.masks is not None
     if about is None or named or not all(about[1].get(key) for key in ("train", "val")):
-        return *find_pairs(folder, settings, LABELS), []
+        return [], []
     parts, problems = [], []
     for split in SPLITS:
         entries = about[1].get(split) or []
         for entry in [entries] if isinstance(entries, str) else entries:
             images = _find(folder, about[1].get("path"), str(entry))
-            if images is not None and images.is_file():  # lists, which are found by their names
-                return *find_pairs(folder, settings, LABELS), []
             if images is None:
                 value = f"{split} names {entry!r}, which is no folder"
                 cure = "put it there, or correct the entry"
                 problems.append(Problem(about[0], "error", "split-missing", value, cure))
+            elif images.is_file():  # lists, which are found by their names
+                return [], []
             else:
                 parts.append(Part(images, labels_of(images, folder), split))
-    if len({part.images for part in parts}) < len(parts):
-        note(f"{about[0]}: names a folder for two splits, so that it says of no photo which it is")
-        return *find_pairs(folder, settings, LABELS), problems
-    if not any(part.files for part in parts):
-        return *find_pairs(folder, settings, LABELS), problems
-    return in_parts(parts, None, LABELS), folder, problems
+    if len({part.images for part in parts}) < len(parts):  # of no photo it says which it is
+        return [], []
+    return (parts if any(part.files for part in parts) else []), problems
 
 
 def _find(folder: Path, path: object, entry: str) -> Path | None:
@@ -170,7 +171,7 @@ def labels_of(images: Path, folder: Path) -> Path | None:
 
 
 def _names(
-    folder: Path, settings: SourceConfig, about: tuple[Path, dict[str, Any]] | None
+    folder: Path, settings: SourceConfig, about: About | None
 ) -> tuple[tuple[str, ...], Path]:
     """The name of each class number, and what says so."""
     if about is not None and settings.classes is None and about[1].get("names"):
