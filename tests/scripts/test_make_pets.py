@@ -9,6 +9,11 @@ from numpy.typing import NDArray
 
 from scripts.draw_pet import BREEDS
 from scripts.make_pets import main
+from segtf import config
+from segtf.config import TrainConfig
+from voc_builder.colours import VOID
+from voc_builder.command import parse
+from voc_builder.sources import find_samples
 
 COUNT = 20
 
@@ -169,3 +174,19 @@ def test_a_number_out_of_range_is_refused_in_one_line(
     assert error.count("\n") == 1
     assert wrong[1] in error
     assert not (tmp_path / "out").exists()
+
+
+def test_the_recipe_reads_what_is_drawn_with_its_split_and_its_border_as_void(pets: Path) -> None:
+    recipe = Path(config.__file__).parent / "recipes/pets.yaml"
+    trained = parse(TrainConfig, "test", ["--config", str(recipe), "--data", str(pets)])
+    assert (trained.arch, trained.loss, trained.size) == ("unet_plain", "ce", 512)
+    found = find_samples(pets, trained, empty=False)
+    assert found.classes == ("background", "pet")
+    assert not found.problems
+    lists = {name: entries(pets / f"annotations/{name}.txt") for name in ("trainval", "test")}
+    for list_name, split in (("trainval", "train"), ("test", "test")):
+        assert {found.splits[name] for name, *_ in lists[list_name]} == {split}
+    for sample in found.samples:
+        trimap = read_mask(pets / f"annotations/trimaps/{sample.id}.png")
+        ids = sample.draw_mask(found.classes, *trimap.shape)
+        np.testing.assert_array_equal(ids, np.choose(trimap, (VOID, 1, 0, VOID)))
