@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from scripts.draw_pipe_photo import Photo
 from scripts.draw_pipe_things import KINDS
 from scripts.make_pipes import draw_photo, main, splits
+from segtf import config
+from voc_builder.build import BuildConfig, build
 from voc_builder.png import decode_mask
 
+RECIPE = Path(config.__file__).parent / "recipes/pipes.yaml"
 HEIGHT, WIDTH, COUNT = 48, 64, 30
 Boxes = list[tuple[str, float, float, float, float]]  # kind, left, top, right, bottom
 
@@ -58,13 +61,12 @@ def yolo_boxes(path: Path) -> Boxes:
 
 
 def voc_boxes(path: Path) -> Boxes:
-    """With edges between pixels, counted from 0; the file counts pixels from 1."""
     found = []
     for thing in ElementTree.parse(path).getroot().iter("object"):
         xmin, ymin, xmax, ymax = (
             float(thing.findtext(f"bndbox/{name}", "")) for name in ("xmin", "ymin", "xmax", "ymax")
         )
-        found.append((thing.findtext("name", ""), xmin - 1, ymin - 1, xmax, ymax))
+        found.append((thing.findtext("name", ""), xmin, ymin, xmax, ymax))
     return found
 
 
@@ -102,6 +104,23 @@ def test_yolo_and_voc_hold_the_box_around_every_thing_as_it_is_seen(
         image = cv2.imread(str(drawn / f"boxes/images/{split}/{root.findtext('filename')}"))
         size = (int(root.findtext(f"size/{side}", "")) for side in ("height", "width"))
         assert image.shape == (*size, 3) == (HEIGHT, WIDTH, 3)
+
+
+def test_both_sources_of_boxes_read_the_same_masks_and_keep_the_split(
+    drawn: Path, tmp_path: Path
+) -> None:
+    recipe = yaml.safe_load(RECIPE.read_text())
+    trees, sources = {}, (recipe["source"], "boxes")
+    for source in sources:
+        out, merge = tmp_path / source, recipe["merge"]
+        dataset = build(
+            BuildConfig(drawn / "boxes", out, source=source, merge=merge, records=False)
+        )
+        assert [len(ids) for ids in dataset.splits.values()] == [24, 3, 3]
+        assert dataset.classes == ("background", "object")
+        trees[source] = files(tmp_path / source / "SegmentationClass")
+    assert sources == ("yolo", "boxes")
+    assert trees["yolo"] == trees["boxes"]
 
 
 def test_masks_hold_the_pixels_of_all_things_and_nothing_else(drawn: Path) -> None:
