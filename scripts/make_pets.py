@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from scripts.pet_photo import Shot
 
 PROG = "python -m scripts.make_pets"
+Layout = Literal["pets", "dogs", "splits"]
 SMALLEST = 64  # pixels; below that a pet has no pixel within its border
 SIDES = ((4, 3), (3, 4), (3, 2), (1, 1), (4, 3), (2, 3), (4, 3), (16, 9))  # width to height
 QUALITY = 92  # of the JPEGs, 1 to 100
+SPLIT = ("train",) * 7 + ("valid",) * 2 + ("test",)  # of photos one after the other
 OWN_FILE = re.compile(
-    r"images|masks|annotations|annotations/trimaps|"
-    r"(images|masks|annotations/trimaps)/[A-Za-z]+_\d+\.(jpg|png)|"
+    r"images|masks|(train|valid)(_mask)?|test|annotations|annotations/trimaps|"
+    r"(images|masks|(train|valid)(_mask)?|test|annotations/trimaps)/[A-Za-z]+_\d+\.(jpg|png)|"
     r"annotations/(list|trainval|test)\.txt|obj\.names"
 )
 HEADER = """#Image CLASS-ID SPECIES BREED ID
@@ -46,9 +48,10 @@ class PetsConfig:
     download: bool = False
     """Fetch the photos and trimaps of Oxford-IIIT Pet, 811 MB, instead of drawing some. What was
     fetched before a break is kept in the folder."""
-    layout: Literal["pets", "dogs"] = "pets"
+    layout: Layout = "pets"
     """pets: images, trimaps and lists of trainval and test; dogs: dogs alone, images and masks of
-    0 and 255."""
+    0 and 255; splits: these as train, train_mask, valid, valid_mask and test, which has no masks,
+    all photos three wide to four high."""
     count: int = 160
     """Number of photos."""
     size: int = 500
@@ -78,20 +81,30 @@ def make_pets(config: PetsConfig) -> None:
     pets = config.layout == "pets"
     breeds = [breed for breed in BREEDS if pets or not breed.cat]
     with replacing(config.out) as folder:
-        masks = folder / ("annotations/trimaps" if pets else "masks")
-        (folder / "images").mkdir(parents=True)
-        masks.mkdir(parents=True)
+        folder.mkdir(parents=True)
         for index in progress(range(config.count), config.count, "photos", patience=3):
             name = photo_name(index, breeds)
+            photos, masks = folders_of(index, config.layout)
             shot = draw_shot(index, breeds, config)
             mask = draw_trimap(shot.pet) if pets else shot.pet.astype("uint8") * 255
-            photo = encode_jpeg(shot.photo, quality=QUALITY)
-            (folder / "images" / f"{name}.jpg").write_bytes(photo)
-            (masks / f"{name}.png").write_bytes(cv2.imencode(".png", mask)[1].tobytes())
+            files = {f"{photos}/{name}.jpg": encode_jpeg(shot.photo, quality=QUALITY)}
+            if masks:
+                files[f"{masks}/{name}.png"] = cv2.imencode(".png", mask)[1].tobytes()
+            for file, content in files.items():
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                (folder / file).write_bytes(content)
         if pets:
             write_lists(folder / "annotations", config.count, breeds)
         else:
             (folder / "obj.names").write_text("background\ndog\n")
+
+
+def folders_of(index: int, layout: Layout) -> tuple[str, str]:
+    """The folders of a photo and of its mask; none for one whose mask is kept back."""
+    if layout == "splits":
+        split = SPLIT[index % len(SPLIT)]
+        return split, "" if split == "test" else f"{split}_mask"
+    return "images", "annotations/trimaps" if layout == "pets" else "masks"
 
 
 def photo_name(index: int, breeds: Sequence[Breed]) -> str:
@@ -107,7 +120,7 @@ def draw_shot(index: int, breeds: Sequence[Breed], config: PetsConfig) -> Shot:
     from scripts.pet_photo import take_photo
 
     rng = np.random.default_rng((config.seed, index))
-    across, down = SIDES[rng.integers(len(SIDES))]
+    across, down = (3, 4) if config.layout == "splits" else SIDES[rng.integers(len(SIDES))]
     longest = max(config.size * rng.choice([1.0, 1.0, 0.8, 0.6]), SMALLEST)
     width, height = (round(longest * side / max(across, down)) for side in (across, down))
     return take_photo(rng, breeds[index % len(breeds)], height, width)

@@ -190,3 +190,16 @@ def test_the_recipe_reads_what_is_drawn_with_its_split_and_its_border_as_void(pe
         trimap = read_mask(pets / f"annotations/trimaps/{sample.id}.png")
         ids = sample.draw_mask(found.classes, *trimap.shape)
         np.testing.assert_array_equal(ids, np.choose(trimap, (VOID, 1, 0, VOID)))
+
+
+def test_splits_keep_the_masks_of_test_back(tmp_path: Path) -> None:
+    assert draw(tmp_path / "dogs", COUNT, "--layout", "splits") == 0
+    folders = [Path(name).parent.name for name in files_in(tmp_path / "dogs")]
+    counts = {name: folders.count(name) for name in set(folders) - {""}}
+    assert counts == {"train": 14, "train_mask": 14, "valid": 4, "valid_mask": 4, "test": 2}
+    for photo in (tmp_path / "dogs/train").iterdir():
+        height, width = read_photo(photo).shape[:2]
+        assert abs(width / height - 3 / 4) < 0.02
+        mask = read_mask(tmp_path / f"dogs/train_mask/{photo.stem}.png")
+        assert mask.shape == (height, width)
+        assert set(np.unique(mask)) == {0, 255}
