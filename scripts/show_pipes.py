@@ -56,6 +56,8 @@ def show_pipes(config: ShowConfig) -> None:
     """Prints the scores and writes the picture. Raises `UserError` for other data or models."""
     from segtf.metrics import confusion, dice, iou
 
+    if config.photos < 1:
+        raise UserError(f"--photos {config.photos}: must be at least 1")
     names = ["boxes, filled", *(_name(path) for path in config.models)]
     seen = read_split(config.data, config.split, config.models)
     width = max(map(len, names))
@@ -63,7 +65,8 @@ def show_pipes(config: ShowConfig) -> None:
     for column, name in enumerate(names):
         counts = sum(confusion(each.exact, each.answers[column], 2) for each in seen)
         print(f"{name:<{width}}  {iou(counts)[1]:.4f}  {dice(counts)[1]:.4f}")
-    draw_sheet([each for each in seen if len(each.boxes) > 1][: config.photos], names, config.out)
+    shown = [each for each in seen if len(each.boxes) > 1] or seen
+    draw_sheet(shown[: config.photos], names, config.out)
     print(config.out)
 
 
