@@ -48,8 +48,8 @@ def find_box_set(folder: Path, settings: SourceConfig, *, empty: bool) -> Found:
 
 
 def read_boxes(photo_id: str, photo: Path, file: Path) -> ObjectSample:
-    """The sample of a photo and its XML. Coordinates are edges, in pixels from the upper left
-    corner: a box of xmin 2 and xmax 5 covers columns 2, 3 and 4.
+    """The sample of a photo and its XML. Pixels are counted from 1 and both corners belong to the
+    box, as in Pascal VOC: xmin 2 and xmax 5 are the second to the fifth column.
     """
     try:
         encoded = file.read_bytes()
@@ -95,12 +95,10 @@ def _box(entry: ElementTree.Element, label: str, place: int) -> Outline:
         raise ValueError(f"not numbers: {said}") from None
     if not all(map(math.isfinite, (left, top, right, bottom))):
         raise ValueError("a side that is no finite number")
-    if right <= left or bottom <= top:
-        low, high, least, most = (
-            ("xmin", "xmax", left, right) if right <= left else ("ymin", "ymax", top, bottom)
-        )
-        raise ValueError(f"{high} {most:g} is not above {low} {least:g}")
-    return Outline(label, box_of(left, top, right, bottom), place)
+    for axis, least, most in (("x", left, right), ("y", top, bottom)):
+        if most < least:
+            raise ValueError(f"{axis}max {most:g} is below {axis}min {least:g}")
+    return Outline(label, box_of(left - 1, top - 1, right, bottom), place)
 
 
 def _size(root: ElementTree.Element) -> tuple[int, int] | None:

@@ -15,7 +15,9 @@ from segtf.run_folder import (
     write_config,
     write_json,
 )
+from voc_builder.build import BuildConfig
 from voc_builder.errors import UserError
+from voc_builder.source_config import source_settings
 from voc_builder.voc import Dataset
 
 TWO = {"processes": 2, "backend": "jax", "coordinator": "host:1234", "run": "a", "batch": 4}
@@ -76,6 +78,30 @@ def test_a_run_remembers_its_settings(tmp_path: Path) -> None:
     config = TrainConfig(size=96, arch="pspnet", learning_rate=1e-4, run="é", artifacts=tmp_path)
     write_config(config, config.run_folder)
     assert read_config(config.run_folder) == config
+
+
+def test_a_run_from_before_sources_is_read(tmp_path: Path) -> None:
+    old = "data: chips\nclasses: null\nsplit: 80/10/10\nsplit_seed: 42\ngroup_by: null\n"
+    (tmp_path / "config.yaml").write_text(old)
+    config = read_config(tmp_path)
+    assert (config.split, config.source, config.merge) == ("80/10/10", "auto", None)
+
+
+def test_the_settings_of_a_source_are_remembered_and_handed_to_the_builder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from segtf import train
+
+    asked = {"source": "masks", "images": Path("a"), "masks": Path("b"), "mask_pattern": "(.)"}
+    asked |= {"mask_values": "0=x", "colors": Path("c"), "classes": Path("d"), "merge": "x=*"}
+    config = TrainConfig(**asked, group_by="e", run="a", artifacts=tmp_path)  # type: ignore[arg-type]
+    write_config(config, config.run_folder)
+    assert read_config(config.run_folder) == config
+    handed: list[BuildConfig] = []
+    monkeypatch.setattr(train, "build_cached", handed.append)
+    train.open_dataset(config)
+    assert source_settings(handed[0]) == {**asked, "group_by": "e"}
+    assert handed[0].split is None
 
 
 def test_resume_takes_the_settings_of_the_run_and_refuses_others(tmp_path: Path) -> None:

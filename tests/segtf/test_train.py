@@ -16,6 +16,7 @@ import pytest
 from segtf import train as command
 from segtf.config import TrainConfig
 from segtf.run_folder import read_config, read_data, write_config
+from tests.voc_builder.folders import write_mask, write_photo
 from voc_builder.build import BuildConfig, build
 from voc_builder.voc import Dataset
 
@@ -298,3 +299,30 @@ def test_a_loss_that_becomes_nan_stops_the_run_and_no_such_network_is_kept(
     (line,) = [li for li in capsys.readouterr().err.splitlines() if "error:" in li]
     assert "the loss became NaN in epoch 1: try a lower --learning-rate" in line
     assert not (tmp_path / "runs/nan/best.keras").exists()
+
+
+@pytest.mark.usefixtures("small_network")
+def test_a_split_without_a_test_is_trained_on_to_the_end(tmp_path: Path) -> None:
+    folder = tmp_path / "people"
+    for split, count in {"train": 4, "valid": 2}.items():
+        for number in range(count):
+            write_photo(folder / f"{split}/{split}{number}.jpg")
+            write_mask(folder / f"{split}_mask/{split}{number}.png", [0, 255])
+    write_photo(folder / "test/1.jpg")  # without a mask
+    config = TrainConfig(
+        folder,
+        source="masks",
+        mask_values="0=background,255=person",
+        arch="unet_plain",
+        size=32,
+        epochs=1,
+        batch=2,
+        artifacts=tmp_path,
+    )
+    run = command.train(config)
+    data = json.loads((run / "data.json").read_text())
+    assert data["images"] == {"train": 4, "val": 2, "test": 0}
+    assert data["classes"] == ["background", "person"]
+    assert (run / "metrics_val.json").is_file() and not (run / "metrics_test.json").exists()
+    assert "person" in (run / "report.html").read_text(encoding="utf-8")
+    assert {path.name for path in (run / "overlays").glob("*.jpg")} == {"valid0.jpg", "valid1.jpg"}

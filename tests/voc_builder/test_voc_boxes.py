@@ -35,7 +35,7 @@ def pipes(tmp_path: Path) -> Path:
     """A VOC tree of ten photos with lists."""
     for number in range(10):
         write_photo(tmp_path / f"pipes/JPEGImages/{number}.jpg")
-        boxes: list[Box] = [("pipe", 1, 1, 5, 4), ("hole", 2, 2, 3, 3)]
+        boxes: list[Box] = [("pipe", 2, 2, 5, 4), ("hole", 3, 3, 3, 3)]
         write_boxes(tmp_path / f"pipes/Annotations/{number}.xml", *boxes[: 1 + number % 2])
     lists = tmp_path / "pipes/ImageSets/Main"
     lists.mkdir(parents=True)
@@ -80,7 +80,7 @@ def test_files_may_lie_beside_the_photos_of_each_split(tmp_path: Path) -> None:
 
 def test_all_that_is_wrong_is_in_one_report(pipes: Path) -> None:
     xml = pipes / "Annotations"
-    write_boxes(xml / "0.xml", ("pipe", 4, 1, 4, 4), ("pipe", 9, 1, 12, 4), ("pipe", 1, 1, 12, 4))
+    write_boxes(xml / "0.xml", ("pipe", 4, 1, 3, 4), ("pipe", 9, 1, 12, 4), ("pipe", 1, 1, 12, 4))
     write_boxes(xml / "1.xml", ("pipe", 1, 1, 4, 4), size=(6, 8))
     (xml / "2.xml").write_text("<annotation>")
     (xml / "3.xml").write_text("<note/>")
@@ -106,7 +106,7 @@ def test_all_that_is_wrong_is_in_one_report(pipes: Path) -> None:
         ("6.jpg", "error", "two-photos", None),
         ("6.png", "error", "two-photos", None),
     ]
-    assert found[0].value == "xmax 4 is not above xmin 4"
+    assert found[0].value == "xmax 3 is below xmin 4"
     assert found[3].value == "height and width are (8, 6), the photo is (6, 8)"
     assert "rename it 'hole'" in found[9].cure
 
