@@ -13,6 +13,7 @@ from segtf.costs import (
     SHARE_OF_GPU,
     SHARE_OF_MEMORY,
 )
+from segtf.rectangle import describe
 from segtf.sizing import SECONDS_AN_EPOCH, SPAN, Machine, Plan
 from segtf.survey import SMALLEST, Survey
 
@@ -80,7 +81,7 @@ def _photos(survey: Survey) -> str:
     count = sum(survey.photos.values())
     (narrow, width, wide), (low, height, high) = survey.widths, survey.heights
     sizes = (
-        f"are {width} x {height} pixels"
+        f"are {describe((height, width))} pixels"
         if (narrow, low) == (wide, high)
         else f"are {narrow} to {wide} pixels wide and {low} to {high} high (medians {width} and "
         f"{height})"

@@ -73,7 +73,7 @@ def test_the_bare_calls_see_what_prediction_sees(run: Path, photos: Path, tmp_pa
 
     with open_photo(path) as photo:
         Predictor([model], overlap=0.5).mask(photo)
-    for found, wanted in zip(seen, inputs_of(path, 16, "tile", 0.5), strict=True):
+    for found, wanted in zip(seen, inputs_of(path, (16, 16), "tile", 0.5), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 

@@ -36,9 +36,9 @@ class WithoutTensorFlow(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-def size_of(arch: str) -> int:
-    """The smallest that the network takes, pixels."""
-    return 48 if arch == "pspnet" else 32
+def shape_of(arch: str) -> tuple[int, int]:
+    """Height and width, the smallest that the network takes, or padded to it."""
+    return {"pspnet": (40, 48), "linknet": (27, 32)}.get(arch, (32, 32))
 
 
 def photos(size: int, count: int = 2) -> np.ndarray:
@@ -129,7 +129,8 @@ def counts() -> Arrays:
 
 def answer(network: Any, arch: str) -> np.ndarray:
     """Its probabilities, in the way that takes the backend least time for one batch."""
-    images = photos(size_of(arch))
+    height, width = shape_of(arch)
+    images = photos(width)[:, :height]
     if on_jax():
         return network.predict_on_batch(images)
     return np.asarray(network(images, training=False))
@@ -144,14 +145,14 @@ def networks(own: Path) -> Arrays:
 
     found = {}
     for arch in ARCHS:
-        network = fill(build_model(arch, ENCODER, CLASSES, (size_of(arch), size_of(arch))))
+        network = fill(build_model(arch, ENCODER, CLASSES, shape_of(arch)))
         found[f"answer {arch}"] = answer(network, arch)
         network.save(own / f"{arch}.keras")
         network.save_weights(own / f"{arch}.weights.h5")
         if arch == TRAINED:
             before = network.get_weights()
             network.compile(keras.optimizers.SGD(1.0), SegmentationLoss(), jit_compile=on_jax())
-            network.train_on_batch(photos(size_of(arch)), truth(size_of(arch)))
+            network.train_on_batch(photos(32), truth(32))
             moved = zip(before, network.get_weights(), strict=True)
             steps = [(then - now).ravel() for then, now in moved]
             found[f"step {arch}"] = np.concatenate(steps)
@@ -239,7 +240,9 @@ def devices() -> Arrays:
     with found.scope():
         networks = {filters: convolution(filters) for filters in (8, 16)}
     bytes_a_photo = {
-        f"bytes {filters} filters {size}": np.asarray(of._measured_bytes_a_photo(network, size))
+        f"bytes {filters} filters {size}": np.asarray(
+            of._measured_bytes_a_photo(network, (size, size))
+        )
         for filters, network in networks.items()
         for size in (64, 128)
     }

@@ -219,7 +219,7 @@ def test_the_background_of_such_networks_counts_not_where_the_data_have_none(
     ]
     both = Path(",".join(map(str, runs)))
     values = evaluate(EvaluateConfig(both, data=belt, ensemble="per-class"))
-    (split,) = load_splits(chips, ("test",), Loading(32))
+    (split,) = load_splits(chips, ("test",), Loading((32, 32)))
     by_hand = [  # blue is a chip for one and as probably a defect for the other, red is neither
         metrics.confusion(mask, (image[..., 2] > image[..., 1]).astype(np.uint8), 3)
         for image, mask in zip(split.images, split.masks, strict=True)

@@ -149,7 +149,7 @@ def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
     network = of.build_model("unet", "efficientnetb0", 3, (64, 64))
     with pytest.raises(UserError, match="does not fit efficientnetb0"):
         of.load_encoder_weights(
-            network, "efficientnetb0", str(tmp_path / "mobile.weights.h5"), size=64
+            network, "efficientnetb0", str(tmp_path / "mobile.weights.h5"), shape=(64, 64)
         )
 
 

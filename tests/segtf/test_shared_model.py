@@ -93,7 +93,7 @@ def test_large_squares_share_no_run_unless_told(start: Start, tmp_path: Path) ->
     for size, most in ((256, 8), (512, 4), (1024, 1), (2048, 1)):
         folder = tmp_path / str(size)
         folder.mkdir()
-        model = SharedModel(write_model(folder, size=size), Askers())
+        model = SharedModel(write_model(folder, shape=(size, size)), Askers())
         assert model.most == most
         model.close()
 
