@@ -34,7 +34,8 @@ def test_run_saved_model_and_onnx_score_the_same(run: Path, split: str) -> None:
     pixels = np.array(found[0]["confusion"]).sum()
     for other in found[1:]:
         moved = np.abs(np.array(other["confusion"]) - found[0]["confusion"]).sum()
-        assert moved <= 2e-4 * pixels, "the export's own tolerance"
+        # the export's own tolerance, and a pixel whose classes tie, which counts in two cells
+        assert moved <= 2e-4 * pixels + 2
         assert other["miou"] == pytest.approx(found[0]["miou"], abs=1e-3)
     for values, name in zip(found, ("", "_saved_model", "_onnx"), strict=True):
         written = json.loads((run / f"metrics_{split}{name}.json").read_text())
