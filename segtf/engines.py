@@ -83,18 +83,20 @@ def asked_together(engines: Sequence[Engine], *, ensemble: Ensemble, tta: Tta) -
 
 
 def with_classes(engine: Engine, classes: Sequence[str]) -> Engine:
-    """The engine with `classes`, all of which it knows, in that order; others are left out, and the
-    probabilities scaled to a sum of 1.
+    """The engine with `classes` in that order: its others are left out and the probabilities scaled
+    to a sum of 1; one that it does not know has a probability of 0.
     """
-    order = [engine.classes.index(name) for name in classes]
+    known = [place for place, name in enumerate(classes) if name in engine.classes]
+    order = [engine.classes.index(classes[place]) for place in known]
 
     def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        kept = engine.predict(images)[..., order]
-        if len(order) == len(engine.classes):
-            return kept
-        # where nothing of them is left, all are equal
-        kept += np.finfo(np.float32).tiny
-        return kept / kept.sum(-1, keepdims=True)
+        answer = engine.predict(images)
+        kept = np.zeros((*answer.shape[:-1], len(classes)), np.float32)
+        kept[..., known] = answer[..., order]
+        if len(order) < len(engine.classes):
+            kept[..., known] += np.finfo(np.float32).tiny  # where all are 0 they are equal
+            kept /= kept.sum(-1, keepdims=True)
+        return kept
 
     return replace(engine, classes=tuple(classes), predict=predict)
 

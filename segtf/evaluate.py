@@ -111,12 +111,13 @@ def _for_classes(engine: Engine, dataset: Dataset) -> Engine:
     """
     from segtf.engines import with_classes
 
-    known, wanted = set(engine.classes), set(dataset.classes)
-    if known == wanted or (
-        known - {engine.classes[0]} == wanted and not has_background(dataset.classes)
-    ):
-        return with_classes(engine, dataset.classes)
-    return engine
+    without = not has_background(dataset.classes)
+    known = engine.classes[1:] if without else engine.classes
+    if not set(known) <= set(dataset.classes):
+        return engine
+    if unknown := [name for name in dataset.classes if name not in known]:
+        note(f"no network knows {', '.join(unknown)}: what is annotated so counts as missed")
+    return with_classes(engine, dataset.classes)
 
 
 def _scored(

@@ -117,6 +117,12 @@ def test_classes_that_are_not_asked_for_are_left_out() -> None:
     np.testing.assert_allclose(corner(with_classes(engine(1, 0, 0), (blue, green))), [0.5, 0.5])
 
 
+def test_a_class_that_no_network_knows_has_no_probability() -> None:
+    red, green, blue = INFO.classes
+    more = with_classes(engine(0.2, 0.7, 0.1), (red, "violet", green, blue))
+    assert corner(more) == [0.2, 0, 0.7, 0.1]
+
+
 def test_models_are_named_with_commas_but_for_a_file_of_that_name(tmp_path: Path) -> None:
     assert model_paths(Path("a,b/c")) == [Path("a"), Path("b/c")]
     (tmp_path / "a,b").touch()
