@@ -20,6 +20,7 @@ from voc_builder.images import SUFFIXES
 from voc_builder.labelme import Annotation, draw_mask, guess_photo, read_annotation, read_photo
 from voc_builder.listing import bad_name, bare, folded, unique_ids, visible_files, well_named
 from voc_builder.problems import AnnotationError, Problem
+from voc_builder.ready_splits import folder_splits
 from voc_builder.sample import Found
 from voc_builder.source_config import SourceConfig
 
@@ -67,18 +68,22 @@ class LabelmeFolder:
 
 
 def find_labelme_set(folder: Path, settings: SourceConfig, *, empty: bool) -> Found:
-    """All that labelme annotated in the folder, by the class names of its file (default:
-    one in the folder, else the labels used); with `empty` a photo without JSON is a sample too.
+    """All that labelme annotated in the folder, by the class names of the file that is named, else
+    of one in the folder, else the labels used; with `empty` a photo without JSON is a sample too.
+    The split is kept where every file lies in the folder of one.
     """
     found = find_labelme(folder)
     names, source = folder_classes(folder, settings.classes, found.labels)
     unread = {problem.file for problem in found.problems if problem.file.suffix.lower() == ".json"}
+    samples = labelme_samples(found, folder, empty=empty)
+    ready = folder_splits([sample.path for sample in samples], folder)
     return Found(
         names,
-        tuple(labelme_samples(found, folder, empty=empty)),
+        tuple(samples),
         (*found.problems, *check_labels(found.labels, names, source)),
         tuple(check_unlabelled(found.unlabelled)),
         len(found.annotations) + len(unread),
+        {sample.id: ready.splits[sample.path] for sample in samples} if ready else {},
     )
 
 

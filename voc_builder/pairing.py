@@ -18,6 +18,7 @@ from voc_builder.ready_splits import (
     Ready,
     find_lists,
     folder_splits,
+    is_split,
     listed_splits,
     without_annotation,
 )
@@ -88,11 +89,12 @@ def find_pairs(folder: Path, settings: SourceConfig, kind: Annotations) -> tuple
 
 
 def keep_split(pairs: Pairs, ready: Ready, what: str) -> Pairs:
-    """The pairs that `ready` has a split for; notes say how many photos that leaves out."""
+    """The pairs that `ready` has a split for; notes say how many photos that leaves out. Where only
+    train is left, there is no split to be kept.
+    """
     bare = without_annotation(ready, set(pairs.photos) - {*pairs.unlabelled}, what)
-    unlisted = [
-        p for p in (*pairs.files, *pairs.unlabelled) if p not in {*ready.splits, *ready.refused}
-    ]
+    known = {*ready.splits, *ready.refused}
+    unlisted = [photo for photo in (*pairs.files, *pairs.unlabelled) if photo not in known]
     if unlisted:
         note(f"left out {len(unlisted)} photos that are in no split, such as {unlisted[0]}")
     kept = {photo: split for photo, split in ready.splits.items() if photo not in bare}
@@ -101,7 +103,7 @@ def keep_split(pairs: Pairs, ready: Ready, what: str) -> Pairs:
         files={photo: file for photo, file in pairs.files.items() if photo in kept},
         unlabelled=tuple(photo for photo in pairs.unlabelled if photo in kept),
         problems=(*pairs.problems, *ready.problems),
-        splits=kept,
+        splits=kept if is_split(kept.values()) else {},
     )
 
 

@@ -34,7 +34,7 @@ class Annotations:
 MASKS = Annotations(
     "mask",
     MASK_SUFFIXES,
-    ("masks", "mask", "annotations", "SegmentationClass"),
+    ("masks", "mask", "annotations", "labels", "SegmentationClass"),
     ("mask", "masks", "label", "labels", "annotation", "annotations", "annot"),
 )
 BOXES = Annotations(

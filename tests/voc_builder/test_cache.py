@@ -128,6 +128,8 @@ def test_a_tree_without_records_is_refused_with_the_cure(tmp_path: Path) -> None
         ({"seed": 7}, "--split-seed has no effect on it"),
         ({"folds": 3}, "--folds has no effect on it: build it again with it"),
         ({"unlabelled": "background"}, "--unlabelled has no effect on it: build it again with it"),
+        ({"source": "masks", "mask_values": "0=a"}, "--source, --mask-values have no effect"),
+        ({"merge": "a=*", "images": Path("b")}, "--images, --merge have no effect on it"),
     ],
 )
 def test_settings_of_a_build_are_refused_for_a_tree(

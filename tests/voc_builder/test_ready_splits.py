@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.voc_builder.folders import SHARED, photo_bytes, write_mask, write_photo
+from tests.voc_builder.folders import (
+    SHARED,
+    photo_bytes,
+    square,
+    write_annotated,
+    write_mask,
+    write_photo,
+)
 from voc_builder.__main__ import main
 from voc_builder.build import BuildConfig, build
 from voc_builder.check import CheckConfig, check
@@ -87,6 +94,15 @@ def test_folders_of_a_ready_made_split_are_kept(
     assert rules(tmp_path / "people") == []
 
 
+def test_labelme_files_in_the_folders_of_splits_keep_them(tmp_path: Path) -> None:
+    for split, count in COUNTS.items():
+        for number in range(count):
+            write_annotated(tmp_path / f"chips/{split}/{split}{number}.json", [square("chip")])
+    assert sizes(built(tmp_path / "chips")) == COUNTS
+    write_annotated(tmp_path / "chips/more.json")
+    assert sizes(built(tmp_path / "chips", overwrite=True)) == {"train": 10, "val": 1, "test": 1}
+
+
 def test_a_split_that_is_asked_for_is_drawn_anew(tmp_path: Path) -> None:
     folder = split_folders(tmp_path / "people", SUFFIXED)
     assert sizes(built(folder, split="50/25/25")) == {"train": 4, "val": 2, "test": 2}
@@ -97,6 +113,11 @@ def test_photos_of_a_test_without_masks_are_not_taken_as_empty(tmp_path: Path) -
     write_photo(folder / "train/bare.jpg")
     dataset = built(folder, unlabelled="background")
     assert sizes(dataset) == {"train": 7, "val": 2, "test": 0}
+
+
+def test_a_train_alone_is_no_split_to_be_kept(tmp_path: Path) -> None:
+    folder = split_folders(tmp_path / "people", {**SUFFIXED, "val": ("valid", None)})
+    assert sizes(built(folder, split=None)) == {"train": 4, "val": 1, "test": 1}
 
 
 def test_val_is_drawn_from_train_by_groups_where_there_is_a_test_alone(tmp_path: Path) -> None:
