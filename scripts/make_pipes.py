@@ -166,9 +166,7 @@ def yolo_lines(things: Sequence[Thing], height: int, width: int) -> str:
 
 
 def voc_xml(name: str, things: Sequence[Thing], height: int, width: int) -> str:
-    """The same boxes in Pascal VOC's XML; the numbers are edges, in pixels from the upper left
-    corner, as annotation tools write them.
-    """
+    """The same boxes as Pascal VOC keeps them: pixels counted from 1, the last ones in the box."""
 
     def element(kind: str, box: Box) -> str:
         left, top, right, bottom = box
@@ -176,7 +174,7 @@ def voc_xml(name: str, things: Sequence[Thing], height: int, width: int) -> str:
         return (
             f"  <object>\n    <name>{kind}</name>\n    <pose>Unspecified</pose>\n"
             f"    <truncated>{int(cut)}</truncated>\n    <difficult>0</difficult>\n"
-            f"    <bndbox>\n      <xmin>{left}</xmin>\n      <ymin>{top}</ymin>\n"
+            f"    <bndbox>\n      <xmin>{left + 1}</xmin>\n      <ymin>{top + 1}</ymin>\n"
             f"      <xmax>{right}</xmax>\n      <ymax>{bottom}</ymax>\n    </bndbox>\n"
             "  </object>\n"
         )

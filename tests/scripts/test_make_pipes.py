@@ -61,12 +61,13 @@ def yolo_boxes(path: Path) -> Boxes:
 
 
 def voc_boxes(path: Path) -> Boxes:
+    """With edges between pixels, counted from 0; the file counts pixels from 1."""
     found = []
     for thing in ElementTree.parse(path).getroot().iter("object"):
         xmin, ymin, xmax, ymax = (
             float(thing.findtext(f"bndbox/{name}", "")) for name in ("xmin", "ymin", "xmax", "ymax")
         )
-        found.append((thing.findtext("name", ""), xmin, ymin, xmax, ymax))
+        found.append((thing.findtext("name", ""), xmin - 1, ymin - 1, xmax, ymax))
     return found
 
 
