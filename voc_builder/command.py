@@ -50,8 +50,8 @@ def type_name(hint: Any) -> str:
 
 
 def build_parser(config: type[Any], prog: str) -> ArgumentParser:
-    """Every field of the dataclass `config` is an argument: without a default a positional one
-    (several values if it is a tuple), with one a flag. `--config FILE` reads YAML, `--print_config`
+    """Every field of the dataclass `config` is an argument: without a default a positional one,
+    with one a flag; a tuple takes several values. `--config FILE` reads YAML, `--print_config`
     writes it. The docstring under a field is its help.
     """
     parser = _Parser(prog=prog, description=config.__doc__, allow_abbrev=False)
@@ -77,6 +77,9 @@ def build_parser(config: type[Any], prog: str) -> ArgumentParser:
         elif hint is bool:
             yes_no = ActionYesNo(yes_prefix="", no_prefix="no-")
             parser.add_argument(flag, action=yes_no, default=field.default, help=text)
+        elif typing.get_origin(hint) is tuple:
+            item = typing.get_args(hint)[0]
+            parser.add_argument(flag, type=item, nargs="+", default=list(field.default), help=text)
         else:
             parser.add_argument(flag, type=hint, default=field.default, help=text)
     return parser
