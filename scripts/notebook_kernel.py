@@ -1,0 +1,102 @@
+"""Execute a notebook with this Python, apart from what the user's own Jupyter has set up."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import segtf
+from voc_builder.errors import UserError
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+SECONDS = 600  # that one cell may take
+LONGEST_SOCKET = 90  # characters; Unix has room for about 100, of which a number takes some
+ROOT = Path(segtf.__file__).parents[1]  # where this code lies: the kernel imports the same
+
+
+def execute_notebook(notebook: NotebookNode, folder: Path) -> None:
+    """Executes all cells in `folder` and puts their outputs into `notebook`. Raises `UserError`
+    with the error of the first cell that fails, in one line.
+    """
+    try:
+        from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+        from jupyter_client.manager import AsyncKernelManager
+        from nbclient import NotebookClient
+        from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    except ImportError as error:
+        raise UserError(
+            f"--notebook needs a package that is not installed ({error.name}): "
+            "pip install 'segtf[notebook]', or give --no-execute"
+        ) from None
+
+    class ThisPython(KernelSpecManager):
+        """Knows one kernel: a user's own of the same name may be another Python."""
+
+        def get_kernel_spec(self, kernel_name: str) -> Any:
+            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as own:
+        manager = AsyncKernelManager(
+            kernel_spec_manager=ThisPython(),
+            connection_file=str(Path(own, "kernel.json")),
+            **_transport(Path(own, "ipc")),
+        )
+        client = NotebookClient(
+            notebook, km=manager, timeout=SECONDS, record_timing=False, coalesce_streams=True
+        )
+        said = Path(own, "stderr")
+        try:
+            with said.open("w") as stderr:
+                client.execute(
+                    cwd=str(folder), env=_environment(Path(own)), stderr=stderr, cleanup_kc=True
+                )
+        except CellExecutionError as error:
+            raise UserError(f"{_where(notebook)} failed: {_one_line(error)}") from None
+        except CellTimeoutError:
+            raise UserError(f"{_where(notebook)} took more than {SECONDS} s") from None
+        except (DeadKernelError, RuntimeError) as error:
+            last = said.read_text(errors="replace").strip().rpartition("\n")[2]
+            raise UserError(
+                f"{_where(notebook)}: its Python ended: {last or _one_line(error)}"
+            ) from None
+
+
+def _transport(sockets: Path) -> dict[str, str]:
+    """How to speak to the kernel: by files that nobody else can open, where the system has them and
+    their names are short enough.
+    """
+    if os.name != "posix" or len(str(sockets)) > LONGEST_SOCKET:
+        return {}
+    return {"transport": "ipc", "ip": str(sockets)}
+
+
+def _environment(own: Path) -> dict[str, str]:
+    """Of the kernel: this code in front, nothing of the user's own IPython, charts without a
+    screen.
+    """
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path, "IPYTHONDIR": str(own), "MPLBACKEND": "agg"}
+
+
+def _where(notebook: NotebookNode) -> str:
+    """The cell that came last, by its number and the heading above it."""
+    heading, place = "", ""
+    for number, cell in enumerate(notebook.cells, start=1):
+        found = re.match(r"#+ (.*)", cell.source) if cell.cell_type == "markdown" else None
+        heading = found[1] if found else heading
+        if cell.cell_type == "code" and cell.get("execution_count") is not None:
+            place = f"cell {number} of the notebook ({heading})"
+    return place or "the notebook"
+
+
+def _one_line(error: Exception) -> str:
+    name, value = getattr(error, "ename", ""), getattr(error, "evalue", "")
+    text = f"{name}: {value}" if name and name != UserError.__name__ else value or str(error)
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
