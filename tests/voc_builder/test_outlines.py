@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voc_builder.colours import VOID
@@ -31,6 +31,7 @@ def slowly_filled(points: list[tuple[float, float]]) -> np.ndarray:
 
 
 @given(st.lists(st.tuples(eighths, eighths), min_size=3, max_size=7))
+@settings(max_examples=50)
 def test_a_polygon_has_the_pixels_whose_middles_lie_in_it(
     points: list[tuple[float, float]],
 ) -> None:
