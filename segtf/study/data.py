@@ -25,6 +25,7 @@ from voc_builder.voc import ABOUT, Dataset
 
 SPLITS = ("train", "val", "test")
 IGNORED = "__ignore__"  # void, as dataset.json calls it
+NAMED = 2  # classes over a photo, there is no room for more
 LOOKED_AT = 60  # photos of a split among which the telling ones are sought
 Json = dict[str, Any]
 
@@ -182,11 +183,11 @@ def photos_with_masks(dataset: Dataset, ids: Sequence[str]) -> Picture:
 
 
 def _present(mask: NDArray[np.uint8], classes: Sequence[str]) -> str:
-    """The classes of a mask but the background, with their shares of its pixels."""
+    """The largest classes of a mask but the background, with their shares of its pixels."""
     counts = np.bincount(mask.ravel(), minlength=VOID + 1)
-    named = [
-        f"{classes[i]} {format_share(counts[i] / mask.size)}"
-        for i in object_classes(classes)
-        if counts[i]
-    ]
+    present = [i for i in object_classes(classes) if counts[i]]
+    present.sort(key=lambda i: -counts[i])
+    named = [f"{classes[i]} {format_share(counts[i] / mask.size)}" for i in present[:NAMED]]
+    if len(present) > NAMED:
+        named.append(f"{len(present) - NAMED} more")
     return ", ".join(named) or f"{classes[0]} alone"

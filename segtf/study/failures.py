@@ -38,10 +38,12 @@ class Failure:
 
 def worst_photos(run: Run, dataset: Dataset, *, count: int = 4) -> list[Failure]:
     """The photos with the lowest mean IoU of the test split, or of val where there is no test, the
-    worst first, as the exported network answers them at their full size.
+    worst first, as the exported network answers them at their full size; none that is perfect.
     """
     rows = [row for row in run.scores[scored_split(run)]["photos"] if row["miou"] is not None]
-    rows.sort(key=lambda row: (row["miou"], row["id"]))
+    rows = sorted(
+        (row for row in rows if row["miou"] < 1), key=lambda row: (row["miou"], row["id"])
+    )
     masks = _predictions(run.path, dataset, [row["id"] for row in rows[:count]])
     return [
         Failure(
@@ -74,8 +76,10 @@ def _predictions(
     return masks
 
 
-def failure_picture(failures: Sequence[Failure], classes: Sequence[str]) -> Picture:
+def failure_picture(failures: Sequence[Failure], classes: Sequence[str]) -> Picture | Text:
     """A row for each: the photo, its annotation, and the prediction if there is one."""
+    if not failures:
+        return Text("No photo has a score below 1.")
     rows = []
     for number, one in enumerate(failures, start=1):
         title = f"{number}. {one.photo_id}, IoU {_score(one.miou)}"

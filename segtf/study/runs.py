@@ -109,7 +109,8 @@ def run_table(runs: Sequence[Run], chosen: Run) -> Table:
             )
         )
     head = ("run", *settings, "val mIoU", "95 %", "val Dice", "best epoch", "minutes")
-    return Table(head, tuple(rows))
+    known = [i for i, name in enumerate(head) if name != "95 %" or any(r[i] != "–" for r in rows)]
+    return Table(tuple(head[i] for i in known), tuple(tuple(r[i] for i in known) for r in rows))
 
 
 def run_doubts(runs: Sequence[Run]) -> list[str]:

@@ -58,7 +58,8 @@ def total_table(run: Run) -> Table:
 def confusion_picture(run: Run, split: str) -> Picture:
     """The confusion matrix of a split, rows are the truth."""
     counts = np.array(run.scores[split]["confusion"], np.int64)
-    width = 460 if len(run.classes) <= 6 else None
+    count = len(run.classes)
+    width = 460 if count <= 3 else 640 if count <= 6 else None
     return drawn(lambda out: draw_confusion(counts, run.classes, out), width=width)
 
 

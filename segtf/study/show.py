@@ -180,7 +180,7 @@ def _draw_legend(figure: Figure, classes: Sequence[str], names: Sequence[str]) -
         [*patches, void],
         ["class"] * (len(names) + 1),
         loc="outside lower center",
-        ncols=min(6, len(names) + 1),
+        ncols=min(8, len(names) + 1),
         fontsize=8,
     )
     # set afterwards: matplotlib drops labels that begin with _ and reads $ as mathematics

@@ -91,7 +91,8 @@ def _settings(transform: Any) -> dict[str, Any]:
         usual = type(transform)(p=transform.p).get_transform_init_args()
     except TypeError:  # some have arguments without a default
         usual = {}
-    return {key: own[key] for key in own if key != "p" and own[key] != usual.get(key)}
+    changed = {key: own[key] for key in own if own[key] != usual.get(key)}
+    return {key: value for key, value in changed.items() if key != "p" and value is not None}
 
 
 def pipeline_table(run: Path, config: TrainConfig) -> Table:

@@ -160,6 +160,7 @@ def test_a_failure_says_which_class_was_missed_and_which_over_marked() -> None:
     )
     right = confusion(truth, truth, 3)
     assert failures.missed(right, CLASSES) == failures.over_marked(right, CLASSES) == ""
+    assert str(failures.failure_picture([], CLASSES)) == "No photo has a score below 1."
     photo = np.zeros((20, 20, 3), np.uint8)
     objects = {"defect": {"true": 2, "found": 1, "alarms": 3, "false": 2}}
     one = failures.Failure("a_b", 0.5, objects, photo, truth, None)
