@@ -64,6 +64,13 @@ def resumed(config: TrainConfig, given: Collection[str] = ()) -> TrainConfig:
     return dataclasses.replace(saved, **here)
 
 
+def free_name(folder: Path) -> str:
+    """The name of a run folder, with a number behind it if there is one of that name."""
+    taken = {path.name for path in folder.parent.glob("*")}
+    numbered = (f"{folder.name}-{number}" for number in range(2, len(taken) + 3))
+    return next(name for name in (folder.name, *numbered) if name not in taken)
+
+
 def write_json(values: dict[str, Any], path: Path) -> None:
     """Writes readable JSON; NaN is not JSON and must not be in `values`."""
     with replacing(path) as beside:

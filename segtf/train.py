@@ -32,6 +32,7 @@ from segtf.run_folder import (
     CONFIG,
     DATA,
     ENVIRONMENT,
+    free_name,
     read_run_dataset,
     resumed,
     write_config,
@@ -199,10 +200,7 @@ def _named(config: TrainConfig) -> TrainConfig:
     if config.resume or config.overwrite or config.process_id > 0:
         return replace(config, run=config.run_folder.name)
     if config.run is None:
-        name = config.run_folder.name
-        taken = {path.name for path in config.run_folder.parent.glob("*")}
-        numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
-        return replace(config, run=next(n for n in (name, *numbered) if n not in taken))
+        return replace(config, run=free_name(config.run_folder))
     if config.run_folder.exists():
         raise UserError(
             f"{config.run_folder}: this run exists: go on with --resume, replace it with "
@@ -341,7 +339,9 @@ def _environment(folder: Path, started: float, gpus: tuple[str, ...]) -> dict[st
     """What runs where; a resumed run keeps its first command and adds up its seconds."""
     import keras
 
-    command = shlex.join(["python", "-m", "segtf.train", *sys.argv[1:]])
+    experiment = Path(sys.argv[0]).stem in ("experiment", "segtf-experiment")
+    module = "segtf.experiment" if experiment else "segtf.train"
+    command = shlex.join(["python", "-m", module, *sys.argv[1:]])
     before: dict[str, Any] = {"command": command, "resumed": [], "seconds": 0.0}
     before["started"] = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(started))
     if (folder / ENVIRONMENT).is_file():
