@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,8 @@ import segtf
 from voc_builder.errors import UserError
 
 if TYPE_CHECKING:
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
     from nbformat import NotebookNode
 
 SECONDS = 600  # that one cell may take
@@ -25,6 +30,7 @@ def execute_notebook(notebook: NotebookNode, folder: Path) -> None:
     with the error of the first cell that fails, in one line.
     """
     try:
+        import ipykernel  # noqa: F401  the child imports it
         from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
         from jupyter_client.manager import AsyncKernelManager
         from nbclient import NotebookClient
@@ -42,30 +48,60 @@ def execute_notebook(notebook: NotebookNode, folder: Path) -> None:
             argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
             return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
+    quiet = logging.Logger("notebook", logging.CRITICAL + 1)  # errors are told once, below
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as own:
         manager = AsyncKernelManager(
             kernel_spec_manager=ThisPython(),
             connection_file=str(Path(own, "kernel.json")),
+            log=quiet,
             **_transport(Path(own, "ipc")),
         )
+        begun: list[int] = []  # the cells
         client = NotebookClient(
-            notebook, km=manager, timeout=SECONDS, record_timing=False, coalesce_streams=True
+            notebook,
+            km=manager,
+            timeout=SECONDS,
+            record_timing=False,
+            coalesce_streams=True,
+            on_cell_execute=lambda cell, cell_index: begun.append(cell_index),
+            log=quiet,
         )
         said = Path(own, "stderr")
         try:
             with said.open("w") as stderr:
-                client.execute(
-                    cwd=str(folder), env=_environment(Path(own)), stderr=stderr, cleanup_kc=True
+                _execute(
+                    client,
+                    manager,
+                    cwd=str(folder),
+                    env=_environment(Path(own)),
+                    stderr=stderr,
+                    cleanup_kc=True,
                 )
         except CellExecutionError as error:
-            raise UserError(f"{_where(notebook)} failed: {_one_line(error)}") from None
+            raise UserError(f"{_where(notebook, begun)} failed: {_one_line(error)}") from None
         except CellTimeoutError:
-            raise UserError(f"{_where(notebook)} took more than {SECONDS} s") from None
+            raise UserError(f"{_where(notebook, begun)} took more than {SECONDS} s") from None
         except (DeadKernelError, RuntimeError) as error:
             last = said.read_text(errors="replace").strip().rpartition("\n")[2]
             raise UserError(
-                f"{_where(notebook)}: its Python ended: {last or _one_line(error)}"
+                f"{_where(notebook, begun)}: its Python ended: {last or _one_line(error)}"
             ) from None
+
+
+def _execute(client: NotebookClient, manager: AsyncKernelManager, **how: Any) -> None:
+    """Executes in a thread of its own: in the main one nbclient would take Ctrl-C for itself and
+    fail on it.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(client.execute, **how)
+        try:
+            done.result()
+        except KeyboardInterrupt:
+            while not wait([done], timeout=0.2).done:
+                process = getattr(manager.provisioner, "process", None)
+                if process is not None:  # the kernel has begun
+                    process.kill()
+            raise
 
 
 def _transport(sockets: Path) -> dict[str, str]:
@@ -85,15 +121,14 @@ def _environment(own: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "IPYTHONDIR": str(own), "MPLBACKEND": "agg"}
 
 
-def _where(notebook: NotebookNode) -> str:
-    """The cell that came last, by its number and the heading above it."""
-    heading, place = "", ""
-    for number, cell in enumerate(notebook.cells, start=1):
-        found = re.match(r"#+ (.*)", cell.source) if cell.cell_type == "markdown" else None
-        heading = found[1] if found else heading
-        if cell.cell_type == "code" and cell.get("execution_count") is not None:
-            place = f"cell {number} of the notebook ({heading})"
-    return place or "the notebook"
+def _where(notebook: NotebookNode, begun: Sequence[int]) -> str:
+    """The last of the cells that were begun, by its number and the heading above it."""
+    if not begun:
+        return "the notebook"
+    above = [cell.source for cell in notebook.cells[: begun[-1]] if cell.cell_type == "markdown"]
+    headings = [found[1] for text in above if (found := re.match(r"#+ (.*)", text))]
+    under = f" ({headings[-1]})" if headings else ""
+    return f"cell {begun[-1] + 1} of the notebook{under}"
 
 
 def _one_line(error: Exception) -> str:

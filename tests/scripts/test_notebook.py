@@ -7,11 +7,15 @@ import io
 import json
 import re
 import shutil
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 import pytest
 import yaml
 from PIL import Image
@@ -233,6 +237,26 @@ def test_a_kernel_that_dies_is_named_with_its_cell(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r"cell 3 of the notebook \(First\): its Python ended"):
         execute_notebook(dying, tmp_path)
+
+
+def test_ctrl_c_ends_the_kernel_too(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    code = f"import os, time\nopen('{begun}', 'w').write(str(os.getpid()))\ntime.sleep(60)"
+    sleeping = make_notebook([Cell("code", code)])
+
+    def interrupt() -> None:
+        while not begun.exists() or not begun.read_text():
+            time.sleep(0.05)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            execute_notebook(sleeping, tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not psutil.pid_exists(int(begun.read_text()))
 
 
 def test_runs_that_cannot_be_compared_are_all_named(
