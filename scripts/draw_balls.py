@@ -163,6 +163,13 @@ def light(surface: Surface, lamp: Points, scale: float) -> Array:
     return ((0.5 + 0.55 * np.clip(facing, -0.35, 1)) * (1 - 0.55 * hollow)).astype(np.float32)
 
 
+def cast_shadow(photo: Array, x: float, y: float, half: float) -> None:
+    """Darken the floor about a point, in place; `half`: half of the shadow's width."""
+    rows, columns = np.mgrid[: photo.shape[0], : photo.shape[1]].astype(np.float32)
+    distance = ((columns - x) / half) ** 2 + ((rows - y) / (half * 0.28)) ** 2
+    photo *= (1 - 0.55 * np.exp(-distance))[..., None]
+
+
 def solid_noise(rng: Generator, place: Array, size: float, waves: int = 14) -> Array:
     """Noise about 0 with a spread near 1 in the body's space, so that it turns with the body; its
     patches are about half of `size` wide.

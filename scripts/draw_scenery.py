@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from scripts.draw_balls import Array, Limb, View, light, see, solid_noise
+from scripts.draw_balls import Array, Limb, View, cast_shadow, light, see, solid_noise
 from scripts.draw_fur import draw_hair, lay_over, layer_of
 from scripts.draw_pet import BLACK, BROWN, CREAM, GINGER, GREY, RUSSET, TAN, WHITE
 
@@ -50,7 +50,7 @@ def draw_place(rng: Generator, height: int, width: int) -> Place:
     top = int(horizon)
     same = kind == "sofa" and rng.uniform() < 0.7
     photo[top:] = draw_floor(rng, floor, height - top, width, cover if same else cloth(rng))
-    if floor != "seat" and kind == "indoors":
+    if kind == "indoors":
         photo[max(top - height // 40, 0) : top] = rng.uniform(60, 235)  # a skirting board
     shade = np.linspace(-1, 1, height)[:, None] * rng.normal(0, 0.08)
     shade = shade + np.linspace(-1, 1, width) * rng.normal(0, 0.12)
@@ -248,10 +248,3 @@ def draw_thing(
         hair = np.full((height, width), rng.uniform(0.03, 0.15) * size)
         draw_hair(rng, layer, surface, colours, hair, surface.limb >= 0)
     lay_over(photo, layer)
-
-
-def cast_shadow(photo: Array, x: float, y: float, half: float) -> None:
-    """Darken the floor about a point, in place; `half`: half of the shadow's width."""
-    rows, columns = np.mgrid[: photo.shape[0], : photo.shape[1]].astype(np.float32)
-    distance = ((columns - x) / half) ** 2 + ((rows - y) / (half * 0.28)) ** 2
-    photo *= (1 - 0.55 * np.exp(-distance))[..., None]

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from scripts.draw_balls import Array, View
+from scripts.draw_balls import Array, View, cast_shadow
 from scripts.draw_fur import draw_pet
 from scripts.draw_pet import POSES, Breed, Pet, pose_pet
-from scripts.draw_scenery import cast_shadow, draw_place
+from scripts.draw_scenery import draw_place
 
-PET, BACKGROUND, BORDER = 1, 2, 3  # of a trimap, as Oxford-IIIT Pet counts
+PET, BACKGROUND, BORDER = 1, 2, 3  # values of a trimap
 PORTRAITS = 0.35  # share of photos that are of the head above all
 
 
