@@ -249,10 +249,11 @@ def test_a_broken_record_file_is_named(
     assert f"{shard.name}: broken TFRecord" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", ["train", "evaluate", "export", "predict"])
+@pytest.mark.parametrize("module", ["train", "evaluate", "experiment", "export", "predict"])
 def test_help_answers_without_loading_a_framework(module: str) -> None:
     script = (
-        "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'keras', 'matplotlib']));"
+        "import sys;"
+        "sys.modules.update(dict.fromkeys(['tensorflow', 'keras', 'matplotlib', 'mlflow']));"
         f"import segtf.{module} as command; sys.argv[1:] = ['--help']; command.main()"
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
