@@ -41,7 +41,7 @@ def saved(folder: Path, arch: Arch, size: int, classes: tuple[str, ...] = CLASSE
     folder.mkdir(exist_ok=True)
     write_config(config, folder)
     write_json({"path": "voc", "sha256": "0", "classes": classes}, folder / "data.json")
-    build_model(arch, "mobilenetv2", len(classes), size).save(folder / "best.keras")
+    build_model(arch, "mobilenetv2", len(classes), (size, size)).save(folder / "best.keras")
     return folder
 
 
@@ -96,7 +96,7 @@ def test_the_last_layer_begins_anew_where_the_classes_are_others(
     classes: tuple[str, ...], tmp_path: Path
 ) -> None:
     first = saved(tmp_path / "first", "unet_plain", 32)
-    network = build_model("unet_plain", "", len(classes), 64)
+    network = build_model("unet_plain", "", len(classes), (64, 64))
     said = load_init_from(network, TrainConfig(arch="unet_plain", init_from=first), classes)
     assert "all of" in said
     assert "but the last layer, which begins anew: its classes are background, chip, defect" in said
@@ -109,7 +109,7 @@ def test_the_last_layer_begins_anew_where_the_classes_are_others(
 
 def test_a_pspnet_goes_on_at_another_size(tmp_path: Path) -> None:
     first = saved(tmp_path / "first", "pspnet", 48)
-    network = build_model("pspnet", "mobilenetv2", 3, 96)
+    network = build_model("pspnet", "mobilenetv2", 3, (96, 96))
     config = TrainConfig(
         arch="pspnet", encoder="mobilenetv2", size=96, init_from=first / "best.keras"
     )
@@ -148,4 +148,4 @@ def test_a_file_of_another_network_is_refused_by_its_layers(run: Path, tmp_path:
     (tmp_path / "alone.keras").write_bytes((run / "best.keras").read_bytes())
     config = TrainConfig(arch="unet_plain", init_from=tmp_path / "alone.keras")
     with pytest.raises(UserError, match=r"alone\.keras: its layers are not those of unet_plain"):
-        load_init_from(build_model("unet_plain", "", 3, 32), config, CLASSES)
+        load_init_from(build_model("unet_plain", "", 3, (32, 32)), config, CLASSES)
