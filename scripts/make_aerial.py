@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from scripts.draw_place import Kind
+    from scripts.drawing.place import Kind
 
 OWN_FILE = re.compile(r"images(/\d{4}_[123]\.jpg)?|annotations(/\d{4}\.png)?|obj\.names")
 SMALLEST = 64  # pixels; below that a car is a dot
@@ -50,7 +50,7 @@ def make_aerial(config: AerialConfig) -> None:
     """
     import cv2
 
-    from scripts.draw_land import CLASSES
+    from scripts.drawing.land import CLASSES
 
     if (
         not 1 <= config.count <= MOST
@@ -81,7 +81,7 @@ def kinds(count: int, seed: int) -> Iterator[Kind]:
     """What each place is: one of each kind in every five, in random order."""
     import numpy as np
 
-    from scripts.draw_place import KINDS
+    from scripts.drawing.place import KINDS
 
     for start in range(0, count, len(KINDS)):
         order = np.random.default_rng((seed, 1, start)).permutation(len(KINDS))
@@ -94,8 +94,8 @@ def draw_dates(
     """The mask of a place, shape (size, size), and its photos, RGB of shape (size, size, 3)."""
     import numpy as np
 
-    from scripts.draw_place import draw_place
-    from scripts.draw_sunlight import FINE, choose_dates, cut_middle, draw_photo
+    from scripts.drawing.place import draw_place
+    from scripts.drawing.sunlight import FINE, choose_dates, cut_middle, draw_photo
 
     rng = np.random.default_rng((seed, 2, number))
     seen = rng.uniform(40, 62)  # metres

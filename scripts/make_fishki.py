@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from scripts.draw_disc import Defect, Disc
+    from scripts.drawing.disc import Defect, Disc
 
 CLASSES = ("__background__", "fishka", "defect")
 OWN_FILE = re.compile(r"\d{8}\.(jpg|json)|obj\.names")
@@ -102,7 +102,7 @@ def plan_photo(index: int, kind: Kind, seed: int) -> Plan:
     """What lies on the belt of one photo and how it was annotated; cheap, draws nothing."""
     import numpy as np
 
-    from scripts.draw_disc import annotate, choose_defects, choose_disc
+    from scripts.drawing.disc import annotate, choose_defects, choose_disc
 
     if kind == "empty":
         return Plan(kind, None, (), ())
@@ -120,8 +120,8 @@ def draw_photo(index: int, plan: Plan, size: int, seed: int) -> NDArray[np.uint8
     """RGB of one photo, shape (size, size, 3), its three channels equal."""
     import numpy as np
 
-    from scripts.draw_belt import draw_belt, finish_photo
-    from scripts.draw_disc import draw_disc
+    from scripts.drawing.belt import draw_belt, finish_photo
+    from scripts.drawing.disc import draw_disc
 
     rng = np.random.default_rng((seed, 3, index))
     # the camera sets itself by what it sees: a white disc darkens the metal

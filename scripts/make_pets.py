@@ -16,8 +16,8 @@ from voc_builder.files import replacing
 from voc_builder.progress import progress
 
 if TYPE_CHECKING:
-    from scripts.draw_pet import Breed
-    from scripts.pet_photo import Shot
+    from scripts.drawing.pet import Breed
+    from scripts.drawing.pet_photo import Shot
 
 PROG = "python -m scripts.make_pets"
 Layout = Literal["pets", "dogs", "splits"]
@@ -68,8 +68,8 @@ def make_pets(config: PetsConfig) -> None:
     """
     import cv2
 
-    from scripts.draw_pet import BREEDS
-    from scripts.pet_photo import draw_trimap
+    from scripts.drawing.pet import BREEDS
+    from scripts.drawing.pet_photo import draw_trimap
     from voc_builder.images import encode_jpeg
 
     if config.count < 2 or config.size < SMALLEST:
@@ -117,7 +117,7 @@ def draw_shot(index: int, breeds: Sequence[Breed], config: PetsConfig) -> Shot:
     """Photo and pet, of a shape and size of its own."""
     import numpy as np
 
-    from scripts.pet_photo import take_photo
+    from scripts.drawing.pet_photo import take_photo
 
     rng = np.random.default_rng((config.seed, index))
     across, down = (3, 4) if config.layout == "splits" else SIDES[rng.integers(len(SIDES))]

@@ -20,7 +20,7 @@ from voc_builder.files import replacing
 from voc_builder.progress import in_threads, progress
 
 if TYPE_CHECKING:
-    from scripts.draw_pipe_photo import Box, Photo, Thing
+    from scripts.drawing.pipe_photo import Box, Photo, Thing
 
 OWN_FILE = re.compile(
     r"boxes|boxes/data\.yaml"
@@ -100,7 +100,7 @@ def draw_photo(index: int, seed: int, shape: tuple[int, int], *, boxed: bool) ->
     """A photo of one of the two sets, which have none in common."""
     import numpy as np
 
-    from scripts.draw_pipe_photo import draw_pipe_photo
+    from scripts.drawing.pipe_photo import draw_pipe_photo
 
     return draw_pipe_photo(np.random.default_rng((seed, 1 if boxed else 2, index)), *shape)
 
@@ -143,7 +143,7 @@ def encode_jpeg(photo: Photo) -> bytes:
 
 def data_yaml() -> str:
     """What YOLO wants to know of a data set."""
-    from scripts.draw_pipe_things import KINDS
+    from scripts.drawing.pipe_things import KINDS
 
     names = "".join(f"  {number}: {kind}\n" for number, kind in enumerate(KINDS))
     places = "".join(f"{split}: images/{split}\n" for split in ("train", "val", "test"))
@@ -154,7 +154,7 @@ def yolo_lines(things: Sequence[Thing], height: int, width: int) -> str:
     """A line for each thing: the number of its kind, the middle of its box, width and height, as
     shares of the photo's.
     """
-    from scripts.draw_pipe_things import KINDS
+    from scripts.drawing.pipe_things import KINDS
 
     def line(thing: Thing) -> str:
         left, top, right, bottom = thing.box

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from scripts.draw_land import BUILDING, CLASSES, GROUND, VEGETATION, draw_ground
-from scripts.draw_sunlight import FINE, cast_shadows, choose_dates, draw_photo
+from scripts.drawing.land import BUILDING, CLASSES, GROUND, VEGETATION, draw_ground
+from scripts.drawing.sunlight import FINE, cast_shadows, choose_dates, draw_photo
 from scripts.make_aerial import draw_dates, kinds, main
 from voc_builder.__main__ import main as build_main
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scripts.draw_pet import BREEDS
+from scripts.drawing.pet import BREEDS
 from scripts.make_pets import main
 from segtf import config
 from segtf.config import TrainConfig

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from scripts.draw_pipe_photo import Photo
-from scripts.draw_pipe_things import KINDS
+from scripts.drawing.pipe_photo import Photo
+from scripts.drawing.pipe_things import KINDS
 from scripts.make_pipes import draw_photo, main, splits
 from segtf import config
 from voc_builder.build import BuildConfig, build
@@ -139,8 +139,8 @@ def test_masks_hold_the_pixels_of_all_things_and_nothing_else(drawn: Path) -> No
 
 def test_a_thing_is_where_the_photo_differs_from_the_same_pipe_without_it() -> None:
     """Masks are of what is drawn: within them the photo is changed, outside it is not."""
-    from scripts.draw_pipe_things import draw_thing
-    from scripts.draw_pipe_wall import draw_scene
+    from scripts.drawing.pipe_things import draw_thing
+    from scripts.drawing.pipe_wall import draw_scene
 
     scene = draw_scene(np.random.default_rng(5), 2 * HEIGHT, 2 * WIDTH)
     empty = scene.canvas.copy()

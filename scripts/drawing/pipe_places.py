@@ -8,8 +8,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from scripts.draw_pipe import Map, Points, fractal, wrapped
-from scripts.draw_pipe_wall import Scene
+from scripts.drawing.pipe import Map, Points, fractal, wrapped
+from scripts.drawing.pipe_wall import Scene
 
 
 def choose_place(

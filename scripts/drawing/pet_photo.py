@@ -9,10 +9,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from scripts.draw_balls import Array, View, cast_shadow
-from scripts.draw_fur import draw_pet
-from scripts.draw_pet import POSES, Breed, Pet, pose_pet
-from scripts.draw_scenery import draw_place
+from scripts.drawing.balls import Array, View, cast_shadow
+from scripts.drawing.fur import draw_pet
+from scripts.drawing.pet import POSES, Breed, Pet, pose_pet
+from scripts.drawing.scenery import draw_place
 
 PET, BACKGROUND, BORDER = 1, 2, 3  # values of a trimap
 PORTRAITS = 0.35  # share of photos that are of the head above all

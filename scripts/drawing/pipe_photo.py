@@ -9,9 +9,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from scripts.draw_pipe import finish_photo, write_caption
-from scripts.draw_pipe_things import KINDS, draw_thing
-from scripts.draw_pipe_wall import draw_scene
+from scripts.drawing.pipe import finish_photo, write_caption
+from scripts.drawing.pipe_things import KINDS, draw_thing
+from scripts.drawing.pipe_wall import draw_scene
 
 FINER = 2  # times finer than the photo is what is drawn
 TRIES = 12  # places for a thing that must be seen and must not hide another

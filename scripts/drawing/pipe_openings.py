@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.random import Generator
 
-from scripts.draw_pipe import Points
-from scripts.draw_pipe_places import (
+from scripts.drawing.pipe import Points
+from scripts.drawing.pipe_places import (
     below_water,
     choose_place,
     dry,
@@ -16,8 +16,8 @@ from scripts.draw_pipe_places import (
     screen_grain,
     snap_to_joint,
 )
-from scripts.draw_pipe_solids import Colour, Layer, fill, stroke
-from scripts.draw_pipe_wall import Scene
+from scripts.drawing.pipe_solids import Colour, Layer, fill, stroke
+from scripts.drawing.pipe_wall import Scene
 
 THINNEST = 3.0  # pixels of the canvas that a crack is wide at least, or it could not be marked
 

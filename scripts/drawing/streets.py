@@ -11,7 +11,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from scripts.draw_land import GROUND, Land, draw_car, textured
+from scripts.drawing.land import GROUND, Land, draw_car, textured
 
 Frame = tuple[float, float, float]
 

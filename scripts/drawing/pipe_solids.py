@@ -10,8 +10,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from scripts.draw_pipe import Map, Points
-from scripts.draw_pipe_wall import Scene
+from scripts.drawing.pipe import Map, Points
+from scripts.drawing.pipe_wall import Scene
 
 Colour = NDArray[np.float64]  # (3,), linear RGB
 FINE = 4  # bits of a pixel's fraction

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.random import Generator
 
-from scripts.draw_balls import Limb, Points
+from scripts.drawing.balls import Limb, Points
 
 Pose = Literal["standing", "sitting", "lying"]
 Colour = tuple[int, int, int]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from scripts.draw_belt import smooth_noise
+from scripts.drawing.belt import smooth_noise
 
 CLASSES = ("building", "clutter", "vegetation", "water", "ground", "car")
 BUILDING, CLUTTER, VEGETATION, WATER, GROUND, CAR = range(6)

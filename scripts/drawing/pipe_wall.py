@@ -11,7 +11,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from scripts.draw_pipe import (
+from scripts.drawing.pipe import (
     Hits,
     Lamp,
     Map,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from scripts.draw_land import (
+from scripts.drawing.land import (
     CLUTTER,
     GROUND,
     Land,
@@ -19,7 +19,7 @@ from scripts.draw_land import (
     draw_water,
     textured,
 )
-from scripts.draw_streets import Frame, at
+from scripts.drawing.streets import Frame, at
 
 
 def put_house(

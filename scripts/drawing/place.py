@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from scripts.draw_land import (
+from scripts.drawing.land import (
     GROUND,
     Land,
     draw_car,
@@ -20,7 +20,7 @@ from scripts.draw_land import (
     draw_water,
     textured,
 )
-from scripts.draw_streets import (
+from scripts.drawing.streets import (
     Frame,
     at,
     draw_car_park,
@@ -29,7 +29,7 @@ from scripts.draw_streets import (
     park_cars,
     pave,
 )
-from scripts.draw_things import (
+from scripts.drawing.things import (
     put_clutter,
     put_fence,
     put_house,

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from scripts.draw_balls import Array, Surface, View, light, see, solid_noise
-from scripts.draw_pet import FURRY, Breed, Pet
+from scripts.drawing.balls import Array, Surface, View, light, see, solid_noise
+from scripts.drawing.pet import FURRY, Breed, Pet
 
 STUFF = {
     "nose": (34, 26, 27),

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from scripts.draw_belt import smooth_noise
-from scripts.draw_land import WATER, Land, Plane
+from scripts.drawing.belt import smooth_noise
+from scripts.drawing.land import WATER, Land, Plane
 
 FINE = 2  # land is drawn so many times finer than its photos
 # what each season makes of the colour of leaves and grass

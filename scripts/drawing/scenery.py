@@ -13,9 +13,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from scripts.draw_balls import Array, Limb, View, cast_shadow, light, see, solid_noise
-from scripts.draw_fur import draw_hair, lay_over, layer_of
-from scripts.draw_pet import BLACK, BROWN, CREAM, GINGER, GREY, RUSSET, TAN, WHITE
+from scripts.drawing.balls import Array, Limb, View, cast_shadow, light, see, solid_noise
+from scripts.drawing.fur import draw_hair, lay_over, layer_of
+from scripts.drawing.pet import BLACK, BROWN, CREAM, GINGER, GREY, RUSSET, TAN, WHITE
 
 Floor = Literal["grass", "leaves", "sand", "carpet", "rug", "wood", "tiles", "seat"]
 OUTDOORS: tuple[Floor, ...] = ("grass", "leaves", "sand")

@@ -7,10 +7,10 @@ import math
 import numpy as np
 from numpy.random import Generator
 
-from scripts.draw_pipe import BOTTOM, Points
-from scripts.draw_pipe_places import choose_place, screen_grain, snap_to_joint
-from scripts.draw_pipe_solids import SHADED, Ball, Layer, draw_ball, fill, stroke, swelling
-from scripts.draw_pipe_wall import Scene
+from scripts.drawing.pipe import BOTTOM, Points
+from scripts.drawing.pipe_places import choose_place, screen_grain, snap_to_joint
+from scripts.drawing.pipe_solids import SHADED, Ball, Layer, draw_ball, fill, stroke, swelling
+from scripts.drawing.pipe_wall import Scene
 
 HAIR = 1.5  # pixels of the canvas that a root is wide at least
 DEPOSITS = (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from numpy.random import Generator
 
-from scripts.draw_pipe_bodies import draw_deposit, draw_obstacle, draw_root
-from scripts.draw_pipe_openings import draw_broken, draw_crack, draw_lateral
-from scripts.draw_pipe_solids import Layer, empty_layer
-from scripts.draw_pipe_wall import Scene
+from scripts.drawing.pipe_bodies import draw_deposit, draw_obstacle, draw_root
+from scripts.drawing.pipe_openings import draw_broken, draw_crack, draw_lateral
+from scripts.drawing.pipe_solids import Layer, empty_layer
+from scripts.drawing.pipe_wall import Scene
 
 DRAWN = {
     "root": draw_root,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from scripts.draw_belt import Canvas, Outline, coverage, draw_scratch, grid, smooth_noise
+from scripts.drawing.belt import Canvas, Outline, coverage, draw_scratch, grid, smooth_noise
 
 Kind = Literal["clean", "small", "partial", "large"]
 INNER = 0.9  # radius of the printed field inside the rim, in radii of the disc

@@ -1,0 +1,1 @@
+"""Draw photos that look taken, with exact masks: belts, land, pipes and pets."""
