@@ -22,6 +22,14 @@ LIMIT = 2 * 10**9  # bytes
 TILE = 512
 ROWS = 256  # of a strip of the TIFF
 CLASSES = ("background", "green", "blue")
+# A process begins with the memory of the one that starts it, which its peak then tells of: a small
+# one must start it.
+WATCH = """
+import resource, subprocess, sys
+ended = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(ended.returncode)
+"""
 SAVE = {"mask": "mask", "mask and overlay": "mask,overlay"}
 
 
@@ -31,7 +39,7 @@ def measure_giant(folder: Path, side: int) -> Table:
     thousands of tiles of a real one would take an hour. Raises `UserError` where memory cannot be
     told.
     """
-    if not hasattr(os, "wait4"):
+    if os.name != "posix":
         raise UserError("memory is measured on Linux and macOS: leave it out of --only")
     model = write_colour_network(folder / "model.onnx")
     photos = {length: write_stripes(folder / f"{length}.tif", length) for length in (TILE, side)}
@@ -60,14 +68,11 @@ def measure_giant(folder: Path, side: int) -> Table:
 def peak_of(flags: list[str], model: Path, photo: Path, out: Path) -> int:
     """Bytes that `segtf.predict` held at most. Raises RuntimeError if it fails."""
     command = [sys.executable, "-m", "segtf.predict", str(model), str(photo), "--out", str(out)]
-    child = subprocess.Popen([*command, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert child.stderr
-    said = child.stderr.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {said.decode()}")
-    return int(usage.ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
+    watched = [sys.executable, "-c", WATCH, *command, *flags]
+    ended = subprocess.run(watched, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {ended.stderr}")
+    return int(ended.stdout.split()[-1]) * (1 if sys.platform == "darwin" else 1024)
 
 
 def write_stripes(path: Path, side: int) -> Path:

@@ -112,8 +112,10 @@ def test_the_memory_of_a_large_photo_is_that_beyond_one_of_a_tile(
 def test_the_photo_of_stripes_is_predicted_and_its_process_watched(tmp_path: Path) -> None:
     model = bench_giant.write_colour_network(tmp_path / "model.onnx")
     photo = bench_giant.write_stripes(tmp_path / "photo.tif", 600)
+    held = np.ones(10**9 // 8)  # by the process that watches
     peak = bench_giant.peak_of(["--save", "mask"], model, photo, tmp_path / "out")
-    assert 20 * 10**6 < peak < 2 * 10**9
+    del held
+    assert 20 * 10**6 < peak < 9 * 10**8
     with Image.open(tmp_path / "out/masks/photo.png") as mask:
         rows, columns = np.indices((600, 600))
         np.testing.assert_array_equal(np.asarray(mask), (rows + columns) // 700 % 3)
