@@ -13,7 +13,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -226,25 +225,15 @@ def test_without_aiogram_the_extra_is_named(
     assert "pip install 'segtf[bot]'" in capsys.readouterr().err
 
 
-def test_help_is_quick_and_the_bot_needs_no_training_framework() -> None:
+def test_the_bot_and_its_help_need_no_training_framework() -> None:
     reached = reachable("segtf.bot") | reachable("segtf.telegram.conversation")
     assert "voc_builder.images" in reached
     assert {name for name, found in reached.items() if packages(found) & HEAVY} == set()
     assert not {"aiogram", "aiohttp"} & packages(set().union(*reachable("segtf.bot").values()))
-    times = []
-    for _ in range(3):  # the machine may be busy with something else
-        start = time.perf_counter()
-        shown = subprocess.run(
-            [sys.executable, "-m", "segtf.bot", "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        times.append(time.perf_counter() - start)
-        assert "--api-url" in shown.stdout
-        if times[-1] < 1:
-            break
-    assert min(times) < 1
+    shown = subprocess.run(
+        [sys.executable, "-m", "segtf.bot", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "--api-url" in shown.stdout
 
 
 def test_a_token_that_the_server_refuses_ends_the_bot() -> None:

@@ -278,8 +278,8 @@ def test_no_process_of_several_begins_with_random_weights_where_others_may_find_
 
     monkeypatch.setattr(prepare, "load_encoder_weights", load_encoder_weights)
     with pytest.raises(UserError, match=r"\(offline\).* name --encoder-weights FILE, .* or none"):
-        prepare._fill_encoder(None, config(1, 29400))
-    assert not prepare._fill_encoder(None, TrainConfig()), "one alone may"
+        prepare._fill(None, config(1, 29400), ())
+    assert not prepare._fill(None, TrainConfig(), ()), "one alone may"
 
 
 @pytest.mark.parametrize("state", [{"epochs": 3, "stopped": False}, {"epochs": 2, "stopped": True}])

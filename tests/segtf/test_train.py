@@ -141,7 +141,7 @@ def test_a_run_stopped_in_its_first_epoch_begins_again_with_the_encoder_it_was_g
     [
         (["--data", "nowhere"], "nowhere: no such folder"),
         (["--size", "100"], "--size 100: unet needs a multiple of 32; the nearest are 96 or 128"),
-        (["--size", "large"], "--size takes a whole number"),
+        (["--size", "large"], "--size large: takes pixels, HEIGHTxWIDTH or auto"),
         (["--encoder", "resnet43"], "the nearest is resnet34"),
         (["--arch", "segnet"], "--arch takes one of unet, fpn, linknet, pspnet, unet_plain"),
         (["--resume", "--run", "never"], "not a run folder"),
