@@ -149,7 +149,8 @@ def choose_threshold(
     counts: ThresholdCounts, *, over: Over = "pixels", recall: float | None = None
 ) -> OperatingPoint | None:
     """The threshold with the largest F1 over pixels or objects, of equals the one nearest to 0.5;
-    or the highest one with at least that `recall`. None where the class is not in the truth and
+    or the highest one with at least that `recall`. The largest F1 is sought where the IoU of the
+    pixels is at least half of its best: one mark on the whole photo finds every object. None where the class is not in the truth and
     there is nothing to choose by. Raises ValueError for a recall that is not above 0 and up to 1.
     """
     if recall is not None and not 0 < recall <= 1:
@@ -158,7 +159,10 @@ def choose_threshold(
     if np.isnan(curve.recall).any():
         return None
     if recall is None:
-        best = np.flatnonzero(curve.f1 == curve.f1.max())
+        right, marked = counts.pixels.T
+        iou = share(right, marked + right[0] - right)
+        f1 = np.where(iou >= np.nanmax(iou) / 2, curve.f1, -1)
+        best = np.flatnonzero(f1 == f1.max())
         chosen = best[np.abs(THRESHOLDS[best] - 0.5).argmin()]
     else:  # 0 marks every pixel
         chosen = np.flatnonzero(curve.recall >= recall).max()

@@ -100,6 +100,18 @@ def test_the_threshold_of_the_largest_f1_lies_between_right_and_wrong() -> None:
         assert point.criterion == f"largest F1 over {over}"
 
 
+def test_one_mark_on_the_whole_photo_is_not_chosen_though_it_finds_a_large_object() -> None:
+    truth, probability = np.zeros((40, 40), np.uint8), np.full((40, 40), 0.2, np.float32)
+    truth[:, :18], probability[:, :18] = 1, 0.7
+    probability[2:8, 30:36] = 0.7  # a false alarm, which a mark on everything swallows
+    counts = count_thresholds(probability, truth, 1)
+    assert object_curve(counts).f1[0] == 1
+    point = choose_threshold(counts, over="objects")
+    assert point is not None
+    assert point.threshold == 0.5
+    assert point.f1 == pytest.approx(2 / 3)
+
+
 def test_a_wanted_recall_gives_the_highest_threshold_that_reaches_it() -> None:
     counts = count_thresholds(*scene(0.9, 0.6, 0.3, 0.2, elsewhere=0.7), 1)
     for recall, last in ((0.25, 0.9), (0.5, 0.6), (0.6, 0.3), (1.0, 0.2)):
