@@ -150,8 +150,9 @@ def choose_threshold(
 ) -> OperatingPoint | None:
     """The threshold with the largest F1 over pixels or objects, of equals the one nearest to 0.5;
     or the highest one with at least that `recall`. The largest F1 is sought where the IoU of the
-    pixels is at least half of its best: one mark on the whole photo finds every object. None where the class is not in the truth and
-    there is nothing to choose by. Raises ValueError for a recall that is not above 0 and up to 1.
+    pixels is at least half of its best: one mark on the whole photo finds every object. None where
+    the class is not in the truth and there is nothing to choose by. Raises ValueError for a recall
+    that is not above 0 and up to 1.
     """
     if recall is not None and not 0 < recall <= 1:
         raise ValueError(f"a recall must be above 0 and at most 1. Received: {recall}")
