@@ -72,10 +72,10 @@ def make_pets(config: PetsConfig) -> None:
     from scripts.drawing.pet_photo import draw_trimap
     from voc_builder.images import encode_jpeg
 
-    if config.count < 2 or config.size < SMALLEST:
+    if config.count < 2 or config.size < SMALLEST or config.seed < 0:
         raise UserError(
-            f"--count must be at least 2, --size at least {SMALLEST}. "
-            f"Received: {config.count}, {config.size}"
+            f"--count must be at least 2, --size at least {SMALLEST}, --seed 0 or more. "
+            f"Received: {config.count}, {config.size}, {config.seed}"
         )
     refuse_taken_folder(config.out, OWN_FILE, overwrite=config.overwrite)
     pets = config.layout == "pets"

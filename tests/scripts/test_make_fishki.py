@@ -123,7 +123,9 @@ def test_a_file_is_never_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "mine").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize("wrong", [("--count", "0"), ("--size", "10"), ("--quality", "101")])
+@pytest.mark.parametrize(
+    "wrong", [("--count", "0"), ("--size", "10"), ("--seed", "-1"), ("--quality", "101")]
+)
 def test_a_number_out_of_range_is_refused_in_one_line(
     wrong: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -165,7 +165,7 @@ def test_its_own_files_are_replaced_when_told_so_and_no_others(
     assert (out / "images/mine.jpg").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize("wrong", [("--count", "1"), ("--size", "10")])
+@pytest.mark.parametrize("wrong", [("--count", "1"), ("--size", "10"), ("--seed", "-1")])
 def test_a_number_out_of_range_is_refused_in_one_line(
     wrong: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
