@@ -69,8 +69,8 @@ def make_fishki(config: FishkiConfig) -> None:
     few = config.count < 1 or config.size < SMALLEST or config.seed < 0
     if few or not 1 <= config.quality <= 100:
         raise UserError(
-            f"--count must be at least 1, --size at least {SMALLEST}, --seed 0 or more, --quality 1 "
-            f"to 100. Received: {config.count}, {config.size}, {config.seed}, {config.quality}"
+            f"--count must be at least 1, --size at least {SMALLEST}, --seed 0 or more, --quality "
+            f"1 to 100. Received: {config.count}, {config.size}, {config.seed}, {config.quality}"
         )
     refuse_taken_folder(config.out, OWN_FILE, overwrite=config.overwrite)
     with replacing(config.out) as folder:
