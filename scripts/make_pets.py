@@ -95,7 +95,7 @@ def make_pets(config: PetsConfig) -> None:
                 (folder / file).write_bytes(content)
         if pets:
             write_lists(folder / "annotations", config.count, breeds)
-        else:
+        elif config.layout == "dogs":  # the recipe of ready-made splits has names of its own
             (folder / "obj.names").write_text("background\ndog\n")
 
 

@@ -195,7 +195,7 @@ def test_the_recipe_reads_what_is_drawn_with_its_split_and_its_border_as_void(pe
 def test_splits_keep_the_masks_of_test_back(tmp_path: Path) -> None:
     assert draw(tmp_path / "dogs", COUNT, "--layout", "splits") == 0
     folders = [Path(name).parent.name for name in files_in(tmp_path / "dogs")]
-    counts = {name: folders.count(name) for name in set(folders) - {""}}
+    counts = {name: folders.count(name) for name in set(folders)}
     assert counts == {"train": 14, "train_mask": 14, "valid": 4, "valid_mask": 4, "test": 2}
     for photo in (tmp_path / "dogs/train").iterdir():
         height, width = read_photo(photo).shape[:2]
@@ -203,3 +203,11 @@ def test_splits_keep_the_masks_of_test_back(tmp_path: Path) -> None:
         mask = read_mask(tmp_path / f"dogs/train_mask/{photo.stem}.png")
         assert mask.shape == (height, width)
         assert set(np.unique(mask)) == {0, 255}
+    recipe = Path(config.__file__).parent / "recipes/person.yaml"
+    trained = parse(
+        TrainConfig, "test", ["--config", str(recipe), "--data", str(tmp_path / "dogs")]
+    )
+    found = find_samples(tmp_path / "dogs", trained, empty=False)
+    assert found.classes == ("background", "person")
+    assert sorted(found.splits.values()) == ["train"] * 14 + ["val"] * 4
+    assert not found.problems
