@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,7 @@ from segtf.predictor import Tta
 from segtf.results import result_tables, results, write_results
 from segtf.run_folder import read_data, read_run_dataset
 from segtf.scoring import Evaluation, evaluate_split
+from segtf.seen import find_seen, note_silent, tell
 from voc_builder.classes import has_background
 from voc_builder.command import run
 from voc_builder.errors import UserError
@@ -83,7 +84,9 @@ def evaluate(config: EvaluateConfig) -> Json:
         threshold=config.defect_threshold,
         recall=config.defect_recall,
     )
-    found, decided = _scored(config, engine, dataset, sought, unseen=not _folds(dataset, engines))
+    runs = [each.run for each in engines if each.run is not None]
+    _refuse_seen(runs, dataset, config.split)
+    found, decided = _scored(config, engine, dataset, sought, runs)
     values = results(found, dataset.classes, sought, decided)
     own = engine.run is not None and dataset.sha256 == read_data(engine.run)["sha256"]
     out = config.out or (engine.run if own else None)
@@ -125,18 +128,17 @@ def _scored(
     engine: Engine,
     dataset: Dataset,
     sought: Sought | None,
-    *,
-    unseen: bool,
+    runs: Sequence[Path],
 ) -> tuple[Evaluation, Decided | None]:
-    """The counts of the split, and the threshold: given, or chosen on val, if no network was
-    trained on val (`unseen`).
+    """The counts of the split, and the threshold: given, or chosen on val, if no network of the
+    `runs` was trained on photos of it.
     """
     decided = given(sought) if sought is not None and sought.threshold is not None else None
     if sought is not None and decided is None:
-        if not unseen:
-            note("no threshold is chosen: val of one network was trained on by another")
-        elif not dataset.splits.get("val"):
+        if not dataset.splits.get("val"):
             note(f"no threshold is chosen: {dataset.path} has no val photos")
+        elif config.split != "val" and (seen := find_seen(runs, dataset, "val")):
+            note(f"no threshold is chosen: {_trained_on(seen, dataset, 'val')}")
         else:
             found = _evaluated(config, engine, dataset, "val", sought)
             assert found.thresholds is not None
@@ -190,19 +192,23 @@ def _dataset_for(config: EvaluateConfig, engines: Sequence[Engine]) -> Dataset:
                 "name the one to score on with --data"
             )
         dataset = read_run_dataset(runs[0])
-    if config.split != "test" and (folds := _folds(dataset, engines)):
-        raise UserError(
-            f"--split {config.split}: the networks were trained on folds {', '.join(folds)} of "
-            f"{dataset.path}, what one has not seen another was trained on: score them on test"
-        )
     return dataset
 
 
-def _folds(dataset: Dataset, engines: Sequence[Engine]) -> list[str]:
-    """The folds that the networks were trained on, if they differ."""
-    about = [read_data(engine.run) for engine in engines if engine.run is not None]
-    own = {each.get("fold", 0) for each in about if each["sha256"] == dataset.sha256}
-    return [str(fold) if fold else "none" for fold in sorted(own)] if len(own) > 1 else []
+def _refuse_seen(runs: Sequence[Path], dataset: Dataset, split: str) -> None:
+    """Raises `UserError` if networks were trained on photos of a split that is not train."""
+    note_silent(runs)
+    if split != "train" and (seen := find_seen(runs, dataset, split)):
+        raise UserError(
+            f"--split {split}: {_trained_on(seen, dataset, split)}: score photos that none was "
+            "trained on, in a data set of the same split for example"
+        )
+
+
+def _trained_on(seen: Mapping[Path, Sequence[str]], dataset: Dataset, split: str) -> str:
+    return "; ".join(
+        f"{run} was trained on {tell(ids, dataset, split)}" for run, ids in seen.items()
+    )
 
 
 def _command(config: EvaluateConfig) -> None:

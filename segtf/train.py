@@ -38,6 +38,7 @@ from segtf.run_folder import (
     write_config,
     write_json,
 )
+from segtf.seen import TRAINED_ON, refuse_seen, trained_on
 from segtf.stopping import Stop
 from voc_builder.build import BuildConfig
 from voc_builder.cache import build_cached
@@ -222,6 +223,8 @@ def _trained(
 
     config, plan = _named(config), None
     _check(dataset, config)
+    if not config.resume:
+        refuse_seen(config, dataset)
     import_tensorflow()
     from segtf.devices import has_gpu, leave_gpus_to_jax
 
@@ -275,7 +278,7 @@ def _begin(
 
     assert config.batch is not None
     with replacing(config.run_folder) as beside:
-        write_json(_about(dataset, config.fold), beside / DATA)
+        write_json(_about(dataset, config), beside / DATA)
         write_pipeline(pipeline, beside / AUGMENT)
         write_sizing(beside, plan, batch=config.batch)
         write_config(config, beside)
@@ -324,14 +327,15 @@ def _command_to_resume(config: TrainConfig) -> str:
     return f"{PROG} {shlex.join(map(str, parts))}"
 
 
-def _about(dataset: Dataset, fold: int | None) -> dict[str, Any]:
+def _about(dataset: Dataset, config: TrainConfig) -> dict[str, Any]:
     return {
-        **({} if fold is None else {"fold": fold}),
+        **({} if config.fold is None else {"fold": config.fold}),
         "path": str(dataset.path.resolve()),  # found from any working directory
         "sha256": dataset.sha256,
         "classes": list(dataset.classes),
         "images": {name: len(ids) for name, ids in dataset.splits.items()},
         "pixels": dataset.pixels,
+        TRAINED_ON: trained_on(config, dataset),
     }
 
 

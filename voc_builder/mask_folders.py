@@ -26,6 +26,7 @@ from voc_builder.progress import in_threads, progress
 from voc_builder.sample import Found
 from voc_builder.source_config import SourceConfig
 from voc_builder.split import join_groups
+from voc_builder.voc import is_tree, read_groups
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,17 @@ class MaskSample:
 
 def find_mask_set(folder: Path, settings: SourceConfig, *, empty: bool) -> Found:
     """The photos of a folder with their masks; with `empty` a photo without one is a sample too.
-    Raises `UserError` where no photo has a mask, and where it is not known what they mean.
+    What must stay together in a VOC tree of this package still does. Raises `UserError` where no
+    photo has a mask, and where it is not known what they mean.
     """
     pairs, images = find_pairs(folder, settings, MASKS)
-    return mask_samples(pairs, {}, images, folder, settings, empty=empty)
+    group_of = read_groups(folder) if is_tree(folder) else {}
+    groups = {
+        photo: group_of[name]
+        for photo in pairs.files
+        if (name := photo.relative_to(images).as_posix().removesuffix(".jpg")) in group_of
+    }
+    return mask_samples(pairs, groups, images, folder, settings, empty=empty)
 
 
 def mask_samples(

@@ -22,6 +22,7 @@ from voc_builder.problems import AnnotationError
 from voc_builder.sample import Found, Sample
 from voc_builder.source_config import Source, SourceConfig, base_of, flag_of
 from voc_builder.split import join_groups, match_keys
+from voc_builder.voc import ABOUT, is_tree
 from voc_builder.voc_boxes import find_box_set
 from voc_builder.yolo import find_yolo_set, named_parts, read_about
 
@@ -88,6 +89,7 @@ def files_of(folder: Path, settings: SourceConfig) -> list[Path]:
                 if place is not None:
                     found += _with_suffix(place, (*SUFFIXES, *KINDS[source].suffixes))
         found += _with_suffix(folder, (".txt", ".yaml", ".yml"))  # lists of splits
+        found += [folder / ABOUT] if is_tree(folder) else []  # for its groups
     return sorted(set(found))
 
 

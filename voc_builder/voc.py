@@ -104,6 +104,18 @@ def read_dataset(path: Path) -> Dataset:
     return dataset
 
 
+def read_groups(path: Path) -> dict[str, str]:
+    """The group of every id of the tree that has one. Raises `UserError` for a damaged tree."""
+    with _reading(path, f"build it with python -m voc_builder build SRC {path} --overwrite"):
+        groups = _read_about(path)["groups"]
+        return {
+            photo: group
+            for group, placed in groups.items()
+            for ids in placed.values()
+            for photo in ids
+        }
+
+
 def write_lists(path: Path, classes: Sequence[str], splits: Mapping[str, Sequence[str]]) -> None:
     """The text files of a tree: ids and CSV of every split, and the class names."""
     (path / LISTS).mkdir(parents=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -14,11 +16,14 @@ import pytest
 
 from segtf import evaluate as command
 from segtf import metrics
+from segtf.config import TrainConfig
 from segtf.engines import Engine
 from segtf.evaluate import EvaluateConfig, evaluate
 from segtf.results import result_tables
 from segtf.run_folder import write_json
+from segtf.seen import find_seen, trained_on
 from tests.segtf.tiny_onnx import INFO, write_channels_model
+from tests.voc_builder.folders import write_mask, write_photo
 from voc_builder.build import BuildConfig, build
 from voc_builder.errors import UserError
 from voc_builder.voc import Dataset
@@ -66,7 +71,10 @@ def write_channels_run(folder: Path, dataset: Dataset, **about: Any) -> Path:
     of_model = {key: about.pop(key) for key in ("classes", "mode", "shape") if key in about}
     classes = of_model.get("classes", dataset.classes)
     known = {"path": str(dataset.path), "sha256": dataset.sha256, "classes": list(classes)}
-    write_json({**known, **about}, folder / "data.json")
+    own = dataset.in_fold(about["fold"]) if "fold" in about else dataset
+    known["trained_on"] = trained_on(TrainConfig(), own)
+    said = {key: value for key, value in {**known, **about}.items() if value is not None}
+    write_json(said, folder / "data.json")
     info = dataclasses.replace(INFO, **{"shape": (32, 32), "classes": dataset.classes, **of_model})
     return write_channels_model(folder / "model.onnx", info=info)
 
@@ -234,13 +242,53 @@ def test_networks_of_several_folds_are_scored_on_test_alone(
     folds = build(BuildConfig(photos, tmp_path / "voc", folds=3))
     models = [write_channels_run(tmp_path / f"{i}", folds, fold=i) for i in (1, 2)]
     both = Path(",".join(map(str, models)))
-    with pytest.raises(UserError, match=r"trained on folds 1, 2 of .* score them on test"):
+    of_val = len(folds.in_fold(1).splits["val"])
+    said = f"/2 was trained on {of_val} of the {of_val} val photos of "
+    with pytest.raises(UserError, match=f"--split val: .*{said}"):
         evaluate(EvaluateConfig(both, split="val"))
     values = evaluate(EvaluateConfig(both))
     assert values["operating_point"] is None
-    assert "val of one network was trained on by another" in capfd.readouterr().err
+    assert re.search(f"no threshold is chosen: .*{said}", capfd.readouterr().err)
     assert evaluate(EvaluateConfig(models[1]))["images"] == values["images"]
-    assert "val of one network" not in capfd.readouterr().err
+    assert "was trained on" not in capfd.readouterr().err
+
+
+def test_photos_that_a_network_was_trained_on_are_no_test_of_it(
+    photos: Path, chips: Dataset, channels: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = build(BuildConfig(photos, tmp_path / "other", split="50/25/25", seed=1))
+    seen = sorted({*chips.splits["train"]} & {*other.splits["test"]})
+    assert seen
+    named = ", ".join([*seen[:3], *(["..."] if len(seen) > 3 else [])])
+    said = (
+        f"was trained on {len(seen)} of the 5 test photos of {other.path} ({named}): score photos"
+    )
+    with pytest.raises(UserError, match=re.escape(said)):
+        evaluate(EvaluateConfig(channels, data=other.path, out=tmp_path / "scores"))
+    assert not (tmp_path / "scores").exists()
+    capfd.readouterr()
+    of_train = EvaluateConfig(channels, data=other.path, split="train", defect_threshold="none")
+    assert evaluate(of_train)["images"] == 10
+    assert "was trained on" not in capfd.readouterr().err
+
+    silent = write_channels_run(tmp_path / "silent", chips, trained_on=None)
+    assert evaluate(EvaluateConfig(silent, data=other.path))["images"] == 5
+    told = f"{silent.parent} does not say which photos it was trained on"
+    assert capfd.readouterr().err.count(told) == 1
+
+
+def test_photos_that_lie_in_train_and_test_are_a_matter_of_the_data_set(tmp_path: Path) -> None:
+    for split, names in {"train": "abcd", "val": "e", "test": "af"}.items():
+        for name in names:
+            write_photo(tmp_path / split / f"{name}.jpg")
+            write_mask(tmp_path / f"{split}_mask" / f"{name}.png", [0, 1])
+    dataset = build(BuildConfig(tmp_path, tmp_path.with_name("voc")))
+    twins = hashlib.sha256(dataset.photo("test_a").read_bytes()).hexdigest()
+    assert twins == hashlib.sha256(dataset.photo("train_a").read_bytes()).hexdigest()
+    write_channels_run(tmp_path / "run", dataset)
+    assert find_seen([tmp_path / "run"], dataset, "test") == {}
+    elsewhere = dataclasses.replace(dataset, splits={**dataset.splits, "train": ()})
+    assert find_seen([tmp_path / "run"], elsewhere, "test") == {tmp_path / "run": ("test_a",)}
 
 
 def test_networks_of_several_data_sets_need_one_named(chips: Dataset, tmp_path: Path) -> None:
@@ -263,7 +311,7 @@ def test_a_network_of_a_fold_is_scored_on_that_fold_of_the_data_named_again(
     photos: Path, tmp_path: Path
 ) -> None:
     folds = build(BuildConfig(photos, tmp_path / "voc", folds=3))
-    trained_on = folds.in_fold(2)
+    own = folds.in_fold(2)
     about = {"path": str(folds.path), "sha256": folds.sha256, "classes": [], "fold": 2}
     write_json(about, tmp_path / "data.json")
     engine = Engine(
@@ -271,7 +319,7 @@ def test_a_network_of_a_fold_is_scored_on_that_fold_of_the_data_named_again(
     )
     for data in (None, folds.path):
         found = command._dataset_for(EvaluateConfig(tmp_path, data=data), [engine])
-        assert found.splits["val"] == trained_on.splits["val"] != folds.splits["val"]
+        assert found.splits["val"] == own.splits["val"] != folds.splits["val"]
 
 
 @pytest.mark.slow

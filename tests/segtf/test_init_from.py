@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 
 from segtf import train as command
 from segtf.config import TrainConfig
-from segtf.run_folder import read_config, read_data, write_config, write_json
+from segtf.run_folder import read_config, read_data, read_run_dataset, write_config, write_json
+from segtf.seen import find_seen, trained_on
 from voc_builder.errors import UserError
 from voc_builder.tfrecord import import_tensorflow
 
@@ -74,6 +76,36 @@ def test_a_run_begins_with_the_best_network_of_another_and_remembers_it(
     config = read_config(tmp_path / "runs/second")
     assert config.init_from == run
     assert config.learning_rate == 3e-4, "as for a trained encoder"
+
+
+@pytest.mark.parametrize("flag", ["--init-from", "--encoder-weights"])
+def test_a_network_that_was_trained_on_photos_of_val_or_test_is_refused(
+    flag: str,
+    run: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    usual = ("--data", photos, "--artifacts", tmp_path, "--run", "b", "--encoder", "mobilenetv2")
+    weights = run if flag == "--init-from" else run / "best.keras"
+    assert called(monkeypatch, *usual, "--split-seed", 1, flag, weights) == 2
+    said = capsys.readouterr().err
+    assert f"{flag} {run}: its network was trained on " in said
+    assert "their scores would flatter. Train on a data set of the same split" in said
+    assert not (tmp_path / "runs/b").exists()
+
+
+def test_what_the_network_before_was_trained_on_is_remembered(run: Path, tmp_path: Path) -> None:
+    dataset = read_run_dataset(run)
+    val = dataclasses.replace(dataset, splits={**dataset.splits, "train": dataset.splits["val"]})
+    config = TrainConfig(init_from=run)
+    own, both = trained_on(TrainConfig(), val), trained_on(config, val)
+    assert len(own) == len(dataset.splits["val"])
+    assert both == sorted([*own, *read_data(run)["trained_on"]])
+    write_json({**read_data(run), "trained_on": both}, tmp_path / "data.json")
+    assert find_seen([tmp_path], dataset, "val") == {tmp_path: dataset.splits["val"]}
+    assert find_seen([run], dataset, "val") == find_seen([run], dataset, "test") == {}
 
 
 @pytest.mark.usefixtures("small_network")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ def test_a_tree_without_records_is_refused_with_the_cure(tmp_path: Path) -> None
         ({"seed": 7}, "--split-seed has no effect on it"),
         ({"folds": 3}, "--folds has no effect on it: build it again with it"),
         ({"unlabelled": "background"}, "--unlabelled has no effect on it: build it again with it"),
-        ({"source": "masks", "mask_values": "0=a"}, "--source, --mask-values have no effect"),
+        ({"mask_values": "0=a"}, "--mask-values has no effect .* anew with --source masks"),
         ({"merge": "a=*", "images": Path("b")}, "--images, --merge have no effect on it"),
     ],
 )
@@ -160,3 +161,22 @@ def test_folds_are_built_and_those_of_a_tree_may_be_named(tmp_path: Path) -> Non
     assert build_cached(BuildConfig(dataset.path, tmp_path / "elsewhere")) == dataset
     with pytest.raises(UserError, match="--folds has no effect on it"):
         build_cached(BuildConfig(dataset.path, tmp_path / "elsewhere", folds=5))
+
+
+@pytest.mark.slow
+def test_a_tree_is_a_source_of_masks_whose_split_and_groups_are_kept(tmp_path: Path) -> None:
+    folder = chips(tmp_path / "chips")
+    tree = build(BuildConfig(folder, tmp_path / "out", group_by=r"\d+", records=False))
+    merged = {"source": "masks", "merge": "background=*,defect=defect"}
+    kept = build_cached(BuildConfig(tree.path, tmp_path / "datasets", **merged))
+    assert kept.classes == ("background", "defect")
+    assert kept.splits == tree.splits
+    drawn = build_cached(BuildConfig(tree.path, tmp_path / "datasets", split="40/30/30", **merged))
+    assert drawn.splits != tree.splits
+    place = {photo: split for split, ids in drawn.splits.items() for photo in ids}
+    groups = json.loads((tree.path / "dataset.json").read_text())["groups"]
+    assert len(groups) > 1
+    for placed in groups.values():
+        together = [photo for ids in placed.values() for photo in ids]
+        assert len(together) > 1
+        assert len({place[photo] for photo in together}) == 1
