@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +30,26 @@ def execute_notebook(notebook: NotebookNode, folder: Path) -> None:
     """Executes all cells in `folder` and puts their outputs into `notebook`. Raises `UserError`
     with the error of the first cell that fails, in one line.
     """
+    begun: list[int] = []  # the cells
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as own:
+        client, manager = _new_kernel(notebook, Path(own), begun)
+        said = Path(own, "stderr")
+        how = {"cwd": str(folder), "env": _environment(Path(own)), "cleanup_kc": True}
+        with _telling(notebook, begun, said), said.open("w") as stderr:
+            _execute(client, manager, stderr=stderr, **how)
+
+
+def _new_kernel(
+    notebook: NotebookNode, own: Path, begun: list[int]
+) -> tuple[NotebookClient, AsyncKernelManager]:
+    """What executes a notebook by this Python; its files lie in `own`, `begun` gets the number of
+    each cell when that begins. Raises `UserError` where a package is missing.
+    """
     try:
         import ipykernel  # noqa: F401  the child imports it
         from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
         from jupyter_client.manager import AsyncKernelManager
         from nbclient import NotebookClient
-        from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     except ImportError as error:
         raise UserError(
             f"--notebook needs a package that is not installed ({error.name}): "
@@ -48,44 +63,41 @@ def execute_notebook(notebook: NotebookNode, folder: Path) -> None:
             argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
             return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
-    quiet = logging.Logger("notebook", logging.CRITICAL + 1)  # errors are told once, below
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as own:
-        manager = AsyncKernelManager(
-            kernel_spec_manager=ThisPython(),
-            connection_file=str(Path(own, "kernel.json")),
-            log=quiet,
-            **_transport(Path(own, "ipc")),
-        )
-        begun: list[int] = []  # the cells
-        client = NotebookClient(
-            notebook,
-            km=manager,
-            timeout=SECONDS,
-            record_timing=False,
-            coalesce_streams=True,
-            on_cell_execute=lambda cell, cell_index: begun.append(cell_index),
-            log=quiet,
-        )
-        said = Path(own, "stderr")
-        try:
-            with said.open("w") as stderr:
-                _execute(
-                    client,
-                    manager,
-                    cwd=str(folder),
-                    env=_environment(Path(own)),
-                    stderr=stderr,
-                    cleanup_kc=True,
-                )
-        except CellExecutionError as error:
-            raise UserError(f"{_where(notebook, begun)} failed: {_one_line(error)}") from None
-        except CellTimeoutError:
-            raise UserError(f"{_where(notebook, begun)} took more than {SECONDS} s") from None
-        except (DeadKernelError, RuntimeError) as error:
-            last = said.read_text(errors="replace").strip().rpartition("\n")[2]
-            raise UserError(
-                f"{_where(notebook, begun)}: its Python ended: {last or _one_line(error)}"
-            ) from None
+    quiet = logging.Logger("notebook", logging.CRITICAL + 1)  # errors are told once, by us
+    manager = AsyncKernelManager(
+        kernel_spec_manager=ThisPython(),
+        connection_file=str(own / "kernel.json"),
+        log=quiet,
+        **_transport(own / "ipc"),
+    )
+    client = NotebookClient(
+        notebook,
+        km=manager,
+        timeout=SECONDS,
+        record_timing=False,
+        coalesce_streams=True,
+        on_cell_execute=lambda cell, cell_index: begun.append(cell_index),
+        log=quiet,
+    )
+    return client, manager
+
+
+@contextlib.contextmanager
+def _telling(notebook: NotebookNode, begun: Sequence[int], said: Path) -> Iterator[None]:
+    """Raises `UserError` for what executing raises; `said` is the kernel's stderr."""
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    try:
+        yield
+    except CellExecutionError as error:
+        raise UserError(f"{_where(notebook, begun)} failed: {_one_line(error)}") from None
+    except CellTimeoutError:
+        raise UserError(f"{_where(notebook, begun)} took more than {SECONDS} s") from None
+    except (DeadKernelError, RuntimeError) as error:
+        last = said.read_text(errors="replace").strip().rpartition("\n")[2]
+        raise UserError(
+            f"{_where(notebook, begun)}: its Python ended: {last or _one_line(error)}"
+        ) from None
 
 
 def _execute(client: NotebookClient, manager: AsyncKernelManager, **how: Any) -> None:

@@ -158,16 +158,3 @@ def test_a_folder_with_files_of_the_user_s_own_is_never_overwritten(
     assert error.count("\n") == 1
     assert "not overwritten: choose another folder or move them" in error
     assert mine.read_bytes() == b"mine"
-
-
-@pytest.mark.parametrize(
-    "wrong", ["--count 0", "--count 10000", "--size 10", "--quality 0", "--seed -1"]
-)
-def test_a_number_out_of_range_is_refused_in_one_line(
-    wrong: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert aerial(tmp_path / "out", *wrong.split()) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert wrong.split()[1] in error.partition("Received: ")[2]
-    assert not (tmp_path / "out").exists()

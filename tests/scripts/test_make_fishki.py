@@ -123,19 +123,6 @@ def test_a_file_is_never_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "mine").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize(
-    "wrong", [("--count", "0"), ("--size", "10"), ("--seed", "-1"), ("--quality", "101")]
-)
-def test_a_number_out_of_range_is_refused_in_one_line(
-    wrong: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([str(tmp_path / "out"), *wrong]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert wrong[1] in error
-    assert not (tmp_path / "out").exists()
-
-
 def skip_unless_shipped(folder: Path) -> None:
     """Skip where the shipped photos gave place to others, as the README invites to do."""
     drawn = {f"{index:08d}{suffix}" for index in range(40) for suffix in (".jpg", ".json")}

@@ -165,17 +165,6 @@ def test_its_own_files_are_replaced_when_told_so_and_no_others(
     assert (out / "images/mine.jpg").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize("wrong", [("--count", "1"), ("--size", "10"), ("--seed", "-1")])
-def test_a_number_out_of_range_is_refused_in_one_line(
-    wrong: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([str(tmp_path / "out"), *wrong]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert wrong[1] in error
-    assert not (tmp_path / "out").exists()
-
-
 def test_the_recipe_reads_what_is_drawn_with_its_split_and_its_border_as_void(pets: Path) -> None:
     recipe = Path(config.__file__).parent / "recipes/pets.yaml"
     trained = parse(TrainConfig, "test", ["--config", str(recipe), "--data", str(pets)])

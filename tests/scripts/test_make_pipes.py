@@ -214,16 +214,3 @@ def test_a_folder_with_files_of_the_user_s_own_is_never_overwritten(
         capsys.readouterr().err
     )
     assert (tmp_path / name).read_bytes() == b"mine"
-
-
-@pytest.mark.parametrize(
-    "wrong", [("--count", "29"), ("--size", "47x64"), ("--size", "wide"), ("--seed", "-1")]
-)
-def test_a_number_out_of_range_is_refused_in_one_line(
-    wrong: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([str(tmp_path / "out"), *wrong]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert wrong[1] in error
-    assert not (tmp_path / "out").exists()
