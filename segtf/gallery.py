@@ -41,7 +41,6 @@ PICTURES = {  # where each goes under the gallery's folder
 }
 FOLDERS = tuple(PurePath(pattern).parent for pattern in PICTURES.values())
 VIEW, THUMBNAIL = 1600, 360  # pixels, the longer side
-BLOCK = 2**22  # pixels that are counted at once: int64 pairs of them are 32 MB
 RARE = 0.05  # share of a photo below which a class must not be lost when it shrinks
 BLACK, WHITE = (0, 0, 0, 255), (255, 255, 255, 255)
 MOST = 250  # classes in one layer: a palette has 256 colours
@@ -105,15 +104,16 @@ class Gallery:
         model. NaN and None are numbers that are not known. Raises ValueError for shapes that differ
         and ids without a name, `OSError` if a picture cannot be written.
         """
-        if scores is None:
-            scores = {} if truth is None else photo_scores(truth, mask, self.classes)
+        if scores is None and truth is not None:
+            counts = metrics.confusion(truth, mask, len(self.classes))
+            scores = photo_scores(counts, self.classes)
         self._write_pictures(photo_id, photo, mask, truth)
         return Drawn(
             photo_id,
             (photo.shape[1], photo.shape[0]),
             _shares(mask),
             None if truth is None else _shares(truth),
-            {name: _number(score) for name, score in scores.items()},
+            {name: _number(score) for name, score in (scores or {}).items()},
             _number(uncertainty),
         )
 
@@ -192,18 +192,10 @@ class Gallery:
         return [name, *values] if name == drawn.photo_id else [name, *values, quote(raw)]
 
 
-def photo_scores(
-    truth: NDArray[np.uint8], mask: NDArray[np.uint8], classes: Sequence[str]
-) -> dict[str, float | None]:
-    """`mIoU` and `IoU CLASS` of one photo from its true and its predicted class ids, each (H, W);
-    None for a class that is in neither. Raises ValueError for shapes that differ and unknown ids.
+def photo_scores(counts: metrics.Counts, classes: Sequence[str]) -> dict[str, float | None]:
+    """`mIoU` and `IoU CLASS` of one photo from its pixels by true and predicted class, (C, C); None
+    for a class that is in neither.
     """
-    if truth.shape != mask.shape:
-        raise ValueError(f"shapes differ. Received: {truth.shape} and {mask.shape}")
-    count, rows = len(classes), max(1, BLOCK // truth.shape[1])
-    counts = np.zeros((count, count), np.int64)
-    for top in range(0, len(truth), rows):
-        counts += metrics.confusion(truth[top : top + rows], mask[top : top + rows], count)
     scores = {"mIoU": _number(metrics.miou(counts))}
     named = zip(classes, metrics.iou(counts), strict=True)
     return scores | {f"IoU {name}": _number(score) for name, score in named}

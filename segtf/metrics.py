@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from voc_builder.colours import VOID
 
+BLOCK = 2**22  # pixels that are counted at once: int64 pairs of them are 32 MB
+
 Counts = NDArray[np.int64]
 Scores = NDArray[np.float64]
 
@@ -22,11 +24,16 @@ def confusion(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: 
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"shapes differ. Received: {truth.shape} and {prediction.shape}")
-    known = truth != VOID
-    pairs = truth[known].astype(np.int64) * classes + prediction[known]
-    if pairs.size and (truth[known].max() >= classes or prediction[known].max() >= classes):
-        raise ValueError(f"class ids must be under {classes}")
-    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    counts = np.zeros(classes**2, np.int64)
+    flat, predicted = truth.ravel(), prediction.ravel()
+    for start in range(0, truth.size, BLOCK):
+        true, other = flat[start : start + BLOCK], predicted[start : start + BLOCK]
+        known = true != VOID
+        pairs = true[known].astype(np.int64) * classes + other[known]
+        if pairs.size and (true[known].max() >= classes or other[known].max() >= classes):
+            raise ValueError(f"class ids must be under {classes}")
+        counts += np.bincount(pairs, minlength=classes**2)
+    return counts.reshape(classes, classes)
 
 
 def iou(counts: Counts) -> Scores:

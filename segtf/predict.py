@@ -14,9 +14,10 @@ from segtf.operating import NONE, sought_class
 from segtf.outputs import EACH, TOGETHER, Shapes, Wanted, outputs_of
 from segtf.photos import find_photos
 from segtf.polygons import TOLERANCE
-from segtf.predict_folder import QUEUE, predict_photos
+from segtf.predict_folder import QUEUE, SCORES, predict_photos
 from segtf.predictor import Mode, Tta, open_predictor
 from segtf.providers import Provider, provider_name
+from segtf.scoring import score_table
 from voc_builder.command import run
 from voc_builder.errors import UserError
 
@@ -63,8 +64,9 @@ class PredictConfig:
     gallery: bool = False
     """Also write index.html, a page of all photos that opens from disk, and its folder images."""
     truth: Path | None = None
-    """Folder of masks, ID.png, that queue and gallery compare with; null: labelme files beside the
-    photos, where there are any."""
+    """Folder of masks, ID.png, by which photos are scored at their full size (scores.json) and that
+    queue and gallery compare with; null: for these two labelme files beside the photos, where there
+    are any."""
     postprocess: bool = True
     """Sweep small components and holes out of masks by the limits that were chosen on val, where
     the network has some."""
@@ -121,6 +123,9 @@ def predict(config: PredictConfig) -> int:
     by = " and ".join(dict.fromkeys(provider_name(model.provider) for model in predictor.models))
     places = ", ".join(_places(wanted))
     print(f"{config.out}: {places}: {result.summary(predictor.classes)}; computed by {by}")
+    if result.scores:
+        print(f"{config.out / SCORES}: {result.scores['images']} annotated photos")
+        print(score_table(result.scores))
     if result.queue:
         print(f"{config.out / QUEUE}: {describe_queue(list(result.queue))}")
     if result.untrue > 1:

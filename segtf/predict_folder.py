@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import threading
 import time
@@ -10,10 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segtf import metrics
 from segtf.annotation_queue import Queued, encode_queue, sort_queue
 from segtf.answer import Answer, ask
 from segtf.coco import CocoDocument
@@ -33,6 +36,8 @@ from segtf.photo_rows import LARGE, Rows, count_pixels, open_photo
 from segtf.photos import photo_ids
 from segtf.predictor import Predictor
 from segtf.rle import encode_rle, encode_rle_csv, foreground
+from segtf.scoring import pixel_scores
+from segtf.seen import digest_photo, seen_by_any
 from segtf.truth import find_truth, read_truth
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
@@ -40,8 +45,10 @@ from voc_builder.overlay import count_ids, draw_overlay, format_share
 from voc_builder.png import encode_mask
 from voc_builder.progress import in_threads, note, progress
 
+Json = dict[str, Any]
+
 AT_ONCE = 3  # photos
-QUEUE = "queue.csv"
+QUEUE, SCORES = "queue.csv", "scores.json"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no other photo will fare better
 
 
@@ -55,6 +62,7 @@ class Prediction:
     pixels: NDArray[np.int64]  # of each class, over all photos; shape (C,)
     seconds: float
     queue: tuple[Queued, ...] = ()  # in the order of the file
+    scores: Json | None = None  # of the photos with an annotation; None where there is none
 
     def summary(self, classes: Sequence[str]) -> str:
         """One line: how many, how fast, and the share of each class."""
@@ -72,6 +80,7 @@ class _Done:
 
     pixels: NDArray[np.int64]
     queued: Queued
+    counts: metrics.Counts | None = None  # by true and predicted class, if the true ones are known
     untrue: str = ""  # why its annotation cannot be compared with
     rle: str = ""
     mask: NDArray[np.uint8] | None = None
@@ -103,7 +112,8 @@ def predict_photos(
 ) -> Prediction:
     """Writes what is `wanted` of every photo into the folder `out`. A photo that cannot be read, or
     whose results cannot be written, is named on stderr and left out. `truth` is a folder of masks
-    to compare with. Raises `UserError` if `out` cannot be written at all.
+    to compare with; photos that a network was trained on, as its run says, are not scored. Raises
+    `UserError` if `out` cannot be written at all.
     """
     check_outputs(wanted, predictor.classes)
     _make_folder(out)
@@ -127,11 +137,10 @@ def predict_photos(
                 untrue += 1
             together.add(photo_id, path, done)
             pixels += done.pixels
-        queue = together.write()
+        queue, scores = together.write()
     seconds = time.perf_counter() - started
-    return Prediction(
-        len(photos) - len(left_out), tuple(left_out), untrue, pixels, seconds, tuple(queue)
-    )
+    count = len(photos) - len(left_out)
+    return Prediction(count, tuple(left_out), untrue, pixels, seconds, tuple(queue), scores)
 
 
 class _Work:
@@ -174,11 +183,13 @@ class _Work:
         if self.wanted.gallery or {"overlay", "cutout"} & set(save):
             view = view_of(photo, answer, truth)
         self._write(path, photo_id, answer, view)
-        scores = {} if truth is None else photo_scores(truth, answer.mask, classes)
+        counts = None if truth is None else metrics.confusion(truth, answer.mask, len(classes))
+        scores = {} if counts is None else photo_scores(counts, classes)
         miou = scores.get("mIoU")
         return _Done(
             count_ids(answer.mask)[: len(classes)],
             Queued(path, answer.uncertainty, None if miou is None else 1 - miou),
+            counts,
             untrue,
             self._rle(answer.mask) if "rle" in save else "",
             answer.mask if "coco" in save else None,
@@ -207,7 +218,7 @@ class _Work:
 
     def _truth(self, path: Path, answer: Answer) -> tuple[NDArray[np.uint8] | None, str]:
         """The true class ids of a photo, if they are wanted and known, and why they cannot be."""
-        if not self.wanted.queue and not self.wanted.gallery:
+        if not self.truth and not self.wanted.queue and not self.wanted.gallery:
             return None, ""
         found = find_truth(path, self.truth)
         if found is None:
@@ -242,6 +253,9 @@ class _Together:
         self._coco = CocoDocument(work.predictor.classes)
         self._rle: list[tuple[str, str]] = []
         self._queue: list[Queued] = []
+        self._counts: list[tuple[str, metrics.Counts]] = []
+        self._seen = seen_by_any([model.path.parent for model in work.predictor.models])
+        self._known = 0  # photos with an annotation that a network was trained on
         folders = [str(photo.absolute().parent) for photo in photos]
         self._root = os.path.commonpath(folders) if _one_drive(folders) else ""
 
@@ -249,25 +263,42 @@ class _Together:
         """Takes in the next photo."""
         self._queue.append(done.queued)
         self._rle.append((photo_id, done.rle))
+        if done.counts is not None and self._seen and digest_photo(path) in self._seen:
+            self._known += 1
+        elif done.counts is not None:
+            self._counts.append((photo_id, done.counts))
         if done.mask is not None:
             name = os.path.relpath(path.absolute(), self._root) if self._root else str(path)
             self._coco.add(Path(name).as_posix(), done.mask)
         if done.drawn is not None:
             self.work.gallery.append(done.drawn)
 
-    def write(self) -> list[Queued]:
-        """Writes the files that are wanted; returns the queue, if it is."""
+    def write(self) -> tuple[list[Queued], Json | None]:
+        """Writes the files that are wanted; returns the queue, if it is, and the scores, if
+        annotations are known.
+        """
         if "rle" in self.wanted.save:
             _write(self.out / TOGETHER["rle"], encode_rle_csv(self._rle))
         if "coco" in self.wanted.save:
             _write(self.out / TOGETHER["coco"], self._coco.encode())
         if self.wanted.gallery:
             self.work.gallery.write()
-        if not self.wanted.queue:
-            return []
-        queue = sort_queue(self._queue)
-        _write(self.out / QUEUE, encode_queue(queue))
-        return queue
+        queue = sort_queue(self._queue) if self.wanted.queue else []
+        if self.wanted.queue:
+            _write(self.out / QUEUE, encode_queue(queue))
+        return queue, self._scores()
+
+    def _scores(self) -> Json | None:
+        """Writes and returns the scores of the photos that no network was trained on."""
+        if self._known:
+            photos = "1 photo" if self._known == 1 else f"{self._known} photos"
+            note(f"not scored: {photos} that the network was trained on")
+        if not self._counts:
+            return None
+        values = pixel_scores(self._counts, self.work.predictor.classes)
+        text = json.dumps({**values, "left_out_as_trained_on": self._known}, ensure_ascii=False)
+        _write(self.out / SCORES, f"{text}\n".encode())
+        return values
 
 
 def _one_drive(folders: Sequence[str]) -> bool:

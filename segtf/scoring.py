@@ -34,7 +34,6 @@ Box = tuple[slice, slice]  # rows and columns
 class Evaluation:
     """What the scores of a split are computed from."""
 
-    counts: metrics.Counts  # (C, C), all photos
     photos: tuple[tuple[str, metrics.Counts], ...]  # id and counts of each
     inspected: tuple[Inspected, ...]  # objects and outlines of each
     thresholds: ThresholdCounts | None = None  # of the class that was asked for, all photos
@@ -63,9 +62,7 @@ def evaluate_split(
         inspected.append(inspect_photo(photo.truth, photo.prediction, classes))
         if sought is not None:
             thresholds += count_thresholds(photo.probability, photo.truth, sought)
-    empty = np.zeros((len(classes), len(classes)), np.int64)
     return Evaluation(
-        sum((found for _, found in photos), empty),
         tuple(photos),
         tuple(inspected),
         None if sought is None else thresholds,
@@ -133,11 +130,23 @@ def scores(evaluation: Evaluation, classes: Sequence[str]) -> Json:
     """Every score of DESIGN's `metrics_SPLIT.json` by its name; a class that is neither there nor
     predicted has none (null).
     """
-    counts = evaluation.counts
+    values = pixel_scores(evaluation.photos, classes)
     confusions = [of_photo for _, of_photo in evaluation.photos]
     objects = objects_by_photo(evaluation.inspected, classes)
+    rows = zip(values["photos"], objects, strict=True)
     return {
-        "images": len(evaluation.photos),
+        **values,
+        **inspection_values(evaluation.inspected, confusions, classes),
+        "photos": [{**row, "objects": of_objects} for row, of_objects in rows],
+    }
+
+
+def pixel_scores(photos: Sequence[tuple[str, metrics.Counts]], classes: Sequence[str]) -> Json:
+    """The scores of pixels alone, from the id and the counts of each photo."""
+    confusions = [of_photo for _, of_photo in photos]
+    counts = sum(confusions, np.zeros((len(classes), len(classes)), np.int64))
+    return {
+        "images": len(photos),
         "classes": list(classes),
         "iou": _by_class(classes, metrics.iou(counts)),
         "dice": _by_class(classes, metrics.dice(counts)),
@@ -145,16 +154,14 @@ def scores(evaluation: Evaluation, classes: Sequence[str]) -> Json:
         "dice_mean": number(metrics.mean(metrics.dice(counts))),
         "pixel_accuracy": number(metrics.pixel_accuracy(counts)),
         "iou_micro_imagewise": number(metrics.iou_micro_imagewise(confusions)),
-        **inspection_values(evaluation.inspected, confusions, classes),
         "confusion": counts.tolist(),
         "photos": [
             {
                 "id": photo_id,
                 "miou": number(metrics.miou(of_photo)),
                 "iou": _by_class(classes, metrics.iou(of_photo)),
-                "objects": of_objects,
             }
-            for (photo_id, of_photo), of_objects in zip(evaluation.photos, objects, strict=True)
+            for photo_id, of_photo in photos
         ],
     }
 

@@ -58,6 +58,20 @@ def refuse_seen(config: TrainConfig, dataset: Dataset) -> None:
                 )
 
 
+def seen_by_any(folders: Sequence[Path]) -> frozenset[str]:
+    """The digests of all photos that networks were trained on, of those folders that are runs."""
+    runs = [folder for folder in dict.fromkeys(folders) if (folder / DATA).is_file()]
+    return frozenset[str]().union(*(_seen_by(run) or () for run in runs))
+
+
+def digest_photo(path: Path) -> str:
+    """What a photo is known by. A photo that is no upright JPEG lies in a VOC tree as another file
+    than it came.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
+
+
 def note_silent(runs: Sequence[Path]) -> None:
     """Say which runs do not tell what they were trained on, as those of older versions."""
     for run in (run for run in dict.fromkeys(runs) if _seen_by(run) is None):

@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from segtf import metrics
 from segtf.gallery import FOLDERS, PICTURES, Gallery, draw_layer, photo_scores, shrink_mask
 from tests.segtf.chromium import Chromium, open_chromium
 from voc_builder.colours import VOID, voc_colours
@@ -127,7 +128,7 @@ def test_a_spot_of_a_rare_class_survives_the_thumbnail() -> None:
 def test_scores_of_a_photo_leave_void_and_absent_classes_out() -> None:
     truth = np.array([[0, 0, 1, 1, VOID]], np.uint8)
     mask = np.array([[0, 1, 1, 1, 0]], np.uint8)
-    scores = photo_scores(truth, mask, CLASSES)
+    scores = photo_scores(metrics.confusion(truth, mask, 3), CLASSES)
     assert scores == {
         "mIoU": round((1 / 2 + 2 / 3) / 2, 4),
         "IoU __background__": 0.5,
@@ -135,7 +136,7 @@ def test_scores_of_a_photo_leave_void_and_absent_classes_out() -> None:
         f"IoU {DEFECT}": None,
     }
     tall = np.tile(truth, (300_000, 1)), np.tile(mask, (300_000, 1))  # counted in blocks
-    assert photo_scores(*tall, CLASSES) == scores
+    assert photo_scores(metrics.confusion(*tall, 3), CLASSES) == scores
 
 
 def test_the_page_knows_shares_scores_and_uncertainty(tmp_path: Path) -> None:

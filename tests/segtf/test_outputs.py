@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import errno
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools.coco import COCO
 
-from segtf import outputs, predict_folder
+from segtf import metrics, outputs, predict_folder
 from segtf.answer import STEPS, ask
 from segtf.outputs import OUTPUTS, Wanted
 from segtf.photo_rows import open_photo
@@ -247,6 +248,41 @@ def test_masks_of_a_folder_are_compared_with_too(
     assert found["a"] == "0.0000"
     assert float(found["b"]) > 0.4
     assert found["ж"] == ""
+
+
+def test_photos_with_masks_are_scored_at_their_full_size_but_those_it_was_trained_on(
+    photos: list[Path],
+    predictor: Predictor,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    truths = tmp_path / "truths"
+    truths.mkdir()
+    (first, second, third) = masks(photos, predictor)
+    second = np.where(second == 1, np.uint8(2), second)
+    for photo, mask in zip(photos, (first, second, third), strict=True):
+        (truths / f"{photo.stem}.png").write_bytes(encode_mask(mask))
+    seen = hashlib.sha256(photos[2].read_bytes()).hexdigest()[:16]
+    run = predictor.models[0].path.parent
+    about = {"path": "voc", "sha256": "0", "classes": CLASSES, "trained_on": [seen]}
+    (run / "data.json").write_text(json.dumps(about))
+    done = predict_photos(predictor, photos, tmp_path, Wanted(("mask",)), truth=truths)
+    assert "not scored: 1 photo that the network was trained on" in capsys.readouterr().err
+    written = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
+    assert written == {**(done.scores or {}), "left_out_as_trained_on": 1}
+    (again, other, _) = masks(photos, predictor)
+    counts = metrics.confusion(first, again, 3) + metrics.confusion(second, other, 3)
+    assert written["confusion"] == counts.tolist()
+    assert [photo["id"] for photo in written["photos"]] == ["a", "b"]
+    assert written["photos"][0]["miou"] == 1.0 > written["miou"]
+
+    (run / "data.json").unlink()
+    (tmp_path / "scores.json").unlink()
+    all_three = predict_photos(predictor, photos, tmp_path, Wanted(("mask",)), truth=truths)
+    assert all_three.scores is not None
+    assert all_three.scores["images"] == 3
+    assert predict_photos(predictor, photos, tmp_path / "b", Wanted(("mask",))).scores is None
+    assert not (tmp_path / "b/scores.json").exists()
 
 
 @pytest.mark.parametrize(
