@@ -52,7 +52,7 @@ def pair_files(images: Path, masks: Path, pattern: str | None, kind: Annotations
         by_name[folded(str(bare(file.relative_to(masks))))].append(file)
     found = {photo: _named_alike(photo.relative_to(images), pattern, by_name) for photo in photos}
     if not any(found.values()):
-        raise UserError(_no_pair(images, photos, masks, files, what))
+        raise UserError(_no_pair(images, photos, masks, files, what, pattern))
     holders: dict[Path, list[Path]] = defaultdict(list)
     for photo, mine in found.items():
         for file in mine:
@@ -166,14 +166,21 @@ def _named_alike(photo: Path, pattern: str | None, by_name: Mapping[str, list[Pa
 
 
 def _no_pair(
-    images: Path, photos: Sequence[Path], masks: Path, files: Sequence[Path], what: str
+    images: Path,
+    photos: Sequence[Path],
+    masks: Path,
+    files: Sequence[Path],
+    what: str,
+    pattern: str | None,
 ) -> str:
     if not photos:
         return f"{images}: no images in it: name another folder with --images"
     if not files:
         return f"{masks}: no {what}s in it: name another folder with --masks"
     cure = "name them alike"
-    if what == "mask":
+    if pattern is not None:
+        cure = f"correct --mask-pattern {pattern}, or give null where they are named alike"
+    elif what == "mask":
         cure += r", or give --mask-pattern, as '(.*)_\d+' where 0001.png is the mask of 0001_1.jpg"
     return (
         f"{masks}: no photo has a {what}: {len(photos)} photos such as {photos[0].name}, "

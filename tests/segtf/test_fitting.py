@@ -161,10 +161,10 @@ def test_more_accumulated_steps_than_an_epoch_has_are_refused(tmp_path: Path) ->
 def test_a_frozen_encoder_keeps_its_weights_and_is_then_set_free(
     dataset: Dataset, tmp_path: Path
 ) -> None:
-    donor = build_model("unet", "mobilenetv2", 3, (32, 32))
+    donor = build_model("unet", "resnet18", 3, (32, 32))
     donor.save(tmp_path / "donor.keras")
     given = dict(zip([w.path for w in donor.weights], donor.get_weights(), strict=True))
-    network = {"arch": "unet", "encoder": "mobilenetv2", "freeze_encoder": 1, "ema_epochs": 0.0}
+    network = {"arch": "unet", "encoder": "resnet18", "freeze_encoder": 1, "ema_epochs": 0.0}
     network |= {"encoder_weights": str(tmp_path / "donor.keras"), "warm_up": 0.0}
     after: list[set[str]] = []  # each epoch, the weights of the encoder that are not the donor's
 
@@ -175,7 +175,7 @@ def test_a_frozen_encoder_keeps_its_weights_and_is_then_set_free(
 
     _, log = fitted(dataset, tmp_path, each_epoch=look, **network)
     assert {path for path in after[0] if "final" not in path} == set()
-    assert len({path for path in after[1] if "kernel" in path}) > 30
+    assert len({path for path in after[1] if "kernel" in path}) > 15
     assert [row["epoch"] for row in log] == ["0", "1"]
     course = Course("cosine", 3e-4, 4)
     ends = [float(row["learning_rate"]) for row in log]

@@ -279,6 +279,8 @@ def test_no_pair_at_all_is_one_line_with_the_cure(land: Path) -> None:
         r"00.png: name them alike, or give --mask-pattern, as '(.*)_\d+' where 0001.png is the "
         "mask of 0001_1.jpg"
     )
+    with pytest.raises(UserError, match=r"correct --mask-pattern x\(\.\), or give null where they"):
+        built(land, mask_pattern="x(.)")
 
 
 def test_without_class_names_the_values_are_told(land: Path) -> None:

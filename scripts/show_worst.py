@@ -1,0 +1,54 @@
+"""Show the photos that a run does worst on: python -m scripts.show_worst RUN"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from voc_builder.command import run
+from voc_builder.errors import UserError
+
+
+@dataclass(frozen=True)
+class ShowConfig:
+    """Draws the photos with the lowest mean IoU of test, or of val where there is no test: each
+    with its annotation and with what the exported network answers.
+    """
+
+    run: Path
+    """Run folder."""
+    count: int = 3
+    """Photos at most."""
+    out: Path = Path("artifacts/worst.jpg")
+    """JPEG to write."""
+
+
+def show_worst(config: ShowConfig) -> None:
+    """Writes the picture. Raises `UserError` for a run without scores or without its data set, and
+    where no photo has a score below 1.
+    """
+    if config.count < 1:
+        raise UserError(f"--count {config.count}: must be at least 1")
+    from segtf.run_folder import read_run_dataset
+    from segtf.run_results import read_run
+    from segtf.study.failures import failure_picture, worst_photos
+    from segtf.study.show import Picture
+    from voc_builder.files import replacing
+
+    found, dataset = read_run(config.run), read_run_dataset(config.run)
+    failures = worst_photos(found, dataset, count=config.count)
+    picture = failure_picture(failures, dataset.classes)
+    if not isinstance(picture, Picture):
+        raise UserError(f"{config.run}: {picture}")
+    with replacing(config.out) as beside:
+        beside.write_bytes(picture.encoded)
+    print(config.out)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code of the command."""
+    return run(show_worst, ShowConfig, "python -m scripts.show_worst", argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
