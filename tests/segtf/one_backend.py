@@ -58,6 +58,18 @@ def probabilities(size: int) -> np.ndarray:
     return (powers / powers.sum(-1, keepdims=True)).astype(np.float32)
 
 
+def draw_zeros() -> None:
+    """Has layers begin with zeros: all are filled afterwards, and JAX compiles a draw of each shape
+    by itself.
+    """
+    import keras
+
+    def zeros(self: Any, shape: Any, dtype: Any = None) -> Any:
+        return keras.ops.zeros(shape, dtype)
+
+    keras.initializers.VarianceScaling.__call__ = zeros
+
+
 def fill(network: Any) -> Any:
     """The network with weights that no backend has drawn, of the usual sizes."""
     rng = np.random.default_rng(4)
@@ -168,7 +180,8 @@ def training(own: Path) -> Arrays:
     from segtf.model import build_model, load_model
 
     keras.utils.set_random_seed(5)
-    network = build_model("unet", "efficientnetb0", CLASSES, (32, 32))
+    draw_zeros()
+    network = fill(build_model("unet", "efficientnetb0", CLASSES, (32, 32)))
     metric = ConfusionCounts(CLASSES)
     network.compile("adam", SegmentationLoss("ce + dice"), metrics=[metric])
     history = network.fit(photos(32, 8), truth(32, 8), batch_size=4, epochs=2, verbose=0).history
@@ -278,6 +291,7 @@ def main() -> None:
     if what == "training":
         np.savez(own / "training.npz", **shared(), **devices(), **training(own))
         return
+    draw_zeros()
     np.savez(own / "answers.npz", **losses(), **counts(), **networks(own))
     print("answered", flush=True)
     sys.stdin.readline()
