@@ -31,6 +31,7 @@ class Engine:
     predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, H, W, 3) -> (N, H, W, C)
     run: Path | None  # the run folder that it lies in
     path: Path  # what it was opened by
+    data: str | None = None  # SHA-256 of the data set that it says it was trained on
 
 
 def open_engine(path: Path) -> Engine:
@@ -38,19 +39,20 @@ def open_engine(path: Path) -> Engine:
     if path.is_dir() and (path / CONFIG).is_file():
         config, data = read_config(path), read_data(path)
         predict = keras_predict(path / BEST)
-        return Engine(
-            "keras", tuple(data["classes"]), config.shape, bool(config.crop), predict, path, path
-        )
+        classes, crop = tuple(data["classes"]), bool(config.crop)
+        return Engine("keras", classes, config.shape, crop, predict, path, path, data["sha256"])
     run = path.parent if (path.parent / CONFIG).is_file() else None
     if path.is_dir():
         info = saved_model_info(path)
         predict = saved_model_predict(path)
         tiles = info.mode == "tile"
-        return Engine("saved_model", info.classes, info.shape, tiles, predict, run, path)
+        data_of = info.dataset_sha256
+        return Engine("saved_model", info.classes, info.shape, tiles, predict, run, path, data_of)
     model = OnnxModel(path)
     info, predict = model.info, model.probabilities
     kind = "onnx" if info.precision == "float32" else f"onnx_{info.precision}"
-    return Engine(kind, info.classes, info.shape, info.mode == "tile", predict, run, path)
+    tiles, data_of = info.mode == "tile", info.dataset_sha256
+    return Engine(kind, info.classes, info.shape, tiles, predict, run, path, data_of)
 
 
 def asked_together(engines: Sequence[Engine], *, ensemble: Ensemble, tta: Tta) -> Engine:

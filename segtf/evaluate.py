@@ -85,6 +85,8 @@ def evaluate(config: EvaluateConfig) -> Json:
         recall=config.defect_recall,
     )
     runs = [each.run for each in engines if each.run is not None]
+    # what was trained on this very data set has not seen its val and test
+    note_silent([each.run or each.path for each in engines if each.data != dataset.sha256])
     _refuse_seen(runs, dataset, config.split)
     found, decided = _scored(config, engine, dataset, sought, runs)
     values = results(found, dataset.classes, sought, decided)
@@ -197,7 +199,6 @@ def _dataset_for(config: EvaluateConfig, engines: Sequence[Engine]) -> Dataset:
 
 def _refuse_seen(runs: Sequence[Path], dataset: Dataset, split: str) -> None:
     """Raises `UserError` if networks were trained on photos of a split that is not train."""
-    note_silent(runs)
     if split != "train" and (seen := find_seen(runs, dataset, split)):
         raise UserError(
             f"--split {split}: {_trained_on(seen, dataset, split)}: score photos that none was "

@@ -18,6 +18,7 @@ from segtf.predict_folder import QUEUE, SCORES, predict_photos
 from segtf.predictor import Mode, Tta, open_predictor
 from segtf.providers import Provider, provider_name
 from segtf.scoring import score_table
+from segtf.truth import check_truth
 from voc_builder.command import run
 from voc_builder.errors import UserError
 
@@ -64,9 +65,9 @@ class PredictConfig:
     gallery: bool = False
     """Also write index.html, a page of all photos that opens from disk, and its folder images."""
     truth: Path | None = None
-    """Folder of masks, ID.png, by which photos are scored at their full size (scores.json) and that
-    queue and gallery compare with; null: for these two labelme files beside the photos, where there
-    are any."""
+    """Folder of masks, named as the photos, PNG of the network's class ids: photos that it was not
+    trained on are scored by them at their full size (scores.json), queue and gallery compare with
+    them; null: these two compare with labelme files beside the photos, where there are any."""
     postprocess: bool = True
     """Sweep small components and holes out of masks by the limits that were chosen on val, where
     the network has some."""
@@ -95,8 +96,6 @@ def predict(config: PredictConfig) -> int:
     """Predicts the photos that `config` names; 1 if something was left out."""
     if config.threads < 0:
         raise UserError(f"--threads takes 0 or more. Received: {config.threads}")
-    if config.truth is not None and not config.truth.is_dir():
-        raise UserError(f"--truth {config.truth}: no such folder: name the one of the masks")
     wanted = Wanted(
         outputs_of(config.save),
         config.tolerance,
@@ -118,6 +117,8 @@ def predict(config: PredictConfig) -> int:
         provider=config.provider,
         postprocess=config.postprocess,
     )
+    if config.truth is not None:
+        check_truth(config.truth, predictor.classes)
     wanted = replace(wanted, threshold=_threshold(config, predictor.classes))
     result = predict_photos(predictor, photos, config.out, wanted, truth=config.truth)
     by = " and ".join(dict.fromkeys(provider_name(model.provider) for model in predictor.models))

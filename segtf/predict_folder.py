@@ -37,7 +37,7 @@ from segtf.photos import photo_ids
 from segtf.predictor import Predictor
 from segtf.rle import encode_rle, encode_rle_csv, foreground
 from segtf.scoring import pixel_scores
-from segtf.seen import digest_photo, seen_by_any
+from segtf.seen import digest_photo, seen_by_models
 from segtf.truth import find_truth, read_truth
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
@@ -80,7 +80,8 @@ class _Done:
 
     pixels: NDArray[np.int64]
     queued: Queued
-    counts: metrics.Counts | None = None  # by true and predicted class, if the true ones are known
+    counts: metrics.Counts | None = None  # by true and predicted class, of a photo that is scored
+    seen: bool = False  # it has an annotation, but a network was trained on it
     untrue: str = ""  # why its annotation cannot be compared with
     rle: str = ""
     mask: NDArray[np.uint8] | None = None
@@ -151,6 +152,8 @@ class _Work:
         by = ", ".join(str(model.path) for model in predictor.models)
         self.gallery = Gallery(out, predictor.classes, predictor.colours, subtitle=f"by {by}")
         self._large = threading.Lock()  # for photos of which memory holds no two
+        paths = [model.path for model in predictor.models]
+        self._seen = frozenset[str]() if truth is None else seen_by_models(paths)
 
     def attempt(self, named: tuple[Path, str]) -> _Done | UserError:
         """What `do` gives, or why it cannot be."""
@@ -169,6 +172,7 @@ class _Work:
     def do(self, path: Path, photo_id: str, photo: Rows) -> _Done:
         """Predicts a photo and writes its files."""
         save, classes = self.wanted.save, self.predictor.classes
+        seen = bool(self._seen) and digest_photo(path) in self._seen
         answer = ask(
             self.predictor,
             photo,
@@ -189,7 +193,8 @@ class _Work:
         return _Done(
             count_ids(answer.mask)[: len(classes)],
             Queued(path, answer.uncertainty, None if miou is None else 1 - miou),
-            counts,
+            None if seen or self.truth is None else counts,
+            seen and counts is not None,
             untrue,
             self._rle(answer.mask) if "rle" in save else "",
             answer.mask if "coco" in save else None,
@@ -254,8 +259,7 @@ class _Together:
         self._rle: list[tuple[str, str]] = []
         self._queue: list[Queued] = []
         self._counts: list[tuple[str, metrics.Counts]] = []
-        self._seen = seen_by_any([model.path.parent for model in work.predictor.models])
-        self._known = 0  # photos with an annotation that a network was trained on
+        self._seen = 0  # photos with an annotation that a network was trained on
         folders = [str(photo.absolute().parent) for photo in photos]
         self._root = os.path.commonpath(folders) if _one_drive(folders) else ""
 
@@ -263,9 +267,8 @@ class _Together:
         """Takes in the next photo."""
         self._queue.append(done.queued)
         self._rle.append((photo_id, done.rle))
-        if done.counts is not None and self._seen and digest_photo(path) in self._seen:
-            self._known += 1
-        elif done.counts is not None:
+        self._seen += done.seen
+        if done.counts is not None:
             self._counts.append((photo_id, done.counts))
         if done.mask is not None:
             name = os.path.relpath(path.absolute(), self._root) if self._root else str(path)
@@ -275,7 +278,7 @@ class _Together:
 
     def write(self) -> tuple[list[Queued], Json | None]:
         """Writes the files that are wanted; returns the queue, if it is, and the scores, if
-        annotations are known.
+        there is a folder of masks.
         """
         if "rle" in self.wanted.save:
             _write(self.out / TOGETHER["rle"], encode_rle_csv(self._rle))
@@ -290,13 +293,17 @@ class _Together:
 
     def _scores(self) -> Json | None:
         """Writes and returns the scores of the photos that no network was trained on."""
-        if self._known:
-            photos = "1 photo" if self._known == 1 else f"{self._known} photos"
-            note(f"not scored: {photos} that the network was trained on")
+        if self.work.truth is None:
+            return None
+        if self._seen:
+            note(f"not scored: {self._seen} annotated photos that the network was trained on")
+        elif not self._counts:
+            note(f"nothing is scored: no photo has a mask of its name in {self.work.truth}")
         if not self._counts:
+            (self.out / SCORES).unlink(missing_ok=True)  # that of another time
             return None
         values = pixel_scores(self._counts, self.work.predictor.classes)
-        text = json.dumps({**values, "left_out_as_trained_on": self._known}, ensure_ascii=False)
+        text = json.dumps({**values, "left_out_as_trained_on": self._seen}, ensure_ascii=False)
         _write(self.out / SCORES, f"{text}\n".encode())
         return values
 

@@ -1,6 +1,6 @@
 """Which photos a network has seen in training: what it scores on those says nothing about others.
 
-A photo is known by the bytes of its JPEG in a VOC tree, in whichever tree and split it lies.
+A photo is known by the bytes of the JPEG that a VOC tree holds of it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segtf.config import TrainConfig
-from segtf.run_folder import DATA, read_data
+from segtf.photo_rows import LARGE, count_pixels
+from segtf.run_folder import CONFIG, read_data, read_run_dataset
 from voc_builder.errors import UserError
+from voc_builder.images import as_stored, read_header
 from voc_builder.progress import in_threads, note, progress
 from voc_builder.voc import Dataset
 
@@ -21,24 +23,29 @@ DIGITS = 16  # of a SHA-256 in hex that is kept: 64 bits
 NAMED = 3  # photos that a message names
 
 
-def trained_on(config: TrainConfig, dataset: Dataset) -> list[str]:
+def trained_on(config: TrainConfig, dataset: Dataset) -> list[str] | None:
     """The photos of train, and all that the network which gives the first weights was trained on,
-    sorted.
+    sorted; None where that network does not say.
     """
-    own = _digests(dataset, dataset.splits["train"]).values()
-    return sorted(set(own).union(*(_seen_by(run) or () for run in _givers(config).values())))
+    seen = [*map(_seen_by, _givers(config).values())]
+    if config.init_from is not None and "--init-from" not in _givers(config):
+        seen.append(None)  # a file by itself
+    known = [photos for photos in seen if photos is not None]
+    if len(known) < len(seen):
+        return None
+    return sorted({*_digests(dataset, "train").values()}.union(*known))
 
 
 def find_seen(runs: Sequence[Path], dataset: Dataset, split: str) -> dict[Path, tuple[str, ...]]:
     """The ids of those photos of a split that runs were trained on, by run; runs that were trained
     on none, or do not say it, are left out. Photos that lie in train too, which was said when the
-    data set was built, do not count.
+    data set was built, do not count. Raises `UserError` if photos cannot be read.
     """
     known = {run: _seen_by(run) or () for run in dict.fromkeys(runs)}
-    digests = _digests(dataset, dataset.splits[split]) if any(known.values()) else {}
+    digests = _digests(dataset, split) if any(known.values()) else {}
     found = {run: {i for i in digests if digests[i] in seen} for run, seen in known.items()}
     if any(found.values()):
-        twins = set(_digests(dataset, dataset.splits["train"]).values())
+        twins = set(_digests(dataset, "train").values())
         found = {run: {i for i in ids if digests[i] not in twins} for run, ids in found.items()}
     return {run: tuple(sorted(ids)) for run, ids in found.items() if ids}
 
@@ -47,37 +54,50 @@ def refuse_seen(config: TrainConfig, dataset: Dataset) -> None:
     """Raises `UserError` if the network that gives the first weights was trained on photos that
     this run is to be measured on.
     """
-    note_silent(list(_givers(config).values()))
+    note_silent([*_givers(config).values()])
     for flag, run in _givers(config).items():
         for split in ("val", "test"):
             if ids := find_seen([run], dataset, split).get(run):
                 raise UserError(
                     f"{flag} {run}: its network was trained on {tell(ids, dataset, split)}: their "
-                    "scores would flatter. Train on a data set of the same split, or begin with "
-                    "other weights"
+                    "scores would flatter. Keep the split that it was trained with (a CSV of pairs "
+                    "has a column for it), or begin with other weights"
                 )
 
 
-def seen_by_any(folders: Sequence[Path]) -> frozenset[str]:
-    """The digests of all photos that networks were trained on, of those folders that are runs."""
-    runs = [folder for folder in dict.fromkeys(folders) if (folder / DATA).is_file()]
-    return frozenset[str]().union(*(_seen_by(run) or () for run in runs))
+def seen_by_models(models: Sequence[Path]) -> frozenset[str]:
+    """What photos that networks were trained on are known by; a note names files of which that
+    cannot be known.
+    """
+    note_silent(models)
+    return frozenset[str]().union(*(_seen_by(run) or () for run in map(_run_of, models) if run))
+
+
+def note_silent(models: Sequence[Path]) -> None:
+    """Say which networks it is not known of what they were trained on: their run folder is not at
+    hand, or they began with the weights of a file by itself.
+    """
+    for model in dict.fromkeys(models):
+        run = _run_of(model)
+        if run is None or _seen_by(run) is None:
+            note(
+                f"{model}: its run folder, which tells what it was trained on, "
+                f"{'is not at hand' if run is None else 'does not know'}: score it only on photos "
+                "that you know it has not seen"
+            )
 
 
 def digest_photo(path: Path) -> str:
-    """What a photo is known by. A photo that is no upright JPEG lies in a VOC tree as another file
-    than it came.
+    """What a photo is known by, wherever it lies and of whatever kind it is; one of more than 64
+    megapixels that is no upright JPEG is not recognised. Raises `UserError` if it cannot be read.
     """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
-
-
-def note_silent(runs: Sequence[Path]) -> None:
-    """Say which runs do not tell what they were trained on, as those of older versions."""
-    for run in (run for run in dict.fromkeys(runs) if _seen_by(run) is None):
-        note(
-            f"{run} does not say which photos it was trained on: it may have seen those that count"
-        )
+    try:
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}): put it back") from None
+    if count_pixels(path) <= LARGE:
+        encoded = as_stored(encoded, read_header(encoded, str(path)))
+    return _digest(encoded)
 
 
 def tell(ids: Sequence[str], dataset: Dataset, split: str) -> str:
@@ -91,27 +111,46 @@ def tell(ids: Sequence[str], dataset: Dataset, split: str) -> str:
 def _givers(config: TrainConfig) -> dict[str, Path]:
     """The runs whose networks give the first weights, by the flag that names them."""
     named = {"--init-from": config.init_from, "--encoder-weights": Path(config.encoder_weights)}
-    runs = {
-        flag: path if path.is_dir() else path.parent
-        for flag, path in named.items()
-        if path is not None and path.exists()
-    }
-    return {flag: run for flag, run in runs.items() if (run / DATA).is_file()}
+    runs = {flag: _run_of(path) for flag, path in named.items() if path and path.exists()}
+    return {flag: run for flag, run in runs.items() if run}
+
+
+def _run_of(model: Path) -> Path | None:
+    """The run folder that a network is, or lies in."""
+    folder = model if (model / CONFIG).is_file() else model.parent
+    return folder if (folder / CONFIG).is_file() else None
 
 
 def _seen_by(run: Path) -> frozenset[str] | None:
-    """The photos that the network of a run was trained on; None where the run does not say."""
-    seen = read_data(run).get(TRAINED_ON)
-    return None if seen is None else frozenset(seen)
+    """The photos that the network of a run was trained on; None where the run does not say. Of a
+    run of an older version the data set tells, if it is still there.
+    """
+    about = read_data(run)
+    if TRAINED_ON not in about:
+        try:
+            return frozenset(_digests(read_run_dataset(run), "train").values())
+        except UserError:
+            return None
+    return None if about[TRAINED_ON] is None else frozenset(about[TRAINED_ON])
 
 
-def _digests(dataset: Dataset, ids: Sequence[str]) -> dict[str, str]:
-    """What photos are known by, by id."""
+def _digests(dataset: Dataset, split: str) -> dict[str, str]:
+    """What the photos of a split are known by, by id."""
 
     def digest(photo_id: str) -> str:
-        return hashlib.sha256(dataset.photo(photo_id).read_bytes()).hexdigest()[:DIGITS]
+        return _digest(dataset.photo(photo_id).read_bytes())
 
-    done = progress(
-        in_threads(digest, ids, os.cpu_count() or 1), len(ids), "photos compared", patience=3
-    )
-    return dict(zip(ids, done, strict=True))
+    ids = dataset.splits[split]
+    done = in_threads(digest, ids, os.cpu_count() or 1)
+    try:
+        listed = list(progress(done, len(ids), "photos compared", patience=3))
+    except OSError as error:
+        raise UserError(
+            f"{error.filename}: cannot be read ({error.strerror}): by its photos a data set is "
+            "compared with those that networks were trained on: build it again"
+        ) from None
+    return dict(zip(ids, listed, strict=True))
+
+
+def _digest(encoded: bytes) -> str:
+    return hashlib.sha256(encoded).hexdigest()[:DIGITS]

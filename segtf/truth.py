@@ -13,6 +13,18 @@ from voc_builder.colours import VOID
 from voc_builder.errors import UserError
 from voc_builder.labelme import draw_mask, read_annotation
 from voc_builder.mask_files import decode_ids
+from voc_builder.voc import is_tree, read_dataset
+
+
+def check_truth(masks: Path, classes: Sequence[str]) -> None:
+    """Raises `UserError` if `masks` is no folder, or that of a VOC tree with other classes."""
+    if not masks.is_dir():
+        raise UserError(f"--truth {masks}: no such folder: name the one of the masks")
+    if is_tree(masks.parent) and (known := read_dataset(masks.parent).classes) != tuple(classes):
+        raise UserError(
+            f"--truth {masks}: the classes there are {', '.join(known)}, those of the network "
+            f"{', '.join(classes)}: their ids mean other things; build the masks with its classes"
+        )
 
 
 def find_truth(photo: Path, masks: Path | None = None) -> Path | None:

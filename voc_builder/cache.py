@@ -21,12 +21,12 @@ CALLED = {"seed": "split_seed"}  # by who trains, to whom `seed` is that of the 
 
 
 def build_cached(config: BuildConfig) -> Dataset:
-    """The data set of `config.folder`: itself if it is a VOC tree and no source is named, else one
-    built into a folder of `config.out` and used again while no file of the folder and no setting
-    changes. Raises `UserError`, also for settings of a build that come with a tree that is taken as
-    it is; `folds` may be as many as it has.
+    """The data set of `config.folder`: a VOC tree itself, unless the source is named as its masks;
+    else one built into a folder of `config.out` and used again while no file of the folder and no
+    setting changes. Raises `UserError`, also for settings of a build that come with a tree that is
+    taken as it is; `folds` may be as many as it has.
     """
-    if is_tree(config.folder) and config.source == "auto":
+    if is_tree(config.folder) and config.source != "masks":
         dataset = read_dataset(config.folder)
         _refuse_unused(config, dataset)
         return _with_records(dataset)
@@ -49,7 +49,8 @@ def _refuse_unused(config: BuildConfig, dataset: Dataset) -> None:
         have, them = ("has", "it") if len(names) == 1 else ("have", "them")
         raise UserError(
             f"{config.folder} is a built data set: {flags} {have} no effect on it: build it again "
-            f"with {them}, or have its masks read anew with --source masks"
+            f"with {them}, or have its masks read anew with --source masks, where --split draws "
+            "another split"
         )
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from voc_builder.checks import examine
 from voc_builder.classes import has_background
 from voc_builder.colours import VOID, voc_colours
-from voc_builder.images import decode_image, encode_jpeg
+from voc_builder.images import as_stored, decode_image, encode_jpeg
 from voc_builder.labelme import IGNORE
 from voc_builder.png import decode_mask, encode_mask
 from voc_builder.problems import Problem, errors
@@ -51,7 +51,7 @@ def convert_sample(tree: Path, classes: Sequence[str], sample: Sample) -> Conver
     header, photo, source = examined.header, examined.photo, examined.sha256
     written = source
     if header.decoded is not None:
-        photo = encode_jpeg(header.decoded)
+        photo = as_stored(photo, header)
         written = hashlib.sha256(photo).hexdigest()
     mask = sample.draw_mask(classes, header.height, header.width)
     (tree / PHOTOS / f"{sample.id}.jpg").write_bytes(photo)

@@ -115,3 +115,8 @@ def encode_jpeg(image: NDArray[np.uint8], *, quality: int = JPEG_QUALITY) -> byt
     settings += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)[1]
     return encoded.tobytes()
+
+
+def as_stored(encoded: bytes, header: Header) -> bytes:
+    """The photo as a VOC tree holds it: an upright JPEG as it came, any other photo as one."""
+    return encoded if header.decoded is None else encode_jpeg(header.decoded)

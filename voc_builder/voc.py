@@ -105,9 +105,12 @@ def read_dataset(path: Path) -> Dataset:
 
 
 def read_groups(path: Path) -> dict[str, str]:
-    """The group of every id of the tree that has one. Raises `UserError` for a damaged tree."""
+    """The group of every id of the tree that has one; none of a tree that another program wrote.
+    Raises `UserError` for a damaged tree.
+    """
     with _reading(path, f"build it with python -m voc_builder build SRC {path} --overwrite"):
-        groups = _read_about(path)["groups"]
+        about = _read_about(path)
+        groups = about["groups"] if about.get("format") == FORMAT else {}
         return {
             photo: group
             for group, placed in groups.items()

@@ -271,10 +271,31 @@ def test_photos_that_a_network_was_trained_on_are_no_test_of_it(
     assert evaluate(of_train)["images"] == 10
     assert "was trained on" not in capfd.readouterr().err
 
-    silent = write_channels_run(tmp_path / "silent", chips, trained_on=None)
-    assert evaluate(EvaluateConfig(silent, data=other.path))["images"] == 5
-    told = f"{silent.parent} does not say which photos it was trained on"
-    assert capfd.readouterr().err.count(told) == 1
+    older = write_channels_run(tmp_path / "older", chips, trained_on=None)
+    with pytest.raises(UserError, match=re.escape(said)):  # as its data set tells
+        evaluate(EvaluateConfig(older, data=other.path))
+    for number, change in enumerate(({"trained_on": None}, {"path": "gone"})):
+        silent = write_channels_run(tmp_path / f"silent{number}", chips, trained_on=None)
+        about = read(silent.parent / "data.json")
+        write_json({**about, **change}, silent.parent / "data.json")
+        capfd.readouterr()
+        assert evaluate(EvaluateConfig(silent, data=other.path))["images"] == 5
+        told = f"{silent.parent}: its run folder, which tells what it was trained on, does not know"
+        assert capfd.readouterr().err.count(told) == 1
+
+
+def test_a_file_away_from_its_run_says_nothing_of_the_photos_of_other_data(
+    photos: Path, chips: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = build(BuildConfig(photos, tmp_path / "other", split="50/25/25", seed=1))
+    info = dataclasses.replace(
+        INFO, shape=(32, 32), classes=chips.classes, dataset_sha256=chips.sha256
+    )
+    model = write_channels_model(tmp_path / "away.onnx", info=info)
+    told = f"{model}: its run folder, which tells what it was trained on, is not at hand"
+    for dataset, count in ((chips, 0), (other, 1)):
+        evaluate(EvaluateConfig(model, data=dataset.path))
+        assert capfd.readouterr().err.count(told) == count
 
 
 def test_photos_that_lie_in_train_and_test_are_a_matter_of_the_data_set(tmp_path: Path) -> None:

@@ -135,8 +135,6 @@ def test_scores_of_a_photo_leave_void_and_absent_classes_out() -> None:
         "IoU chip": 0.6667,
         f"IoU {DEFECT}": None,
     }
-    tall = np.tile(truth, (300_000, 1)), np.tile(mask, (300_000, 1))  # counted in blocks
-    assert photo_scores(metrics.confusion(*tall, 3), CLASSES) == scores
 
 
 def test_the_page_knows_shares_scores_and_uncertainty(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def test_a_network_that_was_trained_on_photos_of_val_or_test_is_refused(
     assert called(monkeypatch, *usual, "--split-seed", 1, flag, weights) == 2
     said = capsys.readouterr().err
     assert f"{flag} {run}: its network was trained on " in said
-    assert "their scores would flatter. Train on a data set of the same split" in said
+    assert "their scores would flatter. Keep the split that it was trained with" in said
     assert not (tmp_path / "runs/b").exists()
 
 
@@ -106,6 +107,13 @@ def test_what_the_network_before_was_trained_on_is_remembered(run: Path, tmp_pat
     write_json({**read_data(run), "trained_on": both}, tmp_path / "data.json")
     assert find_seen([tmp_path], dataset, "val") == {tmp_path: dataset.splits["val"]}
     assert find_seen([run], dataset, "val") == find_seen([run], dataset, "test") == {}
+
+    write_json({**read_data(run), "trained_on": None}, tmp_path / "data.json")
+    write_config(read_config(run), tmp_path)
+    assert trained_on(TrainConfig(init_from=tmp_path), val) is None, "as it does not say"
+    alone = Path(shutil.copy(run / "best.keras", tmp_path.with_name("alone.keras")))
+    assert trained_on(TrainConfig(init_from=alone), val) is None
+    assert trained_on(TrainConfig(encoder_weights=str(alone)), val) == own
 
 
 @pytest.mark.usefixtures("small_network")

@@ -55,6 +55,13 @@ def test_confusion_refuses_ids_that_are_no_class_and_shapes_that_differ() -> Non
         metrics.confusion(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), 2)
 
 
+def test_pixels_counted_in_blocks_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, prediction = np.random.default_rng(0).integers(0, 3, (2, 5, 7), np.uint8)
+    whole = metrics.confusion(truth, prediction, 3)
+    monkeypatch.setattr(metrics, "BLOCK", 4)
+    np.testing.assert_array_equal(metrics.confusion(truth, prediction, 3), whole)
+
+
 @st.composite
 def masks(draw: st.DrawFn) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     shape = draw(shapes)

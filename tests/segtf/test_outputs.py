@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 import errno
-import hashlib
+import io
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,18 @@ from pycocotools.coco import COCO
 
 from segtf import metrics, outputs, predict_folder
 from segtf.answer import STEPS, ask
+from segtf.config import TrainConfig
 from segtf.outputs import OUTPUTS, Wanted
 from segtf.photo_rows import open_photo
 from segtf.postprocess import Postprocess, Rule
 from segtf.predict_folder import predict_photos
 from segtf.predictor import Predictor, open_predictor
 from segtf.rle import decode_rle
+from segtf.seen import digest_photo, trained_on
+from segtf.truth import check_truth
 from tests.segtf.tiny_onnx import INFO, write_channels_model
+from tests.voc_builder.folders import write_mask, write_photo
+from voc_builder.build import BuildConfig, build
 from voc_builder.errors import UserError
 from voc_builder.labelme import draw_mask, read_annotation, read_photo
 from voc_builder.png import decode_mask, encode_mask
@@ -251,38 +257,76 @@ def test_masks_of_a_folder_are_compared_with_too(
 
 
 def test_photos_with_masks_are_scored_at_their_full_size_but_those_it_was_trained_on(
-    photos: list[Path],
-    predictor: Predictor,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    photos: list[Path], predictor: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    truths = tmp_path / "truths"
+    truths, run = tmp_path / "truths", tmp_path / "run"
     truths.mkdir()
-    (first, second, third) = masks(photos, predictor)
+    run.mkdir()
+    own = open_predictor([Path(shutil.copy(predictor.models[0].path, run))])
+    (first, second, third) = masks(photos, own)
+    other = second
     second = np.where(second == 1, np.uint8(2), second)
     for photo, mask in zip(photos, (first, second, third), strict=True):
         (truths / f"{photo.stem}.png").write_bytes(encode_mask(mask))
-    seen = hashlib.sha256(photos[2].read_bytes()).hexdigest()[:16]
-    run = predictor.models[0].path.parent
-    about = {"path": "voc", "sha256": "0", "classes": CLASSES, "trained_on": [seen]}
-    (run / "data.json").write_text(json.dumps(about))
-    done = predict_photos(predictor, photos, tmp_path, Wanted(("mask",)), truth=truths)
-    assert "not scored: 1 photo that the network was trained on" in capsys.readouterr().err
+    (run / "config.yaml").touch()
+    about = {"path": "voc", "sha256": "0", "classes": CLASSES}
+    (run / "data.json").write_text(json.dumps({**about, "trained_on": [digest_photo(photos[2])]}))
+    done = predict_photos(own, photos, tmp_path, Wanted(("mask",)), truth=truths)
+    assert "not scored: 1 annotated photos that the network was" in capsys.readouterr().err
     written = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
     assert written == {**(done.scores or {}), "left_out_as_trained_on": 1}
-    (again, other, _) = masks(photos, predictor)
-    counts = metrics.confusion(first, again, 3) + metrics.confusion(second, other, 3)
+    counts = metrics.confusion(first, first, 3) + metrics.confusion(second, other, 3)
     assert written["confusion"] == counts.tolist()
     assert [photo["id"] for photo in written["photos"]] == ["a", "b"]
     assert written["photos"][0]["miou"] == 1.0 > written["miou"]
 
-    (run / "data.json").unlink()
-    (tmp_path / "scores.json").unlink()
-    all_three = predict_photos(predictor, photos, tmp_path, Wanted(("mask",)), truth=truths)
-    assert all_three.scores is not None
-    assert all_three.scores["images"] == 3
-    assert predict_photos(predictor, photos, tmp_path / "b", Wanted(("mask",))).scores is None
-    assert not (tmp_path / "b/scores.json").exists()
+    (run / "config.yaml").unlink()  # what lies beside the network is not of a run
+    all_three = predict_photos(own, photos, tmp_path, Wanted(("mask",)), truth=truths)
+    assert (all_three.scores or {})["images"] == 3
+    assert "its run folder, which tells what it was trained on, is" in capsys.readouterr().err
+
+
+def test_where_nothing_is_scored_no_scores_of_another_time_are_left(
+    photos: list[Path], predictor: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores, truths = tmp_path / "scores.json", tmp_path / "truths"
+    truths.mkdir()
+    scores.touch()
+    annotate(photos[0], "chip")
+    assert predict_photos(predictor, photos, tmp_path, Wanted(queue=True)).scores is None
+    assert scores.exists(), "nobody asked for them"
+    assert predict_photos(predictor, photos, tmp_path, truth=truths).scores is None
+    assert "nothing is scored: no photo has a mask of its name" in capsys.readouterr().err
+    assert not scores.exists()
+
+
+@pytest.mark.parametrize("kind", ["a.png", "turned.jpg", "grey.jpg"])
+def test_a_photo_is_known_by_what_a_data_set_holds_of_it(kind: str, tmp_path: Path) -> None:
+    for split, name in (("train", kind), ("val", "b.jpg")):
+        photo = write_photo(tmp_path / "photos" / split / name)
+        write_mask(tmp_path / "photos" / f"{split}_mask" / f"{photo.stem}.png", [0, 1])
+    photo = tmp_path / "photos/train" / kind
+    with Image.open(io.BytesIO(photo.read_bytes())) as image:
+        if kind == "grey.jpg":
+            image.convert("L").save(photo)
+        elif kind == "turned.jpg":
+            exif = Image.Exif()
+            exif[0x0112] = 3  # stands on its head
+            image.save(photo, exif=exif)
+    dataset = build(BuildConfig(tmp_path / "photos", tmp_path / "voc", records=False))
+    assert dataset.splits["train"] == (photo.stem,)
+    assert trained_on(TrainConfig(), dataset) == [digest_photo(photo)]
+
+
+def test_masks_of_a_data_set_of_other_classes_are_refused(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write_photo(tmp_path / f"photos/{split}/{split}.jpg")
+        write_mask(tmp_path / f"photos/{split}_mask/{split}.png", [0, 1])
+    tree = build(BuildConfig(tmp_path / "photos", tmp_path / "voc")).path
+    check_truth(tree / "SegmentationClass", ("background", "object"))
+    with pytest.raises(UserError, match="the classes there are background, object, those of the"):
+        check_truth(tree / "SegmentationClass", CLASSES)
+    check_truth(tmp_path / "photos/val_mask", CLASSES)
 
 
 @pytest.mark.parametrize(
