@@ -11,18 +11,20 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from tests.segtf.killed_run import EPOCHS
+from tests.segtf.warm import Warm, warm
 from voc_builder.voc import Dataset
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-EPOCHS = 6  # of four steps
 OF_TIME = {"seconds", "images_per_second", "data_wait"}
 SMALL = """
 from voc_builder.tfrecord import import_tensorflow
@@ -33,64 +35,19 @@ model._unet_plain = small_unet
 """
 COMMAND = f"{SMALL}raise SystemExit(train.main())"
 
-# A training of a few seconds that kills itself with SIGKILL at a given moment of this start, most
-# often in its second epoch, so that each start goes on from another's backup.
-CHILD = f"""{SMALL}
-import os, signal, sys, threading
-from pathlib import Path
-import keras
-from segtf import backup, callbacks
-from segtf.config import TrainConfig
 
-data, artifacts, moment, resume = sys.argv[1:]
-train.finish = lambda folder: None  # scores and export are others' business
-
-def die(*_, **__):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def until(number, usual, last):  # the call of this number is another one
-    left = iter([usual] * (number - 1))
-    return lambda *a, **k: next(left, last)(*a, **k)
-
-if moment == "best":  # half the best network is written
-    keras.Model.save = lambda self, path: die(Path(path).write_bytes(b"half"))
-elif moment == "step":  # in the middle of an epoch
-    callbacks.Pace.on_train_batch_end = until(6, callbacks.Pace.on_train_batch_end, die)
-elif moment == "weights":  # half a checkpoint is written
-    save = keras.Model.save_weights
-    def save_half(self, path):
-        save(self, path)
-        with open(path, "r+b") as file:
-            file.truncate(file.seek(0, 2) // 2)
-        die()
-    keras.Model.save_weights = until(2, save, save_half)
-elif moment == "state":  # the weights are there, the state that names them is not
-    write = Path.write_text
-    write_state = until(2, write, die)
-    def write_text(self, *a, **k):
-        return (write_state if self.parent.name == "backup" else write)(self, *a, **k)
-    Path.write_text = write_text
-elif moment == "logged":  # the log has the epoch, the backup has not
-    backup.BestModel.on_epoch_end = until(2, backup.BestModel.on_epoch_end, die)
-elif moment.startswith("after"):  # any moment
-    seconds = float(moment.removeprefix("after"))
-    callbacks.Pace.on_train_begin = lambda self, logs=None: threading.Timer(seconds, die).start()
-
-train.train(TrainConfig(
-    data=Path(data), artifacts=Path(artifacts), run="run", resume=resume == "resume",
-    arch="unet_plain", size=32, batch=4, epochs={EPOCHS}, patience=0, deterministic=True,
-    mosaic=0.3, backup_share=1,
-))
-"""
+@pytest.fixture(scope="module")
+def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    with warm("tests.segtf.killed_run", tmp_path_factory.mktemp("starter") / "stderr") as process:
+        yield process
 
 
-def start(dataset: Dataset, artifacts: Path, moment: str) -> int:
+def start(starter: Warm, dataset: Dataset, artifacts: Path, moment: str) -> int:
     """The exit code of one start of the run."""
     resume = "resume" if (artifacts / "runs/run/config.yaml").is_file() else "begin"
-    command = [sys.executable, "-c", CHILD, str(dataset.path), str(artifacts), moment, resume]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
-    return ended.returncode
+    code, said = starter.run(str(dataset.path), str(artifacts), moment, resume)
+    assert code in (0, -signal.SIGKILL), said
+    return code
 
 
 def log(artifacts: Path) -> list[dict[str, str]]:
@@ -128,9 +85,9 @@ def arrays(source: Path | io.BytesIO) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(starter: Warm, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     artifacts = tmp_path_factory.mktemp("undisturbed")
-    assert start(dataset, artifacts, "never") == 0
+    assert start(starter, dataset, artifacts, "never") == 0
     assert len(log(artifacts)) == EPOCHS
     return artifacts
 
@@ -145,21 +102,21 @@ def require_equal(artifacts: Path, undisturbed: Path) -> None:
 
 
 def test_two_runs_of_one_deterministic_command_are_equal(
-    dataset: Dataset, undisturbed: Path, tmp_path: Path
+    starter: Warm, dataset: Dataset, undisturbed: Path, tmp_path: Path
 ) -> None:
-    assert start(dataset, tmp_path, "never") == 0
+    assert start(starter, dataset, tmp_path, "never") == 0
     require_equal(tmp_path, undisturbed)
 
 
 def test_a_run_killed_again_and_again_ends_as_one_that_was_left_alone(
-    dataset: Dataset, undisturbed: Path, tmp_path: Path
+    starter: Warm, dataset: Dataset, undisturbed: Path, tmp_path: Path
 ) -> None:
     saved = {"best": 0, "weights": 1, "step": 2, "logged": 3, "state": 4}
     for kill, epochs in saved.items():
-        assert start(dataset, tmp_path, kill) == -signal.SIGKILL, kill
+        assert start(starter, dataset, tmp_path, kill) == -signal.SIGKILL, kill
         assert saved_epochs(tmp_path) == epochs, kill
-    start(dataset, tmp_path, f"after{random.random() * 2:.2f}")
-    assert start(dataset, tmp_path, "never") == 0
+    start(starter, dataset, tmp_path, f"after{random.random() * 2:.2f}")
+    assert start(starter, dataset, tmp_path, "never") == 0
     require_equal(tmp_path, undisturbed)
     left = [path.name for path in (tmp_path / "runs/run/backup").iterdir()]
     assert sorted(left) == [f"epoch-{EPOCHS:04d}-00000.weights.h5", "state.json"]
