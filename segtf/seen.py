@@ -12,7 +12,7 @@ from pathlib import Path
 
 from segtf.config import TrainConfig
 from segtf.photo_rows import LARGE, count_pixels
-from segtf.run_folder import CONFIG, read_data, read_run_dataset
+from segtf.run_folder import CONFIG, DATA, read_data, read_run_dataset
 from voc_builder.errors import UserError
 from voc_builder.images import as_stored, read_header
 from voc_builder.progress import in_threads, note, progress
@@ -118,7 +118,7 @@ def _givers(config: TrainConfig) -> dict[str, Path]:
 def _run_of(model: Path) -> Path | None:
     """The run folder that a network is, or lies in."""
     folder = model if (model / CONFIG).is_file() else model.parent
-    return folder if (folder / CONFIG).is_file() else None
+    return folder if (folder / CONFIG).is_file() and (folder / DATA).is_file() else None
 
 
 def _seen_by(run: Path) -> frozenset[str] | None:
