@@ -24,7 +24,7 @@ BATCH = 8  # samples in a batch where --batch leaves it to training
 SUFFIXES = (".png", ".jpg", ".jpeg")
 # they decide which data set a run has, or are no settings of a run at all
 SOURCE = tuple(field.name for field in dataclasses.fields(SourceConfig))
-FIXED = ("data", *SOURCE, "split", "split_seed", "folds", "fold", "unlabelled")
+FIXED = ("data", *SOURCE, "split", "split_from", "split_seed", "folds", "fold", "unlabelled")
 OWN = ("batches", "out", "run", "artifacts", "skip_bad", "resume", "overwrite")
 
 

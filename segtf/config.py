@@ -136,6 +136,9 @@ class TrainConfig(SourceConfig):
     split: str | None = None
     """Shares of train, val and test in percent, for annotations; null: the split that the photos
     came with, else 80/10/10."""
+    split_from: Path | None = None
+    """A built data set, such as that of an earlier run (path in its data.json): photos that it
+    holds stay in its train, val or test, new ones are dealt."""
     split_seed: int = 42
     """Decides which photos are train, val and test, for a folder of annotations."""
     folds: int = 0

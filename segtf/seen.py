@@ -6,7 +6,6 @@ A photo is known by the bytes of the JPEG that a VOC tree holds of it.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from segtf.photo_rows import LARGE, count_pixels
 from segtf.run_folder import CONFIG, DATA, read_data, read_run_dataset
 from voc_builder.errors import UserError
 from voc_builder.images import as_stored, read_header
-from voc_builder.progress import in_threads, note, progress
-from voc_builder.voc import Dataset
+from voc_builder.progress import note
+from voc_builder.voc import Dataset, digest_photos
 
 TRAINED_ON = "trained_on"  # what data.json calls them
 DIGITS = 16  # of a SHA-256 in hex that is kept: 64 bits
@@ -60,8 +59,8 @@ def refuse_seen(config: TrainConfig, dataset: Dataset) -> None:
             if ids := find_seen([run], dataset, split).get(run):
                 raise UserError(
                     f"{flag} {run}: its network was trained on {tell(ids, dataset, split)}: their "
-                    "scores would flatter. Keep the split that it was trained with (a CSV of pairs "
-                    "has a column for it), or begin with other weights"
+                    "scores would flatter. Keep the split of its data set with --split-from "
+                    f"{read_data(run)['path']}, or begin with other weights"
                 )
 
 
@@ -97,7 +96,7 @@ def digest_photo(path: Path) -> str:
         raise UserError(f"{path}: cannot be read ({error.strerror}): put it back") from None
     if count_pixels(path) <= LARGE:
         encoded = as_stored(encoded, read_header(encoded, str(path)))
-    return _digest(encoded)
+    return hashlib.sha256(encoded).hexdigest()[:DIGITS]
 
 
 def tell(ids: Sequence[str], dataset: Dataset, split: str) -> str:
@@ -136,21 +135,5 @@ def _seen_by(run: Path) -> frozenset[str] | None:
 
 def _digests(dataset: Dataset, split: str) -> dict[str, str]:
     """What the photos of a split are known by, by id."""
-
-    def digest(photo_id: str) -> str:
-        return _digest(dataset.photo(photo_id).read_bytes())
-
-    ids = dataset.splits[split]
-    done = in_threads(digest, ids, os.cpu_count() or 1)
-    try:
-        listed = list(progress(done, len(ids), "photos compared", patience=3))
-    except OSError as error:
-        raise UserError(
-            f"{error.filename}: cannot be read ({error.strerror}): by its photos a data set is "
-            "compared with those that networks were trained on: build it again"
-        ) from None
-    return dict(zip(ids, listed, strict=True))
-
-
-def _digest(encoded: bytes) -> str:
-    return hashlib.sha256(encoded).hexdigest()[:DIGITS]
+    found = digest_photos(dataset, dataset.splits[split])
+    return {photo: digest[:DIGITS] for photo, digest in found.items()}

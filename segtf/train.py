@@ -160,6 +160,7 @@ def open_dataset(config: TrainConfig) -> Dataset:
             config.data,
             config.artifacts / "datasets",
             split=config.split,
+            split_from=config.split_from,
             seed=config.split_seed,
             unlabelled=config.unlabelled,
             skip_bad=config.skip_bad,

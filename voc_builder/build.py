@@ -45,6 +45,7 @@ from voc_builder.voc import (
     PICTURES,
     RECORDS,
     Dataset,
+    digest_photos,
     is_tree,
     read_dataset,
     write_about,
@@ -65,6 +66,9 @@ class BuildConfig(SourceConfig):
     split: str | None = None
     """Percentages of train, val and test; null: the split that the photos came with, else
     80/10/10."""
+    split_from: Path | None = None
+    """A built data set: photos that it holds stay in its train, val or test, new ones are dealt so
+    that the percentages come out."""
     seed: int = 42
     """Of the draw of the split and of the folds."""
     folds: int = 0
@@ -111,13 +115,13 @@ def _fill(tree: Path, found: Found, config: BuildConfig) -> dict[str, Any]:
     classes = found.classes
     done, problems = _convert(tree, found, config)
     groups = find_groups([one.sample for one in done], [one.source for one in done], config)
-    if config.split is None:
+    if config.split is None and config.split_from is None:
         problems += check_groups(groups, found)
     _stop_or_note(problems, config)
     if not done or len(classes) == 1:
         raise UserError(f"{config.folder}: nothing to learn in it: no sound file shows a class")
     kinds = {one.id: kind_of(one, classes) for one in done}
-    splits, split = _splits(kinds, groups, found, config)
+    splits, split = _splits(done, kinds, groups, found, config)
     folds = _folds(kinds, groups, splits, config)
     _note_lacking(kinds, splits, folds)
     write_lists(tree, classes, {**splits, **folds})
@@ -153,9 +157,15 @@ def _fill(tree: Path, found: Found, config: BuildConfig) -> dict[str, Any]:
 
 
 def _splits(
-    kinds: Mapping[str, Kind], groups: Mapping[str, str], found: Found, config: BuildConfig
+    done: Sequence[Converted],
+    kinds: Mapping[str, Kind],
+    groups: Mapping[str, str],
+    found: Found,
+    config: BuildConfig,
 ) -> tuple[dict[str, tuple[str, ...]], str]:
     """The ids of train, val and test, and what dataset.json calls the split."""
+    if config.split_from is not None:
+        return _extended(done, kinds, groups, config.split_from, config)
     if config.split is not None or not found.splits:
         split = config.split or USUAL
         return draw_split(kinds, groups, parse_split(split), config.seed), split
@@ -167,6 +177,28 @@ def _splits(
         f"{len(splits['test'])}; --split {USUAL} draws another"
     )
     return splits, READY_MADE
+
+
+def _extended(
+    done: Sequence[Converted],
+    kinds: Mapping[str, Kind],
+    groups: Mapping[str, str],
+    tree: Path,
+    config: BuildConfig,
+) -> tuple[dict[str, tuple[str, ...]], str]:
+    """The split of the data set at `tree` for the photos that it holds, and the others dealt."""
+    before, shares = read_dataset(tree), config.split or USUAL
+    place = {
+        digest: split
+        for split, ids in before.splits.items()
+        for digest in digest_photos(before, ids).values()
+    }
+    kept = {one.id: place[one.photo] for one in done if one.photo in place}
+    splits = draw_split(kinds, groups, parse_split(shares), config.seed, kept=kept)
+    counts = ", ".join(f"{name} {len(ids)}" for name, ids in splits.items())
+    new = len(kinds) - len(kept)
+    note(f"{config.folder}: {len(kept)} photos stay as in {tree}, {new} are new: {counts}")
+    return splits, f"{shares}, as in {before.sha256[:10]} before"
 
 
 def _folds(

@@ -13,10 +13,10 @@ from voc_builder.errors import UserError
 from voc_builder.progress import in_threads, progress
 from voc_builder.source_config import base_of, name_of
 from voc_builder.sources import files_of
-from voc_builder.voc import FORMAT, Dataset, is_tree, read_dataset
+from voc_builder.voc import ABOUT, FORMAT, Dataset, is_tree, read_dataset
 
 # settings that change nothing in a data set; of files the contents count
-NO_PART = ("folder", "out", "classes", "colors", "workers", "overwrite")
+NO_PART = ("folder", "out", "classes", "colors", "split_from", "workers", "overwrite")
 CALLED = {"seed": "split_seed"}  # by who trains, to whom `seed` is that of the weights
 
 
@@ -65,7 +65,8 @@ def _with_records(dataset: Dataset) -> Dataset:
 
 def _digest(config: BuildConfig) -> str:
     """SHA-256 of all that decides the data set: names and contents of its files, and settings."""
-    named = [path for path in (config.classes, config.colors) if path]
+    before = config.split_from / ABOUT if config.split_from else None
+    named = [path for path in (config.classes, config.colors, before) if path]
     files = [*files_of(config.folder, config), *named]
     settings = {key: str(value) for key, value in asdict(config).items() if key not in NO_PART}
 

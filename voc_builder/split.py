@@ -34,28 +34,54 @@ def parse_split(text: str) -> Shares:
 
 
 def draw_split(
-    kinds: Mapping[str, Kind], groups: Mapping[str, str], shares: Shares, seed: int
+    kinds: Mapping[str, Kind],
+    groups: Mapping[str, str],
+    shares: Shares,
+    seed: int,
+    *,
+    kept: Mapping[str, str] | None = None,
 ) -> dict[str, tuple[str, ...]]:
     """Sorted ids of train, val and test; `kinds` and `groups` are by id, an id without a group
-    stands alone.
+    stands alone. Ids that have a split in `kept` stay there, and their groups with them.
 
     Groups of the same make-up are dealt together, the largest first: each split gets its share of
     them cut to whole groups, and the rest go where they bring kinds and totals nearest to their
     shares. For photos that stand alone every kind is so within one photo of exact. Who goes where
     is drawn by `seed` from the ids alone.
     """
-    units = find_units(kinds, groups)
+    placed = _with_groups(kept or {}, kinds, groups)
+    units = find_units({photo: kinds[photo] for photo in kinds if photo not in placed}, groups)
     wanted = sum(share > 0 for share in shares)
-    if len(units) < wanted:
+    if not placed and len(units) < wanted:
         raise UserError(
             f"{len(units)} photos or groups of photos cannot fill {wanted} splits: "
             f"add photos, or give the whole to train with --split 100/0/0"
         )
-    dealt = deal(units, kinds, shares, seed)
+    columns = [[photo for photo in placed if placed[photo] == name] for name in SPLITS]
+    dealt = deal(units, kinds, shares, seed, columns)
     return {
-        name: tuple(sorted(photo for unit in dealt[column] for photo in unit))
-        for column, name in enumerate(SPLITS)
+        name: tuple(sorted([*stay, *(photo for unit in new for photo in unit)]))
+        for name, stay, new in zip(SPLITS, columns, dealt, strict=True)
     }
+
+
+def _with_groups(
+    kept: Mapping[str, str], kinds: Mapping[str, Kind], groups: Mapping[str, str]
+) -> dict[str, str]:
+    """The split of every id that is kept, or that belongs to a group of which an id is: where most
+    of those are.
+    """
+    placed = {photo: kept[photo] for photo in kinds if photo in kept}
+    of_group: dict[str, Counter[str]] = defaultdict(Counter)
+    for photo, split in placed.items():
+        if photo in groups:
+            of_group[groups[photo]][split] += 1
+    joined = {
+        photo: of_group[groups[photo]].most_common(1)[0][0]
+        for photo in kinds
+        if photo not in placed and groups.get(photo) in of_group
+    }
+    return placed | joined
 
 
 def complete_split(
@@ -142,10 +168,14 @@ def too_few(splits: Mapping[str, Sequence[str]], kinds: Mapping[str, Kind]) -> d
 
 
 def deal(
-    units: Sequence[list[str]], kinds: Mapping[str, Kind], shares: Shares, seed: int
+    units: Sequence[list[str]],
+    kinds: Mapping[str, Kind],
+    shares: Shares,
+    seed: int,
+    kept: Sequence[Sequence[str]] = (),
 ) -> list[list[list[str]]]:
-    """The units of each share, in no order, as `draw_split` says; none is empty that has a share,
-    if there are units enough.
+    """The units of each share, in no order, as `draw_split` says; `kept` are the ids that each has
+    beforehand. Where none has any, none is empty that has a share, if there are units enough.
     """
     alike: dict[tuple[tuple[str, ...], ...], list[list[str]]] = defaultdict(list)
     for unit in units:
@@ -154,6 +184,9 @@ def deal(
     seen: Counter[Kind | None] = Counter()  # None counts photos of every kind
     given: list[Counter[Kind | None]] = [Counter() for _ in shares]
     dealt: list[list[list[str]]] = [[] for _ in shares]
+    for column, stay in enumerate(kept):
+        given[column].update([kind for photo in stay for kind in (kinds[photo], None)])
+        seen.update(given[column])
     for make_up in sorted(alike, key=lambda make_up: (-len(make_up), make_up)):
         unit_of = Counter(frozenset(kind) for kind in make_up)
         members = sorted(alike[make_up], key=lambda unit: _chance(unit[0], seed))
@@ -166,7 +199,8 @@ def deal(
             dealt[column] += mine
             given[column].update({kind: n * count for kind, n in unit_of.items()})
             given[column][None] += len(make_up) * count
-    _fill_empty(dealt, shares)
+    if not any(kept):
+        _fill_empty(dealt, shares)
     return dealt
 
 

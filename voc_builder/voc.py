@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from voc_builder.errors import UserError
+from voc_builder.progress import in_threads, progress
 from voc_builder.split import SPLITS
 
 FORMAT = 1  # of dataset.json; a tree of another number is built again
@@ -102,6 +105,22 @@ def read_dataset(path: Path) -> Dataset:
     if missing:
         raise UserError(f"{missing[0]}: missing, {len(missing)} in all: {build} --overwrite")
     return dataset
+
+
+def digest_photos(dataset: Dataset, ids: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of the photos of a tree by id. Raises `UserError` if one cannot be read."""
+
+    def digest(photo_id: str) -> str:
+        return hashlib.sha256(dataset.photo(photo_id).read_bytes()).hexdigest()
+
+    done = in_threads(digest, ids, os.cpu_count() or 1)
+    try:
+        return dict(zip(ids, progress(done, len(ids), "photos compared", patience=3), strict=True))
+    except OSError as error:
+        raise UserError(
+            f"{error.filename}: cannot be read ({error.strerror}), and must be compared with other "
+            "photos: build the data set again"
+        ) from None
 
 
 def read_groups(path: Path) -> dict[str, str]:

@@ -93,7 +93,7 @@ def test_a_network_that_was_trained_on_photos_of_val_or_test_is_refused(
     assert called(monkeypatch, *usual, "--split-seed", 1, flag, weights) == 2
     said = capsys.readouterr().err
     assert f"{flag} {run}: its network was trained on " in said
-    assert "their scores would flatter. Keep the split that it was trained with" in said
+    assert f"Keep the split of its data set with --split-from {read_data(run)['path']}, or" in said
     assert not (tmp_path / "runs/b").exists()
 
 

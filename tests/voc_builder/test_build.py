@@ -454,3 +454,34 @@ def test_the_photos_of_the_belt_are_split_within_one_of_their_shares(tmp_path: P
         }
         for kind, total in {"empty": 28, "clean": 57, "defective": 28}.items():
             assert abs(kinds[kind] - share * total) < 1
+
+
+def test_photos_that_come_later_leave_the_others_where_they_were(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = chips(tmp_path / "chips")
+    before = build(BuildConfig(folder, tmp_path / "before", records=False, seed=7))
+    renamed = folder / "renamed.json"
+    first = before.splits["test"][0]
+    (folder / f"{first}.json").rename(renamed)  # it names its photo
+    for number in range(20):
+        write_annotated(folder / f"new{number:02d}.json", [square("chip")])
+    capsys.readouterr()
+    after = build(BuildConfig(folder, tmp_path / "after", records=False, split_from=before.path))
+    assert "20 photos stay as in" in capsys.readouterr().err
+    assert "renamed" in after.splits["test"]
+    for split, ids in before.splits.items():
+        assert {*ids} - {first} <= {*after.splits[split]}
+    assert [len(ids) for ids in after.splits.values()] == [32, 4, 4]
+    about = json.loads((after.path / "dataset.json").read_text())
+    assert about["split"] == f"80/10/10, as in {before.sha256[:10]} before"
+    (before.path / "JPEGImages" / f"{before.splits['val'][0]}.jpg").unlink()
+    with pytest.raises(UserError, match=r"\.jpg: cannot be read \(No such file or directory\)"):
+        build(BuildConfig(folder, tmp_path / "again", records=False, split_from=before.path))
+
+
+def test_a_split_is_taken_from_a_data_set_alone(tmp_path: Path) -> None:
+    folder = chips(tmp_path / "chips")
+    with pytest.raises(UserError, match="not a data set of voc_builder"):
+        build(BuildConfig(folder, tmp_path / "out", split_from=folder))
+    assert not (tmp_path / "out").exists()

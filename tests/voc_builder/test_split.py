@@ -85,6 +85,60 @@ def test_a_group_is_never_parted(listed: list[tuple[int, Kind]], seed: int) -> N
         assert abs(len(splits[name]) - share * len(kinds)) <= largest + 1
 
 
+@settings(max_examples=200, deadline=None)
+@given(some_kinds, some_shares, st.integers(0, 3), st.data())
+def test_a_set_that_grows_keeps_its_split_and_comes_within_one_of_every_share(
+    listed: list[tuple[Kind, int]], shares: tuple[float, ...], seed: int, data: st.DataObject
+) -> None:
+    kinds = {
+        f"{place}_{n}": kind for place, (kind, count) in enumerate(listed) for n in range(count)
+    }
+    first = data.draw(st.sets(st.sampled_from(sorted(kinds)), min_size=1))
+    if len(first) < 3:
+        return
+    before = draw_split({photo: kinds[photo] for photo in sorted(first)}, {}, shares, seed)
+    kept = {photo: split for split, ids in before.items() for photo in ids}
+    splits = draw_split(kinds, {}, shares, seed, kept=kept)
+    assert all(photo in splits[split] for photo, split in kept.items())
+    assert sorted(photo for ids in splits.values() for photo in ids) == sorted(kinds)
+    counts, had = counted(splits, kinds), counted(before, kinds)
+    for kind, total in Counter(kinds.values()).items():
+        for split, share in zip(SPLITS, shares, strict=True):
+            more = counts[split][kind] > had[split][kind]
+            assert not more or counts[split][kind] - share * total < 1 + 1e-9
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.frozensets(st.sampled_from("ab"))), min_size=12),
+    st.integers(0, 3),
+)
+def test_new_photos_of_a_group_go_where_the_others_are(
+    listed: list[tuple[int, Kind]], seed: int
+) -> None:
+    kinds = {f"p{number}": kind for number, (_, kind) in enumerate(listed)}
+    groups = {f"p{number}": f"g{group}" for number, (group, _) in enumerate(listed)}
+    half = sorted(kinds)[::2]
+    if len({groups[photo] for photo in half}) < 3:
+        return
+    before = draw_split({photo: kinds[photo] for photo in half}, groups, (0.6, 0.2, 0.2), seed)
+    kept = {photo: split for split, ids in before.items() for photo in ids}
+    splits = draw_split(kinds, groups, (0.6, 0.2, 0.2), seed, kept=kept)
+    place = {photo: split for split, ids in splits.items() for photo in ids}
+    assert kept.items() <= place.items()
+    assert place.keys() == kinds.keys()
+    assert len({(groups[photo], split) for photo, split in place.items()}) == len(
+        set(groups.values())
+    )
+
+
+def test_one_photo_more_may_come_by_itself() -> None:
+    kept = dict(zip("abcdefghij", ["train"] * 8 + ["val", "test"], strict=True))
+    kinds = dict.fromkeys("abcdefghijk", CLEAN)
+    splits = draw_split(kinds, {}, (0.8, 0.1, 0.1), 42, kept=kept)
+    assert [len(ids) for ids in splits.values()] == [9, 1, 1]
+
+
 def test_groups_of_one_make_up_are_dealt_like_photos() -> None:
     kinds = {f"{place}_{date}": CLEAN for place in range(100) for date in (1, 2, 3)}
     groups = {photo: photo.split("_")[0] for photo in kinds}
