@@ -96,6 +96,15 @@ def test_a_network_that_was_trained_on_photos_of_val_or_test_is_refused(
     assert f"Keep the split of its data set with --split-from {read_data(run)['path']}, or" in said
     assert not (tmp_path / "runs/b").exists()
 
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.Model, "fit", stop)
+    keep = ("--split-from", read_data(run)["path"], "--size", 64, "--batch", 4)
+    assert called(monkeypatch, *usual, "--split-seed", 1, flag, weights, *keep) == 130
+    about = read_data(tmp_path / "runs/b")
+    assert about["trained_on"] == read_data(run)["trained_on"]
+
 
 def test_what_the_network_before_was_trained_on_is_remembered(run: Path, tmp_path: Path) -> None:
     dataset = read_run_dataset(run)
