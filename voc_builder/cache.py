@@ -30,6 +30,8 @@ def build_cached(config: BuildConfig) -> Dataset:
         dataset = read_dataset(config.folder)
         _refuse_unused(config, dataset)
         return _with_records(dataset)
+    if config.split_from is not None:
+        read_dataset(config.split_from)  # says what is wrong with it better than its missing file
     out = config.out / f"{name_of(config.folder)}-{_digest(config)[:10]}"
     if is_tree(out):
         return read_dataset(out)

@@ -180,3 +180,19 @@ def test_a_tree_is_a_source_of_masks_whose_split_and_groups_are_kept(tmp_path: P
         together = [photo for ids in placed.values() for photo in ids]
         assert len(together) > 1
         assert len({place[photo] for photo in together}) == 1
+
+
+def test_a_split_from_elsewhere_is_part_of_what_is_built(tmp_path: Path) -> None:
+    folder, out = chips(tmp_path / "chips"), tmp_path / "datasets"
+    trees = [
+        build(BuildConfig(folder, tmp_path / f"{seed}", seed=seed, records=False)).path
+        for seed in (1, 2)
+    ]
+    built = [build_cached(BuildConfig(folder, out, records=False, split_from=t)) for t in trees]
+    assert built[0].path != built[1].path
+    assert built[0].splits != built[1].splits
+    again = build(BuildConfig(folder, trees[0], seed=2, records=False, overwrite=True)).path
+    third = build_cached(BuildConfig(folder, out, records=False, split_from=again))
+    assert third.splits == built[1].splits, "what it holds counts, not where it lies"
+    with pytest.raises(UserError, match="chips: not a data set of voc_builder"):
+        build_cached(BuildConfig(folder, out, split_from=folder))
