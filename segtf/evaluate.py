@@ -90,11 +90,23 @@ def evaluate(config: EvaluateConfig) -> Json:
     _refuse_seen(runs, dataset, config.split)
     found, decided = _scored(config, engine, dataset, sought, runs)
     values = results(found, dataset.classes, sought, decided)
+    _write(config, engine, engines, dataset, values)
+    return values
+
+
+def _write(
+    config: EvaluateConfig,
+    engine: Engine,
+    engines: Sequence[Engine],
+    dataset: Dataset,
+    values: Json,
+) -> None:
+    """Writes the scores where `config` says, or says that it names no place for them."""
     own = engine.run is not None and dataset.sha256 == read_data(engine.run)["sha256"]
     out = config.out or (engine.run if own else None)
     if out is None:
         note("the scores are not written: name a folder for them with --out")
-        return values
+        return
     plain = len(engines) == 1 and config.tta == "none"
     models = [str(each.path) for each in engines]
     write_results(
@@ -106,7 +118,6 @@ def evaluate(config: EvaluateConfig) -> Json:
         data={"path": str(dataset.path), "sha256": dataset.sha256},
         asked=None if plain else {"models": models, "ensemble": config.ensemble, "tta": config.tta},
     )
-    return values
 
 
 def _for_classes(engine: Engine, dataset: Dataset) -> Engine:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,7 +27,6 @@ def prepare(
     to train, with its first weights in place. `photos` is the size of the training split.
     Raises `UserError` for a batch or weights that cannot be.
     """
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     keras.utils.set_random_seed(config.seed)
     if config.deterministic and keras.backend.backend() == "tensorflow":
         tf.config.experimental.enable_op_determinism()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import sys
@@ -17,7 +18,8 @@ from voc_builder.voc import MASKS, PHOTOS, RECORDS
 
 def import_tensorflow() -> Any:
     """TensorFlow, without the greetings that it prints about processors and drivers while it is
-    imported. They come from C++, past every setting, so the process's stderr is turned away.
+    imported. They come from C++, past every setting, so the process's stderr is turned away. Its
+    advice on how to trace functions is for whoever writes programs: its logger tells errors alone.
     """
     if "tensorflow" in sys.modules:
         return sys.modules["tensorflow"]
@@ -33,6 +35,7 @@ def import_tensorflow() -> Any:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return tensorflow
 
 
