@@ -85,8 +85,9 @@ def evaluate(config: EvaluateConfig) -> Json:
         recall=config.defect_recall,
     )
     runs = [each.run for each in engines if each.run is not None]
-    # what was trained on this very data set has not seen its val and test
-    note_silent([each.run or each.path for each in engines if each.data != dataset.sha256])
+    # a file that was trained on this very data set, not on a fold of it, has not seen val and test
+    told = dataset.sha256 if not dataset.folds else None
+    note_silent([each.run or each.path for each in engines if each.run or each.data != told])
     _refuse_seen(runs, dataset, config.split)
     found, decided = _scored(config, engine, dataset, sought, runs)
     values = results(found, dataset.classes, sought, decided)

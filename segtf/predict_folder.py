@@ -172,7 +172,6 @@ class _Work:
     def do(self, path: Path, photo_id: str, photo: Rows) -> _Done:
         """Predicts a photo and writes its files."""
         save, classes = self.wanted.save, self.predictor.classes
-        seen = bool(self._seen) and digest_photo(path) in self._seen
         answer = ask(
             self.predictor,
             photo,
@@ -188,13 +187,14 @@ class _Work:
             view = view_of(photo, answer, truth)
         self._write(path, photo_id, answer, view)
         counts = None if truth is None else metrics.confusion(truth, answer.mask, len(classes))
+        seen = counts is not None and bool(self._seen) and digest_photo(path) in self._seen
         scores = {} if counts is None else photo_scores(counts, classes)
         miou = scores.get("mIoU")
         return _Done(
             count_ids(answer.mask)[: len(classes)],
             Queued(path, answer.uncertainty, None if miou is None else 1 - miou),
             None if seen or self.truth is None else counts,
-            seen and counts is not None,
+            seen,
             untrue,
             self._rle(answer.mask) if "rle" in save else "",
             answer.mask if "coco" in save else None,
@@ -260,6 +260,7 @@ class _Together:
         self._queue: list[Queued] = []
         self._counts: list[tuple[str, metrics.Counts]] = []
         self._seen = 0  # photos with an annotation that a network was trained on
+        self._untrue = 0  # photos whose annotation cannot be compared with, which is told of each
         folders = [str(photo.absolute().parent) for photo in photos]
         self._root = os.path.commonpath(folders) if _one_drive(folders) else ""
 
@@ -268,6 +269,7 @@ class _Together:
         self._queue.append(done.queued)
         self._rle.append((photo_id, done.rle))
         self._seen += done.seen
+        self._untrue += bool(done.untrue)
         if done.counts is not None:
             self._counts.append((photo_id, done.counts))
         if done.mask is not None:
@@ -297,7 +299,7 @@ class _Together:
             return None
         if self._seen:
             note(f"not scored: {self._seen} annotated photos that the network was trained on")
-        elif not self._counts:
+        elif not self._counts and not self._untrue:
             note(f"nothing is scored: no photo has a mask of its name in {self.work.truth}")
         if not self._counts:
             (self.out / SCORES).unlink(missing_ok=True)  # that of another time

@@ -5,13 +5,14 @@ A photo is known by the bytes of the JPEG that a VOC tree holds of it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from segtf.config import TrainConfig
 from segtf.photo_rows import LARGE, count_pixels
-from segtf.run_folder import CONFIG, DATA, read_data, read_run_dataset
+from segtf.run_folder import CONFIG, DATA, read_config, read_data, read_run_dataset
 from voc_builder.errors import UserError
 from voc_builder.images import as_stored, read_header
 from voc_builder.progress import note
@@ -26,13 +27,8 @@ def trained_on(config: TrainConfig, dataset: Dataset) -> list[str] | None:
     """The photos of train, and all that the network which gives the first weights was trained on,
     sorted; None where that network does not say.
     """
-    seen = [*map(_seen_by, _givers(config).values())]
-    if config.init_from is not None and "--init-from" not in _givers(config):
-        seen.append(None)  # a file by itself
-    known = [photos for photos in seen if photos is not None]
-    if len(known) < len(seen):
-        return None
-    return sorted({*_digests(dataset, "train").values()}.union(*known))
+    seen = _with_givers(config, dataset)
+    return None if seen is None else sorted(seen)
 
 
 def find_seen(runs: Sequence[Path], dataset: Dataset, split: str) -> dict[Path, tuple[str, ...]]:
@@ -53,14 +49,18 @@ def refuse_seen(config: TrainConfig, dataset: Dataset) -> None:
     """Raises `UserError` if the network that gives the first weights was trained on photos that
     this run is to be measured on.
     """
-    note_silent([*_givers(config).values()])
+    givers = {"--init-from": config.init_from, **_givers(config)}
+    note_silent([path for path in givers.values() if path is not None])
     for flag, run in _givers(config).items():
         for split in ("val", "test"):
             if ids := find_seen([run], dataset, split).get(run):
+                about = read_data(run)
+                cure = f"Keep the split of its data set with --split-from {about['path']}"
+                if "fold" in about:
+                    cure = f"Train on {about['path']} with --fold {about['fold']}"
                 raise UserError(
                     f"{flag} {run}: its network was trained on {tell(ids, dataset, split)}: their "
-                    "scores would flatter. Keep the split of its data set with --split-from "
-                    f"{read_data(run)['path']}, or begin with other weights"
+                    f"scores would flatter. {cure}, or begin with other weights"
                 )
 
 
@@ -95,7 +95,9 @@ def digest_photo(path: Path) -> str:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}): put it back") from None
     if count_pixels(path) <= LARGE:
-        encoded = as_stored(encoded, read_header(encoded, str(path)))
+        # what cannot be stored is in no data set
+        with contextlib.suppress(UserError):
+            encoded = as_stored(encoded, read_header(encoded, str(path)))
     return hashlib.sha256(encoded).hexdigest()[:DIGITS]
 
 
@@ -120,17 +122,34 @@ def _run_of(model: Path) -> Path | None:
     return folder if (folder / CONFIG).is_file() and (folder / DATA).is_file() else None
 
 
-def _seen_by(run: Path) -> frozenset[str] | None:
+def _seen_by(run: Path, asked: frozenset[Path] = frozenset()) -> frozenset[str] | None:
     """The photos that the network of a run was trained on; None where the run does not say. Of a
-    run of an older version the data set tells, if it is still there.
+    run of an older version its data set tells, if it is still there, and the runs that it began
+    with; `asked` are those that began with it.
     """
     about = read_data(run)
-    if TRAINED_ON not in about:
-        try:
-            return frozenset(_digests(read_run_dataset(run), "train").values())
-        except UserError:
-            return None
-    return None if about[TRAINED_ON] is None else frozenset(about[TRAINED_ON])
+    if TRAINED_ON in about:
+        return None if about[TRAINED_ON] is None else frozenset(about[TRAINED_ON])
+    if run in asked:  # it has taken the place of what it began with
+        return None
+    try:
+        return _with_givers(read_config(run), read_run_dataset(run), asked | {run})
+    except UserError:
+        return None
+
+
+def _with_givers(
+    config: TrainConfig, dataset: Dataset, asked: frozenset[Path] = frozenset()
+) -> frozenset[str] | None:
+    """The photos of train and those that the networks which give the first weights have seen; None
+    where one does not say.
+    """
+    givers = _givers(config)
+    seen = [_seen_by(run, asked) for run in givers.values()]
+    if None in seen or (config.init_from is not None and "--init-from" not in givers):
+        return None
+    known = [photos for photos in seen if photos is not None]
+    return frozenset(_digests(dataset, "train").values()).union(*known)
 
 
 def _digests(dataset: Dataset, split: str) -> dict[str, str]:

@@ -175,7 +175,8 @@ def _check(dataset: Dataset, config: TrainConfig) -> None:
     empty = [name for name in ("train", "val") if not dataset.splits[name]]
     if empty:
         raise UserError(
-            f"{dataset.path}: no photos in {' and '.join(empty)}: choose another --split"
+            f"{dataset.path}: no photos in {' and '.join(empty)}: choose another --split "
+            "or --split-from"
         )
     for name in ("train", "val"):
         if not any(dataset.pixels[name].get(label) for label in dataset.classes):

@@ -20,11 +20,15 @@ def check_truth(masks: Path, classes: Sequence[str]) -> None:
     """Raises `UserError` if `masks` is no folder, or that of a VOC tree with other classes."""
     if not masks.is_dir():
         raise UserError(f"--truth {masks}: no such folder: name the one of the masks")
-    if is_tree(masks.parent) and (known := read_dataset(masks.parent).classes) != tuple(classes):
+    if is_tree(masks.parent) and (known := _classes(masks.parent)) != tuple(classes):
         raise UserError(
             f"--truth {masks}: the classes there are {', '.join(known)}, those of the network "
             f"{', '.join(classes)}: their ids mean other things; build the masks with its classes"
         )
+
+
+def _classes(tree: Path) -> tuple[str, ...]:
+    return read_dataset(tree, records=False).classes
 
 
 def find_truth(photo: Path, masks: Path | None = None) -> Path | None:

@@ -31,6 +31,7 @@ from voc_builder.source_config import SourceConfig, base_of, flag_of, source_set
 from voc_builder.sources import choose_source, find_groups, find_samples
 from voc_builder.split import (
     READY_MADE,
+    SPLITS,
     USUAL,
     Kind,
     complete_split,
@@ -67,8 +68,8 @@ class BuildConfig(SourceConfig):
     """Percentages of train, val and test; null: the split that the photos came with, else
     80/10/10."""
     split_from: Path | None = None
-    """A built data set: photos that it holds stay in its train, val or test, new ones are dealt so
-    that the percentages come out."""
+    """A built data set: photos that it holds stay in its train, val or test; new ones are dealt, as
+    far as they reach, so that the percentages of every kind come out."""
     seed: int = 42
     """Of the draw of the split and of the folds."""
     folds: int = 0
@@ -165,7 +166,8 @@ def _splits(
 ) -> tuple[dict[str, tuple[str, ...]], str]:
     """The ids of train, val and test, and what dataset.json calls the split."""
     if config.split_from is not None:
-        return _extended(done, kinds, groups, config.split_from, config)
+        ready = found.splits if config.split is None else {}
+        return _extended(done, kinds, groups, ready, config)
     if config.split is not None or not found.splits:
         split = config.split or USUAL
         return draw_split(kinds, groups, parse_split(split), config.seed), split
@@ -183,22 +185,52 @@ def _extended(
     done: Sequence[Converted],
     kinds: Mapping[str, Kind],
     groups: Mapping[str, str],
-    tree: Path,
+    ready: Mapping[str, str],
     config: BuildConfig,
 ) -> tuple[dict[str, tuple[str, ...]], str]:
-    """The split of the data set at `tree` for the photos that it holds, and the others dealt."""
-    before, shares = read_dataset(tree), config.split or USUAL
-    place = {
-        digest: split
-        for split, ids in before.splits.items()
-        for digest in digest_photos(before, ids).values()
+    """The split of an earlier data set for the photos that it holds, that which they came with for
+    others, and the rest dealt.
+    """
+    before, shares = read_before(config.split_from), config.split or USUAL
+    named: dict[tuple[str, str], str] = {}
+    known: dict[str, str] = {}
+    for split in reversed(SPLITS):  # where several hold a photo, it has been trained on
+        for photo, digest in digest_photos(before, before.splits[split]).items():
+            named[digest, photo] = known[digest] = split
+    kept = {
+        one.id: named.get((one.photo, one.id), known[one.photo])
+        for one in done
+        if one.photo in known
     }
-    kept = {one.id: place[one.photo] for one in done if one.photo in place}
-    splits = draw_split(kinds, groups, parse_split(shares), config.seed, kept=kept)
+    if not kept:
+        raise UserError(
+            f"--split-from {before.path}: it holds none of these photos: name the data set that "
+            "they were built into"
+        )
+    splits = draw_split(kinds, groups, parse_split(shares), config.seed, kept={**ready, **kept})
     counts = ", ".join(f"{name} {len(ids)}" for name, ids in splits.items())
     new = len(kinds) - len(kept)
-    note(f"{config.folder}: {len(kept)} photos stay as in {tree}, {new} are new: {counts}")
+    note(f"{config.folder}: {len(kept)} photos stay as in {before.path}, {new} are new: {counts}")
+    cut = [name for name, where in splits_of_groups(groups, splits).items() if len(where) > 1]
+    if cut:
+        note(
+            f"warning: {len(cut)} groups, such as that of {cut[0]}, lie in several splits, as "
+            f"{before.path} has them: leave --split-from out to have them kept together"
+        )
     return splits, f"{shares}, as in {before.sha256[:10]} before"
+
+
+def read_before(tree: Path | None) -> Dataset:
+    """The data set whose split is to be kept. Raises `UserError` if it cannot be read."""
+    assert tree is not None
+    try:
+        return read_dataset(tree, records=False)
+    except UserError:
+        # the cures of others would draw the split anew
+        raise UserError(
+            f"--split-from {tree}: no built data set that can be read (dataset.json and the lists "
+            "in ImageSets): name another, or put back what it lacks"
+        ) from None
 
 
 def _folds(
@@ -330,6 +362,8 @@ def _write_records(
 
 def _refuse_wrong_use(config: BuildConfig) -> None:
     parse_split(config.split or USUAL)
+    if config.split_from is not None:
+        read_before(config.split_from)
     if config.folds < 0 or config.folds == 1:
         raise UserError(f"--folds takes 0 or a number from 2 on. Received: {config.folds}")
     refuse_below_one(workers=config.workers, shards=config.shards, record_size=config.record_size)

@@ -8,12 +8,12 @@ import os
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from voc_builder.build import BuildConfig, build
+from voc_builder.build import BuildConfig, build, read_before
 from voc_builder.errors import UserError
 from voc_builder.progress import in_threads, progress
 from voc_builder.source_config import base_of, name_of
 from voc_builder.sources import files_of
-from voc_builder.voc import ABOUT, FORMAT, Dataset, is_tree, read_dataset
+from voc_builder.voc import FORMAT, Dataset, is_tree, read_dataset
 
 # settings that change nothing in a data set; of files the contents count
 NO_PART = ("folder", "out", "classes", "colors", "split_from", "workers", "overwrite")
@@ -30,8 +30,6 @@ def build_cached(config: BuildConfig) -> Dataset:
         dataset = read_dataset(config.folder)
         _refuse_unused(config, dataset)
         return _with_records(dataset)
-    if config.split_from is not None:
-        read_dataset(config.split_from)  # says what is wrong with it better than its missing file
     out = config.out / f"{name_of(config.folder)}-{_digest(config)[:10]}"
     if is_tree(out):
         return read_dataset(out)
@@ -67,10 +65,12 @@ def _with_records(dataset: Dataset) -> Dataset:
 
 def _digest(config: BuildConfig) -> str:
     """SHA-256 of all that decides the data set: names and contents of its files, and settings."""
-    before = config.split_from / ABOUT if config.split_from else None
-    named = [path for path in (config.classes, config.colors, before) if path]
+    named = [path for path in (config.classes, config.colors) if path]
     files = [*files_of(config.folder, config), *named]
     settings = {key: str(value) for key, value in asdict(config).items() if key not in NO_PART}
+    if config.split_from is not None:  # what it holds, wherever it lies
+        before = read_before(config.split_from)
+        settings["split_from"] = json.dumps([before.sha256, before.splits])
 
     def digest_file(path: Path) -> bytes:
         return hashlib.sha256(path.read_bytes()).digest()

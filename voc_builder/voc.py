@@ -74,8 +74,10 @@ def is_tree(path: Path) -> bool:
     return (path / ABOUT).is_file() and (path / LISTS).is_dir()
 
 
-def read_dataset(path: Path) -> Dataset:
-    """The data set at `path`. Raises `UserError` when there is none or a part of it is missing."""
+def read_dataset(path: Path, *, records: bool = True) -> Dataset:
+    """The data set at `path`. Raises `UserError` when there is none or a part of it is missing;
+    `records` tells whether the TFRecords are wanted too.
+    """
     build = f"build it with python -m voc_builder build SRC {path}"
     if not path.is_dir():
         raise UserError(f"{path}: no such folder: {build}")
@@ -102,7 +104,7 @@ def read_dataset(path: Path) -> Dataset:
     missing = [
         shard for shards in dataset.records.values() for shard in shards if not shard.is_file()
     ]
-    if missing:
+    if records and missing:
         raise UserError(f"{missing[0]}: missing, {len(missing)} in all: {build} --overwrite")
     return dataset
 
@@ -119,7 +121,7 @@ def digest_photos(dataset: Dataset, ids: Sequence[str]) -> dict[str, str]:
     except OSError as error:
         raise UserError(
             f"{error.filename}: cannot be read ({error.strerror}), and must be compared with other "
-            "photos: build the data set again"
+            "photos: put it back"
         ) from None
 
 
@@ -129,7 +131,8 @@ def read_groups(path: Path) -> dict[str, str]:
     """
     with _reading(path, f"build it with python -m voc_builder build SRC {path} --overwrite"):
         about = _read_about(path)
-        groups = about["groups"] if about.get("format") == FORMAT else {}
+        own = isinstance(about, dict) and about.get("format") == FORMAT
+        groups = about["groups"] if own else {}
         return {
             photo: group
             for group, placed in groups.items()

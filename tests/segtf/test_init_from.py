@@ -14,7 +14,7 @@ import pytest
 from segtf import train as command
 from segtf.config import TrainConfig
 from segtf.run_folder import read_config, read_data, read_run_dataset, write_config, write_json
-from segtf.seen import find_seen, trained_on
+from segtf.seen import find_seen, seen_by_models, trained_on
 from voc_builder.errors import UserError
 from voc_builder.tfrecord import import_tensorflow
 
@@ -116,6 +116,18 @@ def test_what_the_network_before_was_trained_on_is_remembered(run: Path, tmp_pat
     write_json({**read_data(run), "trained_on": both}, tmp_path / "data.json")
     assert find_seen([tmp_path], dataset, "val") == {tmp_path: dataset.splits["val"]}
     assert find_seen([run], dataset, "val") == find_seen([run], dataset, "test") == {}
+
+    older, about = tmp_path / "older", read_data(run)
+    about.pop("trained_on")
+    older.mkdir()
+    write_json({**read_data(run), "trained_on": ["ab" * 8]}, tmp_path / "data.json")
+    write_config(read_config(run), tmp_path)
+    for first, known in ((None, set()), (tmp_path, {"ab" * 8}), (older, None)):
+        settings = {"init_from": first, "encoder_weights": "auto"}
+        write_config(dataclasses.replace(read_config(run), **settings), older)
+        write_json(about, older / "data.json")
+        wanted = set() if known is None else known | {*read_data(run)["trained_on"]}
+        assert seen_by_models([older / "model.onnx"]) == wanted
 
     write_json({**read_data(run), "trained_on": None}, tmp_path / "data.json")
     write_config(read_config(run), tmp_path)

@@ -12,6 +12,8 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 import traceback
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).parents[2]
+SECONDS = 300  # that one child may take
 
 
 class Warm:
@@ -35,7 +38,8 @@ class Warm:
         assert self.process.stdout is not None
         before = self.said.seek(0, os.SEEK_END)
         print(json.dumps(arguments), file=self.process.stdin, flush=True)
-        code = self.process.stdout.readline()
+        answered, _, _ = select.select([self.process.stdout], [], [], SECONDS)
+        code = self.process.stdout.readline() if answered else ""
         self.said.seek(before)
         said = self.said.read()
         assert code, said
@@ -53,11 +57,12 @@ def warm(module: str, said: Path) -> Iterator[Warm]:
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
+            start_new_session=True,
         )
         try:
             yield Warm(process, stderr)
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # its children too
             process.wait()
 
 

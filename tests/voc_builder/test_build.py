@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -26,6 +27,8 @@ from tests.voc_builder.folders import (
     tree_bytes,
     write_annotated,
     write_json,
+    write_mask,
+    write_photo,
 )
 from voc_builder import build as build_module
 from voc_builder import convert, tfrecord
@@ -482,6 +485,43 @@ def test_photos_that_come_later_leave_the_others_where_they_were(
 
 def test_a_split_is_taken_from_a_data_set_alone(tmp_path: Path) -> None:
     folder = chips(tmp_path / "chips")
-    with pytest.raises(UserError, match="not a data set of voc_builder"):
+    with pytest.raises(UserError, match=r"--split-from .*: no built data set .*: name another"):
         build(BuildConfig(folder, tmp_path / "out", split_from=folder))
+    tree = built(folder, tmp_path / "tree").path
+    for name in ("a", "b", "c"):
+        write_annotated(tmp_path / f"others/{name}.json", [square("chip")])
+    with pytest.raises(UserError, match="it holds none of these photos"):
+        built(tmp_path / "others", tmp_path / "out", split_from=tree)
     assert not (tmp_path / "out").exists()
+
+
+def ready_made(folder: Path, **names: str) -> Path:
+    for split, letters in names.items():
+        for letter in letters:
+            write_photo(folder / split / f"{letter}.jpg")
+            write_mask(folder / f"{split}_mask" / f"{letter}.png", [0, 1])
+    return folder
+
+
+def test_new_photos_of_a_ready_made_split_go_where_they_lie(tmp_path: Path) -> None:
+    folder = ready_made(tmp_path / "photos", train="abcd", val="ef", test="ag")
+    before = built(folder, tmp_path / "before")
+    ready_made(folder, val="hi", test="jklm")
+    after = built(folder, tmp_path / "after", split_from=before.path)
+    assert after.splits == {
+        "train": ("b", "c", "d", "train_a"),  # as before, though test holds the same photo
+        "val": ("e", "f", "h", "i"),
+        "test": ("g", "j", "k", "l", "m", "test_a"),
+    }
+
+
+def test_groups_that_an_earlier_split_cuts_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = chips(tmp_path / "chips")
+    before = built(folder, tmp_path / "before", split="40/30/30")
+    capsys.readouterr()
+    after = built(folder, tmp_path / "after", split_from=before.path, group_by=r"\d+")
+    assert after.splits == before.splits
+    said = capsys.readouterr().err
+    assert re.search(r"warning: \d+ groups, such as that of .*, lie in several splits, as", said)

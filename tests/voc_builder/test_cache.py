@@ -191,8 +191,16 @@ def test_a_split_from_elsewhere_is_part_of_what_is_built(tmp_path: Path) -> None
     built = [build_cached(BuildConfig(folder, out, records=False, split_from=t)) for t in trees]
     assert built[0].path != built[1].path
     assert built[0].splits != built[1].splits
-    again = build(BuildConfig(folder, trees[0], seed=2, records=False, overwrite=True)).path
-    third = build_cached(BuildConfig(folder, out, records=False, split_from=again))
-    assert third.splits == built[1].splits, "what it holds counts, not where it lies"
-    with pytest.raises(UserError, match="chips: not a data set of voc_builder"):
+    moved = trees[1].rename(tmp_path / "moved")
+    third = build_cached(BuildConfig(folder, out, records=False, split_from=moved))
+    assert third == built[1], "what it holds counts, not where it lies"
+    lists = moved / "ImageSets/Segmentation"
+    val = (lists / "val.txt").read_text()
+    (lists / "val.txt").write_text((lists / "test.txt").read_text())
+    (lists / "test.txt").write_text(val)
+    fourth = build_cached(BuildConfig(folder, out, records=False, split_from=moved))
+    assert fourth.splits["test"] == built[1].splits["val"]
+    with pytest.raises(
+        UserError, match=r"--split-from .*chips: no built data set that can be read"
+    ):
         build_cached(BuildConfig(folder, out, split_from=folder))

@@ -87,7 +87,7 @@ def test_a_group_is_never_parted(listed: list[tuple[int, Kind]], seed: int) -> N
 
 @settings(max_examples=200, deadline=None)
 @given(some_kinds, some_shares, st.integers(0, 3), st.data())
-def test_a_set_that_grows_keeps_its_split_and_comes_within_one_of_every_share(
+def test_a_set_that_grows_keeps_its_split_and_gives_no_kind_more_than_its_share(
     listed: list[tuple[Kind, int]], shares: tuple[float, ...], seed: int, data: st.DataObject
 ) -> None:
     kinds = {
