@@ -82,7 +82,10 @@ def read_dataset(path: Path, *, records: bool = True) -> Dataset:
     if not path.is_dir():
         raise UserError(f"{path}: no such folder: {build}")
     if not is_tree(path):
-        raise UserError(f"{path}: not a data set of voc_builder (no {ABOUT} or {LISTS}): {build}")
+        raise UserError(
+            f"{path}: not a data set of voc_builder (no {ABOUT} or {LISTS}): name the OUT of a "
+            "python -m voc_builder build SRC OUT"
+        )
     with _reading(path, f"{build} --overwrite"):
         about = _read_about(path)
         if about["format"] != FORMAT:
