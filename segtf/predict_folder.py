@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import threading
 import time
@@ -36,6 +35,7 @@ from segtf.photo_rows import LARGE, Rows, count_pixels, open_photo
 from segtf.photos import photo_ids
 from segtf.predictor import Predictor
 from segtf.rle import encode_rle, encode_rle_csv, foreground
+from segtf.run_folder import write_json
 from segtf.scoring import pixel_scores
 from segtf.seen import digest_photo, seen_by_models
 from segtf.truth import find_truth, read_truth
@@ -305,8 +305,7 @@ class _Together:
             (self.out / SCORES).unlink(missing_ok=True)  # that of another time
             return None
         values = pixel_scores(self._counts, self.work.predictor.classes)
-        text = json.dumps({**values, "left_out_as_trained_on": self._seen}, ensure_ascii=False)
-        _write(self.out / SCORES, f"{text}\n".encode())
+        write_json({**values, "left_out_as_trained_on": self._seen}, self.out / SCORES)
         return values
 
 

@@ -167,7 +167,7 @@ def _splits(
     """The ids of train, val and test, and what dataset.json calls the split."""
     if config.split_from is not None:
         ready = found.splits if config.split is None else {}
-        return _extended(done, kinds, groups, ready, config)
+        return _extended(done, kinds, groups, ready, read_before(config.split_from), config)
     if config.split is not None or not found.splits:
         split = config.split or USUAL
         return draw_split(kinds, groups, parse_split(split), config.seed), split
@@ -186,12 +186,13 @@ def _extended(
     kinds: Mapping[str, Kind],
     groups: Mapping[str, str],
     ready: Mapping[str, str],
+    before: Dataset,
     config: BuildConfig,
 ) -> tuple[dict[str, tuple[str, ...]], str]:
-    """The split of an earlier data set for the photos that it holds, that which they came with for
-    others, and the rest dealt.
+    """The split of the earlier data set `before` for the photos that it holds, that which they came
+    with for others, and the rest dealt.
     """
-    before, shares = read_before(config.split_from), config.split or USUAL
+    shares = config.split or USUAL
     named: dict[tuple[str, str], str] = {}
     known: dict[str, str] = {}
     for split in reversed(SPLITS):  # where several hold a photo, it has been trained on
@@ -220,9 +221,8 @@ def _extended(
     return splits, f"{shares}, as in {before.sha256[:10]} before"
 
 
-def read_before(tree: Path | None) -> Dataset:
+def read_before(tree: Path) -> Dataset:
     """The data set whose split is to be kept. Raises `UserError` if it cannot be read."""
-    assert tree is not None
     try:
         return read_dataset(tree, records=False)
     except UserError:
