@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from segtf.costs import photos_at_once
 from segtf.ensembles import Ensemble, model_paths
 from segtf.operating import Decided, Sought, decide, given, sought_class
 from segtf.predictor import Tta
@@ -41,8 +42,8 @@ class EvaluateConfig:
     """VOC tree with TFRecords; null: the one that the run was trained on."""
     out: Path | None = None
     """Folder for metrics_SPLIT.json and its pictures; null: the run's, for its own data."""
-    batch: int = 4
-    """Photos at once."""
+    batch: int | None = None
+    """Photos at once; null: as many as have a megapixel together at the training size."""
     ensemble: Ensemble = "mean"
     """How several answer together: mean of the probabilities, vote, or per-class for networks that
     each know other classes beside the background, which counts where the data have one."""
@@ -61,7 +62,7 @@ def evaluate(config: EvaluateConfig) -> Json:
     """The scores of a model on a split, written where `config` says."""
     from voc_builder.tfrecord import import_tensorflow
 
-    if config.batch < 1:
+    if config.batch is not None and config.batch < 1:
         raise UserError(f"--batch {config.batch}: must be at least 1")
     import_tensorflow()
     from segtf.engines import asked_together, open_engine
@@ -150,15 +151,12 @@ def _scored(
     decided = given(sought) if sought is not None and sought.threshold is not None else None
     if sought is not None and decided is None:
         if not dataset.splits.get("val"):
-            note(f"no threshold is chosen: {dataset.path} has no val photos")
+            decided = Decided(None, f"{dataset.path} has no val photos to choose it on")
         elif config.split != "val" and (seen := find_seen(runs, dataset, "val")):
-            note(f"no threshold is chosen: {_trained_on(seen, dataset, 'val')}")
+            decided = Decided(None, _trained_on(seen, dataset, "val"))
         else:
             found = _evaluated(config, engine, dataset, "val", sought)
-            assert found.thresholds is not None
-            decided = decide(sought, found.thresholds, "val")
-            if decided is None:
-                note(f"no threshold is chosen: no {dataset.classes[sought.class_id]} in val")
+            decided = decide(sought, found, "val")
             if config.split == "val":
                 return found, decided
     return _evaluated(config, engine, dataset, config.split, sought), decided
@@ -176,12 +174,11 @@ def _evaluated(
         how = Loading(engine.shape, engine.crop, disk=Path(disk), whole=None)
         (split,) = load_splits(dataset, (name,), how)
         class_id = None if sought is None else sought.class_id
+        batch = config.batch or photos_at_once(engine.shape)
         try:
-            return evaluate_split(engine.predict, split, dataset.classes, config.batch, class_id)
+            return evaluate_split(engine.predict, split, dataset.classes, batch, class_id)
         except tf.errors.ResourceExhaustedError as error:
-            raise UserError(
-                f"--batch {config.batch}: out of memory: try {max(config.batch // 2, 1)}"
-            ) from error
+            raise UserError(f"--batch {batch}: out of memory: try {max(batch // 2, 1)}") from error
 
 
 def _dataset_for(config: EvaluateConfig, engines: Sequence[Engine]) -> Dataset:

@@ -130,8 +130,8 @@ def _finished(folder: Path) -> dict[str, Any] | None:
             wanted = split.name == "val" and config.export
             asked = answers.keeping(predict) if wanted else predict
             found = evaluate_split(asked, split, dataset.classes, 1, class_id)
-            if split.name == "val" and sought is not None and found.thresholds is not None:
-                decided = decide(sought, found.thresholds, "val")
+            if split.name == "val" and sought is not None:
+                decided = decide(sought, found, "val")
             values = results(found, dataset.classes, sought, decided)
             val = on_val(values, answers, split, config) if wanted else val
             write_results(

@@ -1,8 +1,10 @@
 """Decide from which probability on a pixel is of the class that is sought, and say what it gives.
 
 It is chosen over objects: an inspector is shown places, and each missed defect and each false alarm
-costs him as much whatever its area; over pixels the few large defects would decide. Where several
-thresholds are equally good, as with few objects, it is the one nearest to 0.5.
+costs him as much whatever its area; over pixels the few large defects would decide. It may cost at
+most a twentieth of the IoU that the most probable class has, and where it is no better than that
+there is none. Where several thresholds are equally good, as with few objects, it is the one nearest
+to 0.5.
 """
 
 from __future__ import annotations
@@ -11,23 +13,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from segtf import metrics
 from segtf.inspection import decimal, number, percent
 from segtf.metrics import share
-from segtf.objects import ALARMS, FALSE, HIT, TRUE, object_classes
+from segtf.objects import (
+    ALARMS,
+    FALSE,
+    HIT,
+    TRUE,
+    count_objects,
+    object_classes,
+    size_limits,
+    without_specks,
+)
+from segtf.scoring import Evaluation
 from segtf.thresholds import (
     BINS,
+    MOST_LOST,
     THRESHOLDS,
-    Over,
+    Curve,
+    OperatingPoint,
     ThresholdCounts,
     choose_threshold,
     counted_objects,
     object_curve,
+    operating_points,
     pixel_curve,
 )
 from voc_builder.errors import UserError
 
 DEFECT = "defect"  # the class that is sought if there is one of that name
-OVER: Over = "objects"
 AUTO, NONE = "auto", "none"
 FEW = 20  # objects; of fewer, a single one more would move the recall by over 5 %
 Json = dict[str, Any]
@@ -44,11 +61,11 @@ class Sought:
 
 @dataclass(frozen=True)
 class Decided:
-    """The threshold of a class; `text` says why it is this one, `chosen` what it gives where it was
-    chosen.
+    """The threshold of a class; `text` says why it is this one, or why there is none, `chosen` what
+    it gives where it was chosen.
     """
 
-    threshold: float
+    threshold: float | None
     text: str
     split: str | None = None  # on which it was chosen; None: it was given
     chosen: Json | None = None
@@ -95,19 +112,58 @@ def _nearest(text: str) -> float:
     return float(THRESHOLDS[min(max(round(value * BINS), 1), BINS - 1)])
 
 
-def decide(sought: Sought, counts: ThresholdCounts, split: str) -> Decided | None:
-    """The given threshold, or the one chosen on the photos of `counts`; None where the class has no
-    objects there to choose by.
-    """
+def decide(sought: Sought, found: Evaluation, split: str) -> Decided:
+    """The given threshold, or the one chosen on the photos of a split that were `found` so."""
     if sought.threshold is not None:
         return given(sought)
-    point = choose_threshold(counts, over=OVER, recall=sought.recall)
+    assert found.thresholds is not None
+    true = int(counted_objects(found.thresholds)[0, TRUE])
+    if not true:
+        return Decided(None, f"{split} shows none")
+    usual = most_probable_point(found, sought.class_id)
+    point = choose_threshold(found.thresholds, usual, recall=sought.recall)
+    kept = f"{percent(1 - MOST_LOST)} of the most probable class's IoU"
     if point is None:
-        return None
-    true = int(counted_objects(counts)[0, TRUE])
+        return Decided(None, _why_none(sought, found.thresholds, usual, kept, split))
+    wanted = "largest F1 over objects"
+    if sought.recall is not None:
+        wanted = f"recall over objects of at least {sought.recall:g}"
     scores = {"precision": point.precision, "recall": point.recall, "f1": point.f1}
     chosen = {"true": true, **{name: number(value) for name, value in scores.items()}}
-    return Decided(point.threshold, point.criterion, split, chosen)
+    return Decided(point.threshold, f"{wanted} with at least {kept}", split, chosen)
+
+
+def most_probable_point(found: Evaluation, class_id: int) -> OperatingPoint:
+    """What a class has on the photos of an evaluation where it is the most probable one."""
+    confusions = [confusion for _, confusion in found.photos]
+    objects = [photo.objects[class_id] for photo in found.inspected]
+    counted = without_specks(count_objects(objects, size_limits(objects))).sum(axis=0)
+    right = counted[ALARMS] - counted[FALSE]
+    curve = Curve(share(right, counted[ALARMS]), share(counted[HIT], counted[TRUE]))
+    iou = metrics.iou(np.sum(confusions, axis=0))[class_id]
+    return OperatingPoint(
+        None, curve.precision.item(), curve.recall.item(), curve.f1.item(), float(iou)
+    )
+
+
+def _why_none(
+    sought: Sought, counts: ThresholdCounts, usual: OperatingPoint, kept: str, split: str
+) -> str:
+    """Why no threshold was chosen on a split that has objects to find."""
+    if sought.recall is None:
+        return (
+            f"on {split} none has a larger F1 over objects than the most probable class, which has "
+            f"{usual.f1:.3f}, and at least {kept}"
+        )
+    text = f"on {split} none has a recall over objects of {sought.recall:g} and at least {kept}"
+    dearer = [point for point in operating_points(counts) if point.recall >= sought.recall]
+    if dearer:
+        point = dearer[-1]
+        text += (
+            f"; from {point.threshold:.3f} on it has, and an IoU of {point.iou:.4f} instead of "
+            f"{usual.iou:.4f}: --defect-threshold {point.threshold:.3f} takes it all the same"
+        )
+    return text
 
 
 def given(sought: Sought) -> Decided:
@@ -121,6 +177,7 @@ def operating_values(name: str, decided: Decided, counts: ThresholdCounts, *, ph
     was decided, and what it and every other one give on the photos that are scored: `counts` of
     so many of them.
     """
+    assert decided.threshold is not None
     at = round(decided.threshold * BINS)
     curves = {"pixels": pixel_curve(counts), "objects": object_curve(counts)}
     of = {

@@ -44,6 +44,8 @@ def objects_section(values: Json | None, *, figures: Sequence[PurePath] = ()) ->
         parts.append(f'<div class="plots">{plots}</div>')
     if values.get("operating_point"):
         parts.append(_operating_point(values))
+    if values.get("no_operating_point"):
+        parts.append(f"<h3>Operating point</h3><p>{prose(values['no_operating_point'])}.</p>")
     parts += [
         f"<details><summary>By size</summary>{_size_table(values)}</details>",
         _worst_photos(values),

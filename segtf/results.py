@@ -20,14 +20,19 @@ Json = dict[str, Any]
 def results(
     evaluation: Evaluation, classes: Sequence[str], sought: Sought | None, decided: Decided | None
 ) -> Json:
-    """The scores of a split and what they are at the threshold that was decided on, if any."""
+    """The scores of a split and what they are at the threshold that was decided on, if any; else
+    why there is none.
+    """
     values = scores(evaluation, classes)
-    point = None
+    point = why_none = None
     if sought is not None and decided is not None:
         assert evaluation.thresholds is not None
         name, photos = classes[sought.class_id], len(evaluation.photos)
-        point = operating_values(name, decided, evaluation.thresholds, photos=photos)
-    return {**values, "operating_point": point}
+        if decided.threshold is None:
+            why_none = f"no threshold of {name}: {decided.text}"
+        else:
+            point = operating_values(name, decided, evaluation.thresholds, photos=photos)
+    return {**values, "operating_point": point, "no_operating_point": why_none}
 
 
 def result_tables(values: Json) -> str:
@@ -37,6 +42,8 @@ def result_tables(values: Json) -> str:
         tables.append(object_table(values))
     if values["operating_point"]:
         tables.append(operating_table(values))
+    if values["no_operating_point"]:
+        tables.append(values["no_operating_point"])
     return "\n\n".join(tables)
 
 

@@ -9,7 +9,6 @@ does not grow with the photos; they add up.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -35,7 +34,7 @@ from voc_builder.colours import VOID
 BINS = 256  # thresholds 0, 1 / 256, ... 255 / 256, each of them a float32
 THRESHOLDS: Scores = np.arange(BINS) / BINS
 SPECKS, WHOLE = range(2)
-Over = Literal["pixels", "objects"]
+MOST_LOST = 0.05  # of the IoU of the most probable class, that a threshold may cost
 
 
 @dataclass(frozen=True)
@@ -68,21 +67,13 @@ class Curve:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold, and what it gives on the photos that it was chosen on."""
+    """What a threshold gives on some photos, or, with none, the most probable class."""
 
-    threshold: float
-    over: Over
-    wanted_recall: float | None  # the criterion; None: the largest F1
-    precision: float
+    threshold: float | None
+    precision: float  # over objects, as are the two below
     recall: float
     f1: float
-
-    @property
-    def criterion(self) -> str:
-        """How it was chosen, in words."""
-        if self.wanted_recall is None:
-            return f"largest F1 over {self.over}"
-        return f"recall over {self.over} of at least {self.wanted_recall:g}"
+    iou: float  # of the pixels
 
 
 def apply_threshold(
@@ -146,35 +137,37 @@ def counted_objects(counts: ThresholdCounts) -> Counts:
 
 
 def choose_threshold(
-    counts: ThresholdCounts, *, over: Over = "pixels", recall: float | None = None
+    counts: ThresholdCounts, usual: OperatingPoint, *, recall: float | None = None
 ) -> OperatingPoint | None:
-    """The threshold with the largest F1 over pixels or objects, of equals the one nearest to 0.5;
-    or the highest one with at least that `recall`. The largest F1 is sought where the IoU of the
-    pixels is at least half of its best: one mark on the whole photo finds every object. None where
-    the class is not in the truth and there is nothing to choose by. Raises ValueError for a recall
-    that is not above 0 and up to 1.
+    """The threshold with the largest F1 over objects, of equals the one nearest to 0.5, if that is
+    larger than what the most probable class has on the same photos, `usual`; with a `recall`, above
+    0 and up to 1, the highest threshold that reaches it. None where there is none.
+
+    One mark on the whole photo finds every object without a false alarm. Hence the IoU of the
+    pixels must be at least 1 - `MOST_LOST` of the usual one and, for the largest F1, half of the
+    best.
     """
-    if recall is not None and not 0 < recall <= 1:
-        raise ValueError(f"a recall must be above 0 and at most 1. Received: {recall}")
-    curve = pixel_curve(counts) if over == "pixels" else object_curve(counts)
+    points = operating_points(counts)
+    cheap = [point for point in points if point.iou >= (1 - MOST_LOST) * usual.iou]
+    if recall is not None:
+        return next((point for point in reversed(cheap) if point.recall >= recall), None)
+    half = max((point.iou for point in points), default=0) / 2
+    better = [point for point in cheap if point.f1 > usual.f1 and point.iou >= half]
+    return max(better, key=lambda p: (p.f1, -abs((p.threshold or 0) - 0.5)), default=None)
+
+
+def operating_points(counts: ThresholdCounts) -> list[OperatingPoint]:
+    """What each threshold above 0, which marks everything, gives; none where there is no object to
+    find.
+    """
+    curve = object_curve(counts)
+    right, marked = counts.pixels.T
+    iou = share(right, marked + right[0] - right)
+    columns = (THRESHOLDS, curve.precision, curve.recall, curve.f1, iou)
     if np.isnan(curve.recall).any():
-        return None
-    if recall is None:
-        right, marked = counts.pixels.T
-        iou = share(right, marked + right[0] - right)
-        f1 = np.where(iou >= np.nanmax(iou) / 2, curve.f1, -1)
-        best = np.flatnonzero(f1 == f1.max())
-        chosen = best[np.abs(THRESHOLDS[best] - 0.5).argmin()]
-    else:  # 0 marks every pixel
-        chosen = np.flatnonzero(curve.recall >= recall).max()
-    return OperatingPoint(
-        float(THRESHOLDS[chosen]),
-        over,
-        recall,
-        float(curve.precision[chosen]),
-        float(curve.recall[chosen]),
-        float(curve.f1[chosen]),
-    )
+        return []
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [OperatingPoint(*row) for row in rows][1:]
 
 
 def _from_above(last: NDArray[np.uint8]) -> Counts:

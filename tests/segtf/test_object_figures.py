@@ -16,7 +16,7 @@ from segtf.object_figures import (
     draw_thresholds,
     size_name,
 )
-from segtf.operating import Sought, decide, operating_values
+from segtf.operating import Sought, given, operating_values
 from segtf.thresholds import count_thresholds
 from tests.segtf.test_figures import read_picture
 
@@ -44,9 +44,7 @@ def point() -> Json:
     truth = np.zeros((20, 20), np.uint8)
     truth[5:10, 5:10] = 1
     counts = count_thresholds(np.where(truth == 1, 0.7, 0.2).astype(np.float32), truth, 1)
-    chosen = decide(Sought(1), counts, "val")
-    assert chosen is not None
-    return operating_values("дефект $x_1$", chosen, counts, photos=1)
+    return operating_values("дефект $x_1$", given(Sought(1, 0.5)), counts, photos=1)
 
 
 def pixels_of(path: Path, colour: str) -> int:
@@ -78,7 +76,11 @@ def test_the_chosen_threshold_stands_on_the_curve(tmp_path: Path) -> None:
     halves = {}
     for name, recall, precision in (("right", 1.0, 1.0), ("left", 0.0, 1.0), ("none", 0.0, None)):
         scores = {"recall": recall, "precision": precision, "f1": None}
-        at = {**found, "objects": scores, "pixels": {**scores, "precision": None}}
+        at = {
+            **found,
+            "objects": {**found["objects"], **scores},
+            "pixels": {**scores, "precision": None},
+        }
         draw_thresholds({"split": "test", "operating_point": at}, tmp_path / f"{name}.png")
         picture = (read_picture(tmp_path / f"{name}.png") == rgb(OBJECTS)).all(axis=2)
         half = picture.shape[1] // 2

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from segtf.inspection import inspect_photo
+from segtf.metrics import confusion
 from segtf.operating import (
     Sought,
     decide,
@@ -20,10 +22,12 @@ from segtf.operating import (
     operating_values,
     sought_class,
 )
+from segtf.scoring import Evaluation
 from segtf.thresholds import ThresholdCounts, count_thresholds
 from voc_builder.errors import UserError
 
 CLASSES = ("__background__", "part", "defect")
+CRITERION = "largest F1 over objects with at least 95 % of the most probable class's IoU"
 SURE = {"large": 0.9, "small": 0.4, "other": 0.3}
 
 
@@ -38,6 +42,15 @@ def photo(*, other: float) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
 
 def counted(other: float = SURE["other"]) -> ThresholdCounts:
     return count_thresholds(*photo(other=other), 2)
+
+
+def found(*photos: tuple[NDArray[np.float32], NDArray[np.uint8]]) -> Evaluation:
+    """The evaluation of probabilities of class 2, of which a half makes the most probable class."""
+    masks = [(truth, np.where(p >= 0.5, 2, 0).astype(np.uint8)) for p, truth in photos]
+    confusions = [("photo", confusion(*pair, len(CLASSES))) for pair in masks]
+    inspected = [inspect_photo(*pair, CLASSES) for pair in masks]
+    thresholds = reduce(add, [count_thresholds(*pair, 2) for pair in photos])
+    return Evaluation(tuple(confusions), tuple(inspected), thresholds)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +80,7 @@ def test_a_background_alone_and_no_threshold_leave_nothing_to_seek() -> None:
 def test_a_threshold_is_taken_to_the_nearest_that_is_counted(text: str, threshold: float) -> None:
     sought = sought_class(CLASSES, threshold=text)
     assert sought == Sought(2, threshold)
-    decided = decide(sought, counted(), "val")
-    assert decided is not None
+    decided = decide(sought, found(photo(other=0.3)), "val")
     assert (decided.threshold, decided.split) == (threshold, None)
 
 
@@ -90,30 +102,55 @@ def test_what_cannot_be_sought_is_named(given: dict[str, Any], says: str) -> Non
 
 
 def test_a_threshold_is_chosen_over_objects_however_few_pixels_they_have() -> None:
-    decided = decide(Sought(2), counted(), "val")
-    assert decided is not None
+    decided = decide(Sought(2), found(photo(other=0.3)), "val")
     # over pixels 0.5 would do: 400 of 416; over objects it would miss one of two
+    assert decided.threshold is not None
     assert SURE["other"] < decided.threshold < SURE["small"]
     assert decided.chosen == {"true": 2, "precision": 1.0, "recall": 1.0, "f1": 1.0}
-    assert (decided.text, decided.split) == ("largest F1 over objects", "val")
+    assert (decided.text, decided.split) == (CRITERION, "val")
+
+
+def test_no_threshold_is_chosen_where_the_most_probable_class_is_as_good() -> None:
+    """A person fills most of a photo: one mark on all of it finds him without a false alarm."""
+    truth, probability = np.zeros((40, 40), np.uint8), np.full((40, 40), 0.1, np.float32)
+    truth[:, :30], probability[:, :30] = 2, 0.9
+    sure = found((probability, truth))
+    assert decide(Sought(2), sure, "val").threshold is None
+    assert "than the most probable class, which has 1.000" in decide(Sought(2), sure, "val").text
+    probability[5:9, 33:37] = 0.6  # a false alarm, which the mark on everything swallows
+    unsure = decide(Sought(2), found((probability, truth)), "val")
+    assert unsure.threshold is not None
+    assert 0.6 < unsure.threshold < 0.9
+
+
+def test_a_recall_that_costs_too_much_is_told_with_its_price() -> None:
+    probability, truth = photo(other=0.35)
+    truth[36:39, 36:39], probability[36:39, 36:39] = 2, 0.2
+    probability[22:28, :40] = 0.25
+    decided = decide(Sought(2, recall=1.0), found((probability, truth)), "val")
+    assert decided.threshold is None
+    assert f"--defect-threshold {51 / 256:.3f} takes it" in decided.text
+    cheaper = decide(Sought(2, recall=0.6), found((probability, truth)), "val")
+    assert cheaper.threshold == int(SURE["small"] * 256) / 256
 
 
 def test_a_wanted_recall_takes_the_highest_threshold_that_reaches_it() -> None:
-    some, every = (decide(Sought(2, recall=share), counted(), "val") for share in (0.5, 1.0))
-    assert some is not None and every is not None
+    some, every = (
+        decide(Sought(2, recall=share), found(photo(other=0.3)), "val") for share in (0.5, 1.0)
+    )
     assert some.threshold == int(SURE["large"] * 256) / 256
     assert every.threshold == int(SURE["small"] * 256) / 256
 
 
 def test_without_the_class_no_threshold_is_chosen() -> None:
     probability, _ = photo(other=0.2)
-    nothing = count_thresholds(probability, np.zeros((40, 40), np.uint8), 2)
-    assert decide(Sought(2), nothing, "val") is None
+    decided = decide(Sought(2), found((probability, np.zeros((40, 40), np.uint8))), "val")
+    assert (decided.threshold, decided.text) == (None, "val shows none")
 
 
 def test_an_operating_point_says_what_it_gives_on_the_photos_that_are_scored() -> None:
-    decided = decide(Sought(2), counted(), "val")
-    assert decided is not None
+    decided = decide(Sought(2), found(photo(other=0.3)), "val")
+    assert decided.threshold is not None
     elsewhere = counted(other=0.95)
     values = operating_values("defect", decided, elsewhere, photos=2)
     assert values["chosen"]["precision"] == 1.0, "on val"
@@ -139,14 +176,14 @@ def test_an_operating_point_says_what_it_gives_on_the_photos_that_are_scored() -
 @pytest.mark.parametrize(
     ("photos", "text"),
     [
-        (1, "largest F1 over objects, chosen on 2 objects in val, a rough guess"),
-        (10, "largest F1 over objects, chosen on 20 objects in val"),
+        (1, f"{CRITERION}, chosen on 2 objects in val, a rough guess"),
+        (10, f"{CRITERION}, chosen on 20 objects in val"),
     ],
 )
 def test_a_threshold_chosen_on_few_objects_is_called_a_guess(photos: int, text: str) -> None:
-    counts = reduce(add, [counted()] * photos)
-    decided = decide(Sought(2), counts, "val")
-    assert decided is not None
+    several = found(*[photo(other=0.3)] * photos)
+    decided, counts = decide(Sought(2), several, "val"), several.thresholds
+    assert counts is not None
     assert decision_text(operating_values("defect", decided, counts, photos=photos)) == text
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from segtf import metrics
 from segtf.inspection import inspection_values, objects_by_photo
-from segtf.operating import Sought, decide, operating_values
+from segtf.operating import Decided, operating_values
 from segtf.page import Section, render_page
 from segtf.report_objects import objects_section
 from segtf.thresholds import count_thresholds
@@ -27,8 +27,8 @@ def values() -> Json:
     total = sum(confusions, np.zeros((3, 3), np.int64))
     truth, prediction = PHOTOS[1]
     counts = count_thresholds((prediction == 2).astype(np.float32), truth, 2)
-    decided = decide(Sought(2), counts, "val")
-    assert decided is not None
+    scores = {"true": 1, "precision": 0.5, "recall": 1.0, "f1": 2 / 3}
+    decided = Decided(0.5, "largest F1 over objects", "val", scores)
     return {
         "images": 3,
         "classes": list(CLASSES),
@@ -87,7 +87,11 @@ def test_the_operating_point_is_said_in_words_beside_the_most_probable_class(
     assert "<td>from 0.500 on</td>" in html
     asked = {**values["operating_point"], "criterion": "as asked", "split": None, "chosen": None}
     assert "on (as asked) instead" in objects_section({**values, "operating_point": asked})
-    assert "Operating point" not in objects_section({**values, "operating_point": None})
+    none = {**values, "operating_point": None}
+    assert "Operating point" not in objects_section(none)
+    assert "no threshold of defect: &lt;" in objects_section(
+        {**none, "no_operating_point": "no threshold of defect: <"}
+    )
 
 
 def test_the_section_fits_into_the_page_and_shows_its_picture(values: Json) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from operator import add
 
@@ -14,19 +15,23 @@ from numpy.typing import NDArray
 from segtf.objects import ALARMS, FALSE, HIT, TRUE, count_objects, find_objects, without_specks
 from segtf.thresholds import (
     BINS,
+    MOST_LOST,
     THRESHOLDS,
+    OperatingPoint,
     ThresholdCounts,
     apply_threshold,
     choose_threshold,
     count_thresholds,
     no_counts,
     object_curve,
+    operating_points,
     pixel_curve,
 )
 from voc_builder.colours import VOID
 
 Mask = NDArray[np.uint8]
 Probabilities = NDArray[np.float32]
+USELESS = OperatingPoint(None, 0, 0, 0, 0)  # what any threshold is better than
 
 
 def scene(*defects: float, elsewhere: float = 0.0) -> tuple[Probabilities, Mask]:
@@ -92,12 +97,29 @@ def test_marking_everything_is_no_way_to_a_good_score_over_objects() -> None:
 
 def test_the_threshold_of_the_largest_f1_lies_between_right_and_wrong() -> None:
     counts = count_thresholds(*scene(0.9, 0.6, elsewhere=0.3), 1)
-    for over in ("pixels", "objects"):
-        point = choose_threshold(counts, over=over)
-        assert point is not None
-        assert point.threshold == 0.5, "of equals the one nearest to 0.5"
-        assert (point.precision, point.recall, point.f1) == (1, 1, 1)
-        assert point.criterion == f"largest F1 over {over}"
+    point = choose_threshold(counts, USELESS)
+    assert point is not None
+    assert point.threshold == 0.5, "of equals the one nearest to 0.5"
+    assert (point.precision, point.recall, point.f1, point.iou) == (1, 1, 1, 1)
+
+
+def test_a_threshold_must_be_better_over_objects_and_may_cost_little_of_the_iou() -> None:
+    counts = count_thresholds(*scene(0.9, 0.6, elsewhere=0.3), 1)
+    assert choose_threshold(counts, OperatingPoint(None, 1, 1, 1, 0.5)) is None, "no larger F1"
+    wide = np.full((40, 40), 0.2, np.float32)
+    wide[:20], wide[30:33, 30:33] = 0.9, 0.3
+    truth = np.zeros((40, 40), np.uint8)
+    truth[:20], truth[30:33, 30:33] = 1, 1
+    wide[22:28] = 0.35  # finding the small one marks these too
+    counts = count_thresholds(wide, truth, 1)
+    dear, usual = operating_points(counts)[76 - 1], operating_points(counts)[128 - 1]
+    assert (dear.recall, usual.recall) == (1, 0.5)
+    assert dear.iou < (1 - MOST_LOST) * usual.iou
+    chosen = choose_threshold(counts, usual, recall=1.0)
+    assert chosen is None
+    chosen = choose_threshold(counts, replace(usual, iou=dear.iou), recall=1.0)
+    assert chosen is not None
+    assert chosen.threshold == int(0.3 * BINS) / BINS
 
 
 def test_one_mark_on_the_whole_photo_is_not_chosen_though_it_finds_a_large_object() -> None:
@@ -106,7 +128,7 @@ def test_one_mark_on_the_whole_photo_is_not_chosen_though_it_finds_a_large_objec
     probability[2:8, 30:36] = 0.7  # a false alarm, which a mark on everything swallows
     counts = count_thresholds(probability, truth, 1)
     assert object_curve(counts).f1[0] == 1
-    point = choose_threshold(counts, over="objects")
+    point = choose_threshold(counts, USELESS)
     assert point is not None
     assert point.threshold == 0.5
     assert point.f1 == pytest.approx(2 / 3)
@@ -115,21 +137,16 @@ def test_one_mark_on_the_whole_photo_is_not_chosen_though_it_finds_a_large_objec
 def test_a_wanted_recall_gives_the_highest_threshold_that_reaches_it() -> None:
     counts = count_thresholds(*scene(0.9, 0.6, 0.3, 0.2, elsewhere=0.7), 1)
     for recall, last in ((0.25, 0.9), (0.5, 0.6), (0.6, 0.3), (1.0, 0.2)):
-        point = choose_threshold(counts, over="objects", recall=recall)
+        point = choose_threshold(counts, USELESS, recall=recall)
         assert point is not None
         assert point.threshold == int(last * BINS) / BINS
         assert point.recall >= recall
-    assert point is not None
-    assert point.criterion == "recall over objects of at least 1"
-    with pytest.raises(ValueError, match="above 0 and at most 1"):
-        choose_threshold(counts, recall=1.5)
 
 
 def test_without_the_class_there_is_nothing_to_choose_by() -> None:
     counts = count_thresholds(*scene(elsewhere=0.9), 1)
-    assert choose_threshold(counts) is None
-    assert choose_threshold(counts, over="objects") is None
-    assert choose_threshold(no_counts(), recall=0.9) is None
+    assert choose_threshold(counts, USELESS) is None
+    assert choose_threshold(no_counts(), USELESS, recall=0.9) is None
 
 
 def test_lines_are_the_objects_of_a_class_of_lines_alone() -> None:
@@ -187,22 +204,26 @@ def test_counts_are_those_of_the_mask_that_the_threshold_gives(
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(photos(), min_size=1, max_size=3))
-def test_photos_add_up_and_the_chosen_threshold_has_the_largest_f1(
+def test_photos_add_up_and_no_threshold_that_may_be_chosen_has_a_larger_f1(
     some: list[tuple[Probabilities, Mask]],
 ) -> None:
     counts: ThresholdCounts = reduce(add, (count_thresholds(*photo, 1) for photo in some))
     wanted = sum(int((truth == 1).sum()) for _, truth in some)
-    f1 = []
-    for threshold in THRESHOLDS:
+    points = operating_points(counts)
+    assert bool(points) == bool(wanted)
+    for threshold, point in zip(THRESHOLDS[1:], points, strict=False):
         marked = [(p >= threshold, truth) for p, truth in some]
         right = sum(int((m & (truth == 1)).sum()) for m, truth in marked)
         total = sum(int((m & (truth != VOID)).sum()) for m, truth in marked)
-        f1.append(2 * right / max(total + wanted, 1))
-    point = choose_threshold(counts)
-    assert (point is None) == (wanted == 0)
-    if point is not None:
-        assert point.f1 == pytest.approx(max(f1))
-        assert f1[round(point.threshold * BINS)] == pytest.approx(max(f1))
+        assert point.threshold == threshold
+        assert point.iou == pytest.approx(right / (total + wanted - right))
+    for usual in points:
+        chosen = choose_threshold(counts, usual)
+        better = [p for p in points if p.f1 > usual.f1 and p.iou >= (1 - MOST_LOST) * usual.iou]
+        better = [p for p in better if p.iou >= max(p.iou for p in points) / 2]
+        assert (chosen is None) == (not better)
+        if chosen is not None:
+            assert chosen.f1 == max(point.f1 for point in better)
     objects = counts.objects.sum(axis=1)
     assert (np.diff(objects[:, HIT]) <= 0).all(), "a higher threshold finds no more"
     assert (objects[:, FALSE] <= objects[:, ALARMS]).all()
