@@ -106,7 +106,8 @@ def _draw_curves(axes: Any, groups: Sequence[Group], *, gap: float) -> None:
         known = np.flatnonzero(~np.isnan(mean))
         if known.size:
             ends.append((group, epochs[known[-1]], mean[known[-1]]))
-            lows.append(np.nanmin(low[len(epochs) // 2 :]))
+            late = low[len(epochs) // 2 :]
+            lows += late[~np.isnan(late)].tolist()
     band = ", band from the lowest to the highest" if len(groups) <= BANDS else ""
     notes = [f"mean of the runs{band}"] if _repeated(groups) else []
     notes += ["thin where some have stopped"] if thin else []

@@ -124,8 +124,8 @@ def _draw_curve(axes: Any, point: Json, split: str) -> None:
         )
         axes.plot(recall, precision, style, color=colour, linewidth=1.8, label=f"over {key}")
         scores = point[key]
-        if scores["precision"] is None:
-            continue
+        if scores["precision"] is None or scores["recall"] is None:
+            continue  # nothing is marked, or there is nothing to find
         axes.plot(
             scores["recall"],
             scores["precision"],
@@ -147,5 +147,8 @@ def _draw_curve(axes: Any, point: Json, split: str) -> None:
         framealpha=0.8,
         edgecolor="white",
     )
+    if not point["objects"]["true"]:
+        text = f"no {shorten(point['class'], 30)} in {split}"
+        axes.text(0.5, 0.5, text, ha="center", parse_math=False)
     title = axes.set_title(f"Thresholds of {shorten(point['class'], 30)}, {split}", loc="left")
     title.set_parse_math(False)

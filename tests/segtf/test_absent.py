@@ -1,0 +1,134 @@
+"""A class, a split or an object that is not there breaks no page, no picture and no table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from scripts.compare import CompareConfig, compare
+from scripts.notebook import cells, read_material
+from scripts.show_batch import main as show_batch
+from segtf import engines
+from segtf.config import TrainConfig
+from segtf.finish import finish
+from segtf.report import write_report
+from segtf.run_folder import write_config, write_json
+from segtf.sizing import decide, write_sizing
+from segtf.tracking import best_scores
+from segtf.verdict import advice, read_scores, score_columns
+from tests.segtf.test_figures import read_picture, write_log
+from voc_builder.build import BuildConfig, build
+from voc_builder.voc import Dataset
+
+pytestmark = pytest.mark.slow
+
+SIDE = 32
+CLASSES = ("background", "chip", "defect")
+# ids that train, val and test do not show; of None there is no photo
+ABSENT: list[tuple[set[int], set[int], set[int] | None]] = [
+    ({0}, {1}, {2}),
+    ({1}, {2}, {0}),
+    ({2}, {0}, {1}),
+    (set(), set(), {2}),
+    (set(), {1, 2}, set()),
+    (set(), set(), {1, 2}),
+    (set(), set(), None),
+    (set(), {2}, None),
+]
+
+
+def write_split(folder: Path, name: str, absent: set[int], *, predicted: bool) -> None:
+    """Two photos whose channels are the probabilities that a network gives, and their masks. What
+    is `absent` is on no mask, and on the photos only if it is to be `predicted`.
+    """
+    shown = [i for i in range(len(CLASSES)) if i not in absent]
+    for number in range(2):
+        mask = np.full((SIDE, SIDE), shown[0], np.uint8)
+        answer = np.full((SIDE, SIDE), 0 if predicted else shown[0], np.uint8)
+        for i in range(1, len(CLASSES)):
+            place = np.s_[8 * i + number : 8 * i + number + 6, 4:14]
+            mask[place] = i if i in shown else mask[0, 0]
+            answer[place] = i if i in shown or predicted else answer[0, 0]
+        photo = np.full((SIDE, SIDE, 3), 30 + number, np.uint8)
+        np.put_along_axis(photo, answer[..., None].astype(np.int64), 200, axis=-1)
+        if 2 in shown:  # a defect that is found by a lower threshold alone
+            mask[20:28, 20:28] = 2
+            photo[20:28, 20:28, 2] = 150
+        for part, image in ((name, photo[..., ::-1]), (f"{name}_mask", mask)):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / part / f"{name}{number}.png"), image)
+
+
+def write_run(folder: Path, dataset: Dataset) -> Path:
+    """What a training leaves for `segtf.finish`."""
+    run = folder / "run"
+    run.mkdir()
+    config = TrainConfig(
+        dataset.path, size=SIDE, export=False, artifacts=folder, arch="unet_plain", augment="none"
+    )
+    config, plan = decide(config, dataset, gpu=False)
+    write_config(config, run)
+    write_sizing(run, plan, batch=2)
+    about = {"path": str(dataset.path), "sha256": dataset.sha256, "classes": list(CLASSES)}
+    images = {name: len(ids) for name, ids in dataset.splits.items()}
+    write_json({**about, "images": images, "pixels": dataset.pixels}, run / "data.json")
+    write_json({"seconds": 1.0, "command": "python -m segtf.train"}, run / "environment.json")
+    write_log(run / "log.csv", list(CLASSES), [0.5, float("nan")])
+    (run / "best.keras").touch()
+    return run
+
+
+@pytest.mark.parametrize("predicted", [False, True], ids=["unpredicted", "predicted"])
+@pytest.mark.parametrize(("train", "val", "test"), ABSENT)
+def test_every_page_is_drawn(
+    train: set[int],
+    val: set[int],
+    test: set[int] | None,
+    predicted: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, absent in (("train", train), ("valid", val), ("test", test)):
+        if absent is not None:
+            write_split(tmp_path / "photos", name, absent, predicted=predicted)
+    (tmp_path / "names.txt").write_text("\n".join(CLASSES), encoding="utf-8")
+    source = BuildConfig(
+        tmp_path / "photos", tmp_path / "voc", source="masks", classes=tmp_path / "names.txt"
+    )
+    dataset = build(source)
+    run = write_run(tmp_path, dataset)
+    monkeypatch.setattr(
+        engines, "keras_predict", lambda path: lambda images: images / np.float32(255)
+    )
+    finish(run)
+    (run / "best.keras").unlink()  # it is none
+
+    splits = ["val"] if test is None else ["val", "test"]
+    for split in splits:
+        scores = json.loads((run / f"metrics_{split}.json").read_text(encoding="utf-8"))
+        absent = val if split == "val" else test
+        for i, name in enumerate(CLASSES):
+            there = i not in (absent or ()) or predicted
+            assert (scores["iou"][name] is not None) == there
+        for what in ("confusion", "objects"):
+            assert read_picture(run / f"{what}_{split}.png").shape[0] > 100
+        drawn = (run / f"thresholds_{split}.png").is_file()
+        assert drawn == (scores["operating_point"] is not None)
+    assert read_picture(run / "curves.png").shape[0] > 100
+    assert "Operating point" in write_report(run).read_text(encoding="utf-8")
+    assert compare(CompareConfig((run,), tmp_path / "compare")).count("\n") > 3
+    assert show_batch(["--data", str(dataset.path), "--size", str(SIDE), "--out", "b.png"]) == 0
+
+    columns = score_columns(read_scores(run))
+    assert all(name in columns for name in CLASSES)
+    assert advice(read_scores(run)["val"], 0.5)
+    assert all(np.isfinite(metric.value) for metric in best_scores(run))
+    monkeypatch.chdir(run)
+    namespace: dict[str, object] = {}
+    for cell in cells(read_material(run), [run]):
+        if cell.kind == "code":
+            exec(cell.source, namespace)
