@@ -106,7 +106,7 @@ def run_train(watch: Stopwatch, flags: list[str]) -> None:
 
     train.open_dataset = watch.timed(train.open_dataset, BUILD_DATA)
     sizing.decide = watch.timed(sizing.decide, SURVEY)
-    train.train = watch.timed(train.train, RUN)
+    train.train_network = watch.timed(train.train_network, RUN)
     with (
         patch.object(train, "import_tensorflow", import_watched),
         patch.object(sys, "argv", ["segtf.train", *flags]),

@@ -15,7 +15,7 @@ from typing import Any
 
 import keras
 
-from segtf.costs import BYTES_A_PIXEL, SHARE_OF_GPU, SHARE_OF_MEMORY
+from segtf.costs import BYTES_A_NUMBER, BYTES_A_PIXEL, SHARE_OF_GPU, SHARE_OF_MEMORY
 from segtf.losses import SegmentationLoss
 from segtf.memory import free_memory
 from segtf.rectangle import HeightWidth
@@ -191,6 +191,27 @@ def batch_that_fits(
     fitting = LARGEST_ON_CPU if repeatable else _largest(free, BYTES_A_PIXEL * math.prod(shape))
     modest = LARGEST_ON_CPU * 256 // math.isqrt(math.prod(shape))
     return max(min(fitting, modest, LARGEST_ON_CPU, photos // 2), 1)
+
+
+def training_bytes(model: keras.Model, inside: HeightWidth, batch: int) -> int:
+    """Memory that steps of `batch` photos take on a CPU, estimated from what the layers give where
+    the network sees photos of the shape `inside`.
+    """
+    numbers = 0
+
+    def called(layer: keras.Layer, *inputs: Any, **others: Any) -> Any:
+        nonlocal numbers
+        output = layer(*inputs, **others)
+        numbers += math.prod(output.shape[1:])
+        return output
+
+    keras.models.clone_model(
+        model.get_layer("network"),
+        input_tensors=keras.Input((*inside, 3)),
+        clone_function=lambda layer: layer,  # its weights are not wanted twice
+        call_function=called,
+    )
+    return batch * numbers * BYTES_A_NUMBER
 
 
 def is_out_of_memory(error: Exception) -> bool:

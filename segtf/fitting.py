@@ -263,11 +263,13 @@ def _tidy(folder: Path, rows: int) -> None:
 
 
 def _out_of_memory(config: TrainConfig) -> str:
+    steps = f"{config.batch} photos of {describe(config.shape)} a step"
+    return f"out of memory with {steps}: {smaller_steps(config)}"
+
+
+def smaller_steps(config: TrainConfig) -> str:
+    """What to do where memory does not hold the photos of a step."""
     assert config.batch is not None
-    smaller = "--crop" if config.crop else "--size"
-    cure = (
-        f"try --batch {config.batch // 2} --accumulate {2 * config.accumulate}"
-        if config.batch > 1
-        else f"try a smaller {smaller} or encoder"
-    )
-    return f"out of memory with {config.batch} photos of {describe(config.shape)} a step: {cure}"
+    if config.batch > 1:
+        return f"try --batch {config.batch // 2} --accumulate {2 * config.accumulate}"
+    return f"try a smaller {'--crop' if config.crop else '--size'} or encoder"

@@ -16,6 +16,11 @@ GROUPS = (
 )
 
 
+def taken_memory() -> int:
+    """Bytes that this process has in memory."""
+    return int(psutil.Process().memory_info().rss)
+
+
 def free_memory() -> int:
     """Bytes: what the machine has free, or what is left of a container's share if that is less."""
     free = [int(psutil.virtual_memory().available)]

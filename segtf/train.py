@@ -19,12 +19,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtf.architectures import describe_inside
+from segtf.architectures import describe_inside, padding_of
 from segtf.cluster import LOST, Absent, barrier, joined, leave
 from segtf.config import TrainConfig, augmentation_file
 from segtf.finish import check_places, finish
 from segtf.init_from import check_init_from
 from segtf.loss_expression import parse_class_weights
+from segtf.rectangle import padded
 from segtf.run_folder import (
     AUGMENT,
     BACKUP,
@@ -51,6 +52,7 @@ from voc_builder.tfrecord import import_tensorflow
 
 if TYPE_CHECKING:
     import albumentations
+    import keras
 
     from segtf.sizing import Plan
     from voc_builder.voc import Dataset
@@ -67,6 +69,19 @@ def train(config: TrainConfig) -> Path:
     """Trains, evaluates on val and test, exports and draws; returns the run folder. With
     `config.resume` the settings are those that the run began with. Raises `UserError` for what the
     user can mend, KeyboardInterrupt on Ctrl-C, `Terminated` on SIGTERM.
+
+    TensorFlow keeps the memory of training as long as the process lives; the command line gives it
+    back before it goes on, see `hand_over`.
+    """
+    config = train_network(config)
+    if config.process_id == 0:
+        _finish(config)
+    return config.run_folder
+
+
+def train_network(config: TrainConfig) -> TrainConfig:
+    """Trains, without scores and export; returns the configuration with all decided. Raises what
+    `train` does.
     """
     started = time.time()
     if config.resume:
@@ -82,10 +97,7 @@ def train(config: TrainConfig) -> Path:
         note(f"training of {config.run_folder} is complete")
     else:
         config = _trained_together(config, started, stop)
-    if config.process_id == 0:
-        with stop.listening():
-            _finish(config)
-    return config.run_folder
+    return config
 
 
 def _is_trained(config: TrainConfig) -> bool:
@@ -137,13 +149,32 @@ def _use_backend(config: TrainConfig) -> None:
         )
 
 
+def hand_over(folder: Path) -> int:
+    """Scores, export, pictures and report of a trained run, by `segtf.finish` in the place of this
+    process: what training took, which TensorFlow would keep, is free again then. Returns an exit
+    code where the system cannot replace a process.
+    """
+    command, environment = _command_to_finish(folder)
+    if os.name == "posix":
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execve(command[0], command, environment)
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+def _command_to_finish(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """The command, and the environment in which TensorFlow runs it."""
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    return [sys.executable, "-m", "segtf.finish", str(folder)], environment
+
+
 def _finish(config: TrainConfig) -> None:
-    """Scores, export, pictures and report; by TensorFlow, to which a process of JAX cannot turn."""
+    """The same within this process, if it can: one of JAX cannot turn to TensorFlow."""
     if config.backend == "tensorflow":
         finish(config.run_folder)
         return
-    command = [sys.executable, "-m", "segtf.finish", str(config.run_folder)]
-    ended = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "tensorflow"}, check=False)
+    command, environment = _command_to_finish(config.run_folder)
+    ended = subprocess.run(command, env=environment, check=False)
     if ended.returncode:
         raise UserError(
             f"{config.run_folder}: trained, but not finished, as said above: mend it and go on "
@@ -258,9 +289,29 @@ def _trained(
     )
     if not config.crop:
         note(f"photos are squeezed to {describe_inside(config.arch, config.shape)}")
+    if config.backend == "tensorflow" and not devices.gpus:
+        _tell_memory(config, model)
     with _kept(config, started, devices.gpus), stop.waiting():
         fit(config, devices, model, {split.name: split for split in splits}, dataset, asked)
     return config
+
+
+def _tell_memory(config: TrainConfig, model: keras.Model) -> None:
+    """Says what training will take and what is free, and warns where it will not be enough."""
+    from segtf.devices import training_bytes
+    from segtf.fitting import smaller_steps
+    from segtf.memory import free_memory, taken_memory
+
+    assert config.batch is not None
+    inside = padded(config.shape, padding_of(config.arch, config.shape))
+    taken, wanted = taken_memory(), training_bytes(model, inside, config.batch)
+    free = free_memory()
+    note(
+        f"memory: training takes about {(taken + wanted) / 1e9:.1f} GB, "
+        f"{(taken + free) / 1e9:.1f} GB are there"
+    )
+    if wanted > free:
+        note(f"warning: that may be too much: {smaller_steps(config)}")
 
 
 def _warn_of_idle(config: TrainConfig) -> None:
@@ -368,11 +419,11 @@ def _command(config: TrainConfig) -> int:
     if config.resume:
         resumed(config, given(TrainConfig, PROG))  # refuses flags that the run does not have
     try:
-        train(config)
+        config = train_network(config)
     except Absent as error:
         print(f"{PROG}: error: {error}", file=sys.stderr)
         return LOST
-    return 0
+    return hand_over(config.run_folder) if config.process_id == 0 else 0
 
 
 def main() -> int:

@@ -11,6 +11,8 @@ import pytest
 from filelock import FileLock
 
 from scripts.make_fishki import FishkiConfig, make_fishki
+from segtf import train
+from segtf.finish import finish
 from voc_builder.build import BuildConfig, build
 from voc_builder.tfrecord import import_tensorflow
 from voc_builder.voc import Dataset
@@ -45,6 +47,19 @@ def jax_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
+
+
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`segtf.train` finishes a run where it is: it would put another program in the place of the
+    one that tests it.
+    """
+
+    def finish_here(folder: Path) -> int:
+        finish(folder)
+        return 0
+
+    monkeypatch.setattr(train, "hand_over", finish_here)
 
 
 @pytest.fixture
@@ -83,9 +98,8 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tiny_run(photos: Path, artifacts: Path) -> Path:
     from segtf.config import TrainConfig
-    from segtf.train import train
 
-    return train(
+    return train.train(
         TrainConfig(
             data=photos,
             size=64,

@@ -20,8 +20,9 @@ tf = import_tensorflow()
 import keras  # noqa: E402  after TensorFlow
 
 from segtf.backup import Backup, BestModel, Position  # noqa: E402
-from segtf.callbacks import Averages, Measured, Progress, Trainer  # noqa: E402
+from segtf.callbacks import Averages, Measured, Overlays, Progress, Trainer  # noqa: E402
 from segtf.confusion import ConfusionCounts, PerClassIoU  # noqa: E402
+from segtf.data import Split  # noqa: E402
 from segtf.losses import SegmentationLoss  # noqa: E402
 
 RNG = np.random.default_rng(0)
@@ -244,6 +245,29 @@ def test_saving_takes_no_more_than_its_share_of_the_time_but_the_end_is_saved(
         now[0] += 1  # the epoch
         backup.on_epoch_end(epoch, {"loss": 1.0})
     assert saved == [1, 10, 19, 25]
+
+
+def test_pictures_of_progress_ask_about_one_photo_at_a_time_and_by_a_compiled_network(
+    tmp_path: Path,
+) -> None:
+    asked = []
+
+    class Watched(keras.layers.Layer):
+        def call(self, image: keras.KerasTensor) -> keras.KerasTensor:
+            asked.append(tf.executing_eagerly())
+            tf.debugging.assert_equal(tf.shape(image)[0], 1)
+            return image
+
+    image = keras.Input((16, 16, 3))
+    answer = keras.layers.Activation("softmax")(keras.layers.Rescaling(1 / 255)(image))
+    network = keras.Model(image, Watched()(answer))
+    asked.clear()
+    photos = RNG.integers(0, 255, (4, 16, 16, 3), np.uint8)
+    split = Split("val", ("a", "b", "c", "d"), photos, TRUTH, 4, {})
+    overlays = Overlays(Measured(lambda: network), split, ("a", "b", "c"), tmp_path, 1)
+    overlays.on_epoch_end(0)
+    assert (tmp_path / "epoch-0001.jpg").is_file()
+    assert asked == [False], "traced once"
 
 
 def test_a_trainer_knows_how_long_it_waited_for_its_input() -> None:

@@ -261,7 +261,7 @@ def test_processes_that_do_not_come_may_come_at_another_start(
             raise AssertionError
 
     monkeypatch.setattr(cluster, "FINDING", 0.3)
-    monkeypatch.setattr(train, "train", nobody)
+    monkeypatch.setattr(train, "train_network", nobody)
     flags = ["--processes", "2", "--coordinator", f"localhost:{free_port()}", "--backend", "jax"]
     monkeypatch.setattr(sys, "argv", ["train", *flags, "--batch", "2", "--run", "run"])
     assert train.main() == cluster.LOST == 75

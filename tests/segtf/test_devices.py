@@ -45,6 +45,18 @@ def test_the_batch_on_a_cpu_is_modest_and_fits_half_the_memory(
     assert devices.batch_that_fits(CPU, TINY, (size, size), photos) == batch
 
 
+def test_training_takes_what_its_layers_give() -> None:
+    pixels = keras.Input((None, None, 3))
+    halved = keras.layers.Conv2D(4, 2, strides=2)(pixels)
+    network = keras.Model(pixels, keras.layers.UpSampling2D(2)(halved), name="network")
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, network(image))
+    numbers = 4 * 4 * 4 + 8 * 8 * 4
+    assert devices.training_bytes(model, (8, 8), 3) == 3 * numbers * devices.BYTES_A_NUMBER
+    assert devices.training_bytes(model, (8, 16), 1) == 2 * numbers * devices.BYTES_A_NUMBER
+    assert len(model.get_layer("network").layers) == 3, "the network is as it was"
+
+
 def test_a_repeatable_batch_does_not_depend_on_what_else_takes_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

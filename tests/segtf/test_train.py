@@ -6,11 +6,14 @@ import csv
 import dataclasses
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from segtf import train as command
@@ -22,6 +25,7 @@ from voc_builder.voc import Dataset
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
 CLASSES = ("__background__", "fishka", "defect")
 LEFT_BY_A_RUN = (
     *("config.yaml", "data.json", "environment.json", "log.csv", "best.keras"),
@@ -300,6 +304,77 @@ def test_a_loss_that_becomes_nan_stops_the_run_and_no_such_network_is_kept(
     (line,) = [li for li in capsys.readouterr().err.splitlines() if "error:" in li]
     assert "the loss became NaN in epoch 1: try a lower --learning-rate" in line
     assert not (tmp_path / "runs/nan/best.keras").exists()
+
+
+@pytest.mark.parametrize(("free", "warned"), [(10**12, False), (10**3, True)])
+def test_a_run_says_what_memory_it_will_take_and_warns_where_that_is_too_much(
+    free: int, warned: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from segtf import memory
+    from segtf.model import build_model
+
+    monkeypatch.setattr(memory, "free_memory", lambda: free)
+    config = TrainConfig(arch="unet_plain", size=64, batch=4)
+    command._tell_memory(config, build_model("unet_plain", "", 3, (64, 64)))
+    said = capsys.readouterr().err
+    assert said.startswith("memory: training takes about ")
+    assert ("try --batch 2 --accumulate 2" in said) == warned
+
+
+def test_the_command_ends_a_run_in_a_process_that_has_not_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()  # of what keeps the tests within their process
+    became: list[object] = []
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(os, "execve", lambda *all_of: became.append(all_of))
+    monkeypatch.setattr(
+        subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], returncode=1)
+    )
+    assert command.hand_over(Path("runs/it")) == 1
+    [(program, arguments, environment)] = became  # type: ignore[misc]
+    assert program == sys.executable
+    assert arguments[1:] == ["-m", "segtf.finish", "runs/it"]
+    assert environment["KERAS_BACKEND"] == "tensorflow"
+
+
+def test_the_command_ends_well_where_test_does_not_show_the_class_that_val_shows(
+    tmp_path: Path,
+) -> None:
+    """From the first line to the last, as its users run it."""
+    for number, name in enumerate(("train", "train", "train", "train", "valid", "test")):
+        pixels = np.full((48, 48, 3), 40 + 10 * number, np.uint8)
+        mask = np.zeros((48, 48), np.uint8)
+        places = {1: np.s_[4:20, 4:44], 2: np.s_[28:40, 8:30]}
+        for class_id, place in places.items():
+            if (name, class_id) != ("test", 2):
+                mask[place], pixels[place] = class_id, 90 * class_id + number
+        for part, image in ((name, pixels), (f"{name}_mask", mask)):
+            (tmp_path / "photos" / part).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(tmp_path / "photos" / part / f"{number}.png"), image)
+    (tmp_path / "names.txt").write_text("background\nchip\ndefect\n", encoding="utf-8")
+    flags = ["--data", "photos", "--source", "masks", "--classes", "names.txt", "--size", "32"]
+    flags += ["--arch", "unet_plain", "--epochs", "8", "--batch", "2", "--run", "run"]
+    flags += ["--learning-rate", "0.003", "--augment", "none", "--deterministic"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [sys.executable, "-m", "segtf.train", *flags],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    run = tmp_path / "artifacts/runs/run"
+    assert (run / "model.onnx").is_file()
+    assert (run / "report.html").is_file()
+    scores = {
+        split: json.loads((run / f"metrics_{split}.json").read_text(encoding="utf-8"))
+        for split in ("val", "test")
+    }
+    assert scores["val"]["objects"]["classes"]["defect"]["true"] == 1
+    assert scores["test"]["objects"]["classes"]["defect"]["true"] == 0
 
 
 @pytest.mark.usefixtures("small_network")
