@@ -20,14 +20,16 @@ from voc_builder.errors import UserError
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Measure an epoch, the input pipeline, the start and the memory of training."""
+    """Measure an epoch, the input pipeline, the start and the memory of training and of every stage
+    that follows it.
+    """
 
     out: Path = Path("artifacts/bench_train")
     """Folder for bench_train.md and bench_train.json."""
-    only: str = "start,input,memory,epoch"
+    only: str = "start,input,memory,epoch,stages"
     """Parts to measure, with commas."""
     data: Path = Path("fishki_labelme")
-    """Annotated photos or VOC tree, of the parts epoch and start."""
+    """Annotated photos or VOC tree, of the parts epoch, start and stages."""
     arch: Arch = "unet"
     """Architecture, of all parts but input."""
     encoder: str = "efficientnetb0"
@@ -35,7 +37,7 @@ class BenchConfig:
     size: int = 256
     """Training size of the part epoch, pixels."""
     batch: int | None = None
-    """Photos a step of the part epoch; null: as segtf.train decides."""
+    """Photos a step of the parts epoch and stages; null: as segtf.train decides."""
     epochs: int = 8
     """Epochs of each repetition of the part epoch; the first does not count."""
     repeats: int = 2
@@ -66,6 +68,8 @@ class BenchConfig:
     """Training size of the network in the part memory, pixels."""
     memory_epochs: int = 24
     """Epochs of the part memory; buffers fill in the first of them."""
+    stage_sizes: tuple[int, ...] = (512, 1024)
+    """Training sizes of the part stages, which runs one epoch and all that follows it, pixels."""
 
 
 def bench_train(config: BenchConfig) -> None:
@@ -77,6 +81,7 @@ def bench_train(config: BenchConfig) -> None:
         "input": _input,
         "memory": _memory,
         "epoch": _epoch,
+        "stages": _stages,
     }
     least = {"epochs": 2, "repeats": 1, "input_rounds": 1, "starts": 1, "memory_epochs": 4}
     for name, value in least.items():
@@ -146,6 +151,15 @@ def _epoch(config: BenchConfig, folder: Path) -> Table:
     return measure_epochs(
         training, open_dataset(training), folder, repeats=config.repeats, extra=config.explain
     )
+
+
+def _stages(config: BenchConfig, folder: Path) -> Table:
+    from scripts.bench_stages import measure_stages
+
+    flags = ["--data", str(config.data.resolve()), "--arch", config.arch]
+    flags += ["--encoder", config.encoder, "--encoder-weights", "none", "--epochs", "1"]
+    flags += [] if config.batch is None else ["--batch", str(config.batch)]
+    return measure_stages(config.stage_sizes, flags, folder)
 
 
 def _import_tensorflow() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from scripts import bench_memory
 from scripts.bench_memory import Memory, memory_of
+from scripts.bench_stages import STAGES, by_stage, stage_table
 from scripts.bench_start import BUILD_DATA, DECODE, IMPORT, NETWORK, TRACE, Stopwatch
 from scripts.bench_table import Table, met
 from scripts.bench_train import BenchConfig, bench_train
@@ -65,7 +66,7 @@ def test_a_phase_within_another_takes_its_time_off_it(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"only": "epoch,speed"}, "no part 'speed', but start, input, memory, epoch"),
+        ({"only": "epoch,speed"}, "no part 'speed', but start, input, memory, epoch, stages"),
         ({"epochs": 1}, "--epochs 1: must be at least 2"),
         ({"memory_epochs": 3}, "--memory-epochs 3: must be at least 4"),
     ],
@@ -108,6 +109,26 @@ def test_the_start_is_told_apart_by_what_it_does(tmp_path: Path, photos: Path) -
     assert all(bare[phase] > 0 for phase in (IMPORT, NETWORK, TRACE))
     # TensorFlow alone takes more than a second to import, wherever that statement stands
     assert min(ours[IMPORT], bare[IMPORT]) > 1
+
+
+def test_each_stage_has_what_was_seen_while_it_lasted() -> None:
+    looks = [(0.0, 5), (1.0, 9), (2.0, 7), (3.0, 20), (4.0, 8)]
+    turns = [(0.5, "training"), (1.5, "validation"), (2.5, "training"), (3.5, "scoring")]
+    found = by_stage(looks, turns)
+    assert found["start"] == (5, 1.0)
+    assert found["training"] == (20, 2.0)
+    assert found["validation"] == (7, 1.0)
+    assert found["scoring"] == (8, 0.0)
+    text = stage_table({64: found}).markdown()
+    assert "(1.00 times)" in text and "| the whole command | 0.00 | 4 |" in text
+
+
+@pytest.mark.slow
+def test_every_stage_of_a_training_is_seen(tmp_path: Path, photos: Path) -> None:
+    _, figures = measured(tmp_path, "stages", data=photos, stage_sizes=(32,))
+    stages = figures["stages"]["32"]  # type: ignore[index]
+    assert list(stages) == list(STAGES)
+    assert all(stages[name][0] > 10**8 for name in ("start", "training", "export"))
 
 
 @pytest.mark.slow

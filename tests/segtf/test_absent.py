@@ -121,7 +121,12 @@ def test_every_page_is_drawn(
     assert read_picture(run / "curves.png").shape[0] > 100
     assert "Operating point" in write_report(run).read_text(encoding="utf-8")
     assert compare(CompareConfig((run,), tmp_path / "compare")).count("\n") > 3
-    assert show_batch(["--data", str(dataset.path), "--size", str(SIDE), "--out", "b.png"]) == 0
+    assert (
+        show_batch(
+            ["--data", str(dataset.path), "--size", str(SIDE), "--out", str(tmp_path / "b.png")]
+        )
+        == 0
+    )
 
     columns = score_columns(read_scores(run))
     assert all(name in columns for name in CLASSES)
