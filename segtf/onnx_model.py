@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from segtf.postprocess import UNITS, Postprocess, Rule
 from segtf.providers import Provider, one_line, open_session
 from segtf.rectangle import HeightWidth, describe
+from segtf.run_folder import CONFIG
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-MODEL_FILE = "model.onnx"  # its name in a run folder
+MODEL_FILE, SUFFIX = "model.onnx", ".onnx"  # its name in a run folder; of any other
+SAVED_MODEL_FILE = "saved_model.pb"  # TensorFlow's name for the graph in the folder of a SavedModel
 PREFIX = "segtf."  # of our keys among the metadata of an ONNX file
 INPUT, OUTPUT = "image", "probabilities"
 # what the graph may take, by its name for it
@@ -152,9 +154,23 @@ def find_model(path: Path) -> Path:
     found = path / MODEL_FILE if path.is_dir() else path
     if found.is_file():
         return found
-    if path.is_dir():
-        raise UserError(f"{path}: no {MODEL_FILE} in this folder: python -m segtf.export {path}")
-    raise UserError(f"{path}: no such file: name an ONNX file or a run folder")
+    if not path.is_dir():
+        raise UserError(f"{path}: no such file: name an ONNX file or a run folder")
+    if (path / CONFIG).is_file():
+        raise UserError(f"{path}: a run without {MODEL_FILE}: python -m segtf.export {path}")
+    what, cure = f"a folder without {CONFIG} and {MODEL_FILE}", "an ONNX file or a run folder"
+    if (path / SAVED_MODEL_FILE).is_file():
+        what = "a SavedModel, and ONNX is wanted"
+        if (path.parent / MODEL_FILE).is_file():
+            cure = str(path.parent / MODEL_FILE)
+        elif (path.parent / CONFIG).is_file():
+            cure = f"the ONNX file that python -m segtf.export {path.parent} writes"
+    raise UserError(f"{path}: {what}: name {cure}")
+
+
+def is_model(path: Path) -> bool:
+    """Whether a path names a network as `find_model` takes it, by the names of the files alone."""
+    return (path / MODEL_FILE).is_file() or (path.suffix == SUFFIX and path.is_file())
 
 
 class OnnxModel:

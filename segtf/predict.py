@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from segtf.annotation_queue import describe_queue
 from segtf.ensembles import Ensemble, model_paths
 from segtf.gallery import FOLDERS, PAGE
+from segtf.onnx_model import is_model
 from segtf.operating import NONE, sought_class
 from segtf.outputs import EACH, TOGETHER, Shapes, Wanted, outputs_of
 from segtf.photos import find_photos
@@ -21,6 +23,9 @@ from segtf.scoring import score_table
 from segtf.truth import check_truth
 from voc_builder.command import run
 from voc_builder.errors import UserError
+from voc_builder.images import SUFFIXES
+
+NAMED = 3  # photos that a message names
 
 
 @dataclass(frozen=True)
@@ -88,14 +93,39 @@ def _places(wanted: Wanted) -> list[str]:
 def _threshold(config: PredictConfig, classes: Sequence[str]) -> tuple[int, float] | None:
     """Class id and probability that the command line names."""
     value = config.defect_threshold
+    if value is not None and not 0 < value < 1:
+        raise UserError(f"--defect-threshold takes a number between 0 and 1. Received: {value:g}")
     sought = sought_class(classes, config.defect, threshold=NONE if value is None else str(value))
     return None if sought is None or value is None else (sought.class_id, value)
+
+
+def _check_order(config: PredictConfig) -> None:
+    """Raises `UserError` if the photos are named before the network."""
+    networks = [path for path in config.images if is_model(path)]
+    if networks and not is_model(config.model) and _holds_photos(config.model):
+        photos = [config.model, *(path for path in config.images if path not in networks)]
+        order = (",".join(map(str, networks)), *map(str, photos[:NAMED]))
+        more = " ..." if len(photos) > NAMED else ""
+        raise UserError(
+            f"{config.model}: no network, and {networks[0]} is one: the network comes first: "
+            f"python -m segtf.predict {shlex.join(order)}{more}"
+        )
+
+
+def _holds_photos(path: Path) -> bool:
+    if path.is_file():
+        return path.suffix.lower() in SUFFIXES
+    try:
+        return bool(find_photos([path]))
+    except UserError:
+        return False
 
 
 def predict(config: PredictConfig) -> int:
     """Predicts the photos that `config` names; 1 if something was left out."""
     if config.threads < 0:
         raise UserError(f"--threads takes 0 or more. Received: {config.threads}")
+    _check_order(config)
     wanted = Wanted(
         outputs_of(config.save),
         config.tolerance,

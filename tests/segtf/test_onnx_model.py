@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from segtf.onnx_model import OnnxModel, metadata_of, read_info, write_metadata
+from segtf.onnx_model import OnnxModel, find_model, metadata_of, read_info, write_metadata
 from segtf.postprocess import Postprocess, Rule
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 from voc_builder.errors import UserError
@@ -120,8 +120,33 @@ def test_a_run_folder_stands_for_its_model(tmp_path: Path) -> None:
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.onnx: no such file"):
         OnnxModel(tmp_path / "none.onnx")
-    with pytest.raises(UserError, match=r"no model\.onnx in this folder: python -m segtf\.export"):
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(UserError, match=rf"python -m segtf\.export {tmp_path}$"):
         OnnxModel(tmp_path)
+
+
+def test_only_a_run_folder_is_advised_to_be_exported(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(UserError, match="photos: a folder without") as raised:
+        find_model(tmp_path / "photos")
+    assert "segtf.export" not in str(raised.value)
+
+
+def test_a_saved_model_leads_to_the_onnx_file_of_its_run(tmp_path: Path) -> None:
+    folder = tmp_path / "saved_model"
+    folder.mkdir()
+    (folder / "saved_model.pb").touch()
+
+    def advised() -> str:
+        with pytest.raises(UserError) as raised:
+            find_model(folder)
+        return str(raised.value)
+
+    assert "segtf.export" not in advised()
+    (tmp_path / "config.yaml").touch()
+    assert advised().endswith(f"python -m segtf.export {tmp_path} writes")
+    (tmp_path / "model.onnx").touch()
+    assert advised().endswith(f"name {tmp_path / 'model.onnx'}")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -179,6 +181,8 @@ def test_pixels_are_counted_by_class(tmp_path: Path, model: Path) -> None:
         (["model.onnx", "a.png", "--defect", "blue"], "--defect takes one of"),
         (["model.onnx", "a.png", "--truth", "none"], "--truth none: no such folder"),
         (["model.onnx", "a.png", "--threads", "-1"], "--threads"),
+        (["model.onnx", "a.png", "--defect-threshold", "30"], "a number between 0 and 1. Rec"),
+        (["a.png", "model.onnx"], "python -m segtf.predict model.onnx a.png\n"),
         (["model.onnx", "a.png", "--out", "a.png"], "cannot be written"),
         (["model.onnx", "a.png", "--out", "a.png/deeper"], "cannot be written"),
     ],
@@ -200,6 +204,37 @@ def test_wrong_use_gets_one_line_and_exit_code_2(
     assert printed.err.startswith("python -m segtf.predict: error: ")
     assert printed.err.count("\n") == 1
     assert part in printed.err
+
+
+@pytest.mark.parametrize("value", ["0", "1", "30", "auto", "none", "nan"])
+def test_a_threshold_that_predict_does_not_take_gets_no_advice_that_it_refuses(
+    value: str, tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = str(write_photo(tmp_path / "a.png"))
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(SystemExit):
+        assert call(patch, model, photo, "--defect-threshold", value) == 2
+    said = capsys.readouterr().err
+    assert "--defect-threshold takes" in said
+    assert "auto" not in said.replace("Received: auto", "")
+    assert "none" not in said.replace("Received: none", "")
+
+
+def test_photos_in_front_of_the_network_get_the_command_that_works(
+    tmp_path: Path,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photos, out = tmp_path / "two photos", tmp_path / "out"
+    for name in ("a.png", "b.png", "c.png", "d.png"):
+        write_photo(photos / name)
+    for network in (model, tmp_path):  # tmp_path holds model.onnx, as a run folder does
+        assert call(monkeypatch, photos, network, "--out", out) == 2
+        command = capsys.readouterr().err.strip().split("python -m segtf.predict ")[-1]
+        assert shlex.split(command) == [str(network), str(photos)]
+        assert call(monkeypatch, *shlex.split(command), "--out", out) == 0
+    assert call(monkeypatch, *sorted(photos.iterdir()), model, "--out", out) == 2
+    assert capsys.readouterr().err.endswith("c.png' ...\n")
 
 
 def test_a_class_is_marked_from_the_probability_on_that_is_asked_for(
