@@ -12,6 +12,7 @@ from segtf.architectures import Arch, check_encoder, check_size
 from segtf.loss_expression import check_class_weights, parse_loss
 from segtf.rectangle import HeightWidth, parse_size
 from voc_builder.errors import UserError
+from voc_builder.listing import unique_ids
 from voc_builder.source_config import SourceConfig, name_of
 
 LARGEST_SEED = 2**32 - 1  # that NumPy takes
@@ -294,10 +295,15 @@ class TrainConfig(SourceConfig):
 
     @property
     def predicted(self) -> dict[str, Path]:
-        """What `predict` names, by the name of the folder for its results."""
+        """What `predict` names, by the name of the folder for its results: no two alike, and the
+        same for the same setting.
+        """
         root = self.data if self.data.is_dir() else self.data.parent
-        places = [place.strip() for place in (self.predict or "").split(",") if place.strip()]
-        return {re.sub(r"[^\w-]+", "_", place).strip("_"): root / place for place in places}
+        named = (place.strip() for place in (self.predict or "").split(","))
+        places = [place for place in dict.fromkeys(named) if place]
+        names = [re.sub(r"[^\w-]+", "_", place).strip("_") or "photos" for place in places]
+        ids = unique_ids([Path(name) for name in names])
+        return {name: root / place for name, place in zip(ids, places, strict=True)}
 
     @property
     def run_folder(self) -> Path:

@@ -37,18 +37,26 @@ class FinishConfig:
     """Run folder whose training has ended, or was ended."""
 
 
-def finish(folder: Path) -> None:
-    """Writes the scores, the export, the pictures and the report of a run's best network. Raises
-    `UserError` if the run has none yet, KeyboardInterrupt on Ctrl-C, `Terminated` on SIGTERM.
+def finish(folder: Path) -> bool:
+    """Writes the scores, the export, the pictures and the report of a run's best network; whether
+    something was left out of its predictions, which is said on stderr. Raises `UserError` if the
+    run has none yet, KeyboardInterrupt on Ctrl-C, `Terminated` on SIGTERM.
     """
     if not (folder / BEST).is_file():
         raise UserError(f"{folder}: no {BEST}: no epoch of this run has ended yet")
     with _going_on(folder):
         report = _finished(folder)
-    if report is not None:
-        require_parity(report, folder)
-        with _going_on(folder):
-            _predict_places(folder)
+    if report is None:
+        return False
+    require_parity(report, folder)
+    with _going_on(folder):
+        left_out = _predict_places(folder)
+    if left_out:
+        note(
+            f"{', '.join(left_out)}: something was left out, as said above: fix it and run: "
+            f"{PROG} {shlex.quote(str(folder))}"
+        )
+    return bool(left_out)
 
 
 @contextlib.contextmanager
@@ -76,17 +84,18 @@ def check_places(config: TrainConfig) -> None:
         find_photos(list(config.predicted.values()))
 
 
-def _predict_places(folder: Path) -> None:
+def _predict_places(folder: Path) -> list[str]:
     """Predicts what the run is to predict, as `segtf.predict` does, with the annotations of its
-    data set beside where it has the photo.
+    data set beside where it has the photo; returns the folders of which something was left out.
     """
     from segtf.gallery import PAGE
     from segtf.predict import PredictConfig, predict
 
     config, dataset = read_config(folder), read_run_dataset(folder)
+    left_out = []
     for name, photos in config.predicted.items():
         out = folder / PREDICTIONS / name
-        predict(
+        code = predict(
             PredictConfig(
                 folder,
                 (photos,),
@@ -97,6 +106,9 @@ def _predict_places(folder: Path) -> None:
             )
         )
         print(out / PAGE)
+        if code:
+            left_out.append(str(out))
+    return left_out
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:
@@ -170,8 +182,8 @@ def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
         write_file(folder / OVERLAYS / f"{photo_id}.jpg", encode_jpeg(overlay))
 
 
-def _command(config: FinishConfig) -> None:
-    finish(config.run)
+def _command(config: FinishConfig) -> int:
+    return int(finish(config.run))
 
 
 def main() -> int:

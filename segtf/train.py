@@ -175,7 +175,7 @@ def _finish(config: TrainConfig) -> None:
         return
     command, environment = _command_to_finish(config.run_folder)
     ended = subprocess.run(command, env=environment, check=False)
-    if ended.returncode:
+    if ended.returncode not in (0, 1):  # 1: something was left out, which it has said
         raise UserError(
             f"{config.run_folder}: trained, but not finished, as said above: mend it and go on "
             f"with python -m segtf.finish {config.run_folder}"

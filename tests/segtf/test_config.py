@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from segtf.config import TrainConfig, augmentation_file
 from segtf.run_folder import (
@@ -165,6 +168,20 @@ def test_a_run_of_tensorflow_does_not_go_on_with_two_processes(tmp_path: Path) -
         resumed(
             TrainConfig(run="a", artifacts=tmp_path, resume=True, processes=2, coordinator="h:1")
         )
+
+
+@given(st.lists(st.text("aA ._/*-2é", min_size=1), min_size=1))
+def test_every_place_to_predict_has_a_folder_of_its_own(places: list[str]) -> None:
+    config = TrainConfig(data=Path("/"), predict=",".join(places))
+    wanted = {config.data / place.strip() for place in places if place.strip()}
+    assert set(config.predicted.values()) == wanted
+    assert all(re.fullmatch(r"[\w-]+", name) for name in config.predicted)
+    assert len({name.casefold() for name in config.predicted}) == len(config.predicted)
+
+
+def test_folders_of_predictions_are_named_after_their_places() -> None:
+    config = TrainConfig(predict="a b,a_b,*,*3.jpg,a b")
+    assert list(config.predicted) == ["a_b", "a_b_2", "photos", "3_jpg"]
 
 
 @pytest.mark.parametrize("name", ["none", "light", "medium", "heavy", "upright"])

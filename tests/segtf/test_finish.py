@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from segtf import engines
+from segtf import finish as command
+from segtf import train as training
 from segtf.config import TrainConfig
 from segtf.finish import finish
 from segtf.run_folder import write_json
 from segtf.train import train
 from tests.segtf.test_figures import write_log
+from tests.segtf.tiny_onnx import INFO, write_channels_model
+from tests.voc_builder.folders import write_photo
 from voc_builder.build import BuildConfig, build
 from voc_builder.errors import UserError
+from voc_builder.voc import Dataset
 
 
 def test_val_and_test_are_scored_at_the_threshold_that_was_chosen_on_val(
@@ -53,6 +62,56 @@ def test_val_and_test_are_scored_at_the_threshold_that_was_chosen_on_val(
     }
     said = capfd.readouterr().out
     assert said.count("false alarms") == 4, "a table of objects and one of the point, twice"
+
+
+def test_what_predictions_leave_out_is_said_and_is_exit_code_1(
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    info = replace(INFO, classes=dataset.classes)
+    write_channels_model(tmp_path / "model.onnx", info=info)
+    places = tmp_path / "photos"
+    write_photo(places / "good/a.jpg")
+    write_photo(places / "bad/b.jpg")
+    (places / "bad/c.jpg").write_text("no photo")
+    settings = f"data: {places}\npredict: bad,good\npredict_save: mask\n"
+    (tmp_path / "config.yaml").write_text(settings)
+    about = {"path": str(dataset.path), "sha256": dataset.sha256, "classes": dataset.classes}
+    write_json(about, tmp_path / "data.json")
+    (tmp_path / "best.keras").touch()
+    monkeypatch.setattr(command, "_finished", lambda folder: {})
+    monkeypatch.setattr(command, "require_parity", lambda report, folder: None)
+    monkeypatch.setattr(sys, "argv", ["segtf.finish", str(tmp_path)])
+    assert command.main() == 1
+    assert (tmp_path / "predictions/good/masks/a.png").is_file(), "the place behind it is done"
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"{tmp_path}/predictions/bad: ")
+    assert f"python -m segtf.finish {tmp_path}" in last
+    write_photo(places / "bad/c.jpg")
+    assert command.main() == 0
+
+
+@pytest.mark.parametrize("left_out", [False, True])
+def test_training_passes_on_that_its_end_left_something_out(
+    left_out: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_trained_together", lambda config, *_: config)
+    monkeypatch.setattr(training, "finish", lambda folder: left_out)
+    monkeypatch.setattr(sys, "argv", ["segtf.train", "--artifacts", str(tmp_path)])
+    assert training.main() == int(left_out)
+
+
+@pytest.mark.parametrize(("code", "fails"), [(0, False), (1, False), (2, True), (-9, True)])
+def test_a_run_of_jax_learns_how_its_end_went_from_the_exit_code(
+    code: int, fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = subprocess.CompletedProcess[str]([], code)
+    monkeypatch.setattr(training.subprocess, "run", lambda *_, **__: ended)
+    failing = pytest.raises(UserError, match=r"python -m segtf\.finish")
+    with failing if fails else nullcontext():
+        training._finish(TrainConfig(backend="jax"))
 
 
 @pytest.mark.slow
