@@ -14,6 +14,7 @@ from segtf.rle import coco_counts
 from voc_builder.classes import has_background
 from voc_builder.colours import VOID
 from voc_builder.errors import UserError
+from voc_builder.overlay import count_ids
 
 SEGMENTATIONS = ("polygon", "rle")
 
@@ -51,7 +52,7 @@ class CocoDocument:
         """Adds a photo and its class ids, shape (H, W); void (255) is left out. Raises `ValueError`
         for ids without a class.
         """
-        ids = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()
+        ids = np.flatnonzero(count_ids(mask)).tolist()
         named = [category["id"] for category in self._categories]
         if nameless := [i for i in ids if i and i != VOID and i not in named]:
             raise ValueError(f"every class id needs a name. Received: ids {nameless}")

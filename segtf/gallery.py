@@ -29,7 +29,7 @@ from voc_builder.classes import has_background
 from voc_builder.colours import VOID
 from voc_builder.files import replacing
 from voc_builder.images import encode_jpeg, resize_image, resize_mask
-from voc_builder.overlay import FILL, draw_overlay
+from voc_builder.overlay import FILL, count_ids, draw_overlay
 
 PAGE = "index.html"
 PICTURES = {  # where each goes under the gallery's folder
@@ -208,7 +208,7 @@ def shrink_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
     small = resize_mask(mask, height, width).copy()
     if small.shape == mask.shape:
         return small
-    areas = _areas(mask)
+    areas = count_ids(mask)
     rare = [i for i in np.flatnonzero(areas) if areas[i] < RARE * mask.size]
     for i in sorted(rare, key=lambda i: -areas[i]):
         spots = np.where(mask == i, np.uint8(255), np.uint8(0))
@@ -220,7 +220,7 @@ def draw_layer(mask: NDArray[np.uint8], colours: NDArray[np.uint8], unpainted: s
     """A palette PNG to lie over a photo: class ids, shape (H, W), as translucent fills with cased
     contours, void hatched, all else transparent. `colours` is RGB, shape (C, 3).
     """
-    areas = _areas(mask)
+    areas = count_ids(mask)
     line = max(2, round(math.sqrt(mask.size) / 350))
     ids = [int(i) for i in np.flatnonzero(areas) if i not in unpainted]
     # the largest first: a small area beside a large one keeps its own contour
@@ -269,15 +269,9 @@ def _fit(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
-def _areas(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Pixels of each class id, shape (256,); quicker than bincount, which copies to int64."""
-    counts = cv2.calcHist([np.ascontiguousarray(mask)], [0], None, [256], [0, 256])
-    return counts.ravel().astype(np.int64)
-
-
 def _shares(mask: NDArray[np.uint8]) -> dict[int, float]:
     """Share of the photo's area, 0 to 1, of each class id that is there, to four digits."""
-    areas = _areas(mask)
+    areas = count_ids(mask)
     return {int(i): float(f"{areas[i] / mask.size:.4g}") for i in np.flatnonzero(areas)}
 
 

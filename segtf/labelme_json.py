@@ -19,6 +19,7 @@ from voc_builder.classes import has_background
 from voc_builder.colours import VOID
 from voc_builder.errors import UserError
 from voc_builder.labelme import IGNORE
+from voc_builder.overlay import count_ids
 
 VERSION = "6.3.1"  # of labelme, whose format this is
 SHAPES = ("polygon", "mask")
@@ -51,7 +52,7 @@ def labelme_annotation(
         raise UserError(f"shapes are one of {', '.join(SHAPES)}. Received: {shapes}")
     if not 0 <= tolerance < math.inf:
         raise UserError(f"the tolerance of polygons is 0 pixels or more. Received: {tolerance}")
-    ids = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()
+    ids = np.flatnonzero(count_ids(mask)).tolist()
     if nameless := [i for i in ids if i != VOID and i >= len(classes)]:
         raise ValueError(f"every class id needs a name. Received: ids {nameless} of {len(classes)}")
     unpainted = 0 if has_background(classes) else None
@@ -167,27 +168,31 @@ def _refine(drawn: Sequence[_Drawn], numbers: NDArray[np.int32]) -> None:
     the `numbers` of the regions, shape (H, W).
     """
     height, width = numbers.shape
+    of_regions = [one.region.area for one in drawn]
+    areas = np.array([numbers.size - sum(of_regions), *of_regions])
     coarse: Sequence[_Drawn] = drawn
     while coarse:
         image = Image.new("I", (width, height))
         for one in drawn:
             one.paint(image, one.number)
-        guilty = _guilty(numbers, np.asarray(image), len(drawn) + 1)
+        guilty = _guilty(numbers, np.asarray(image), areas)
         coarse = [one for one in drawn if one.number in guilty and one.polygon is not None]
         for one in coarse:
             one.refine(numbers)
 
 
-def _guilty(wanted: NDArray[np.int32], painted: NDArray[np.int32], count: int) -> set[int]:
+def _guilty(
+    wanted: NDArray[np.int32], painted: NDArray[np.int32], areas: NDArray[np.int64]
+) -> set[int]:
     """The numbers of the shapes to blame for regions painted to an IoU below `LEAST_IOU`; both
-    arrays hold such numbers, 0 (the background) to below `count`, shape (H, W).
+    arrays of shape (H, W) hold such numbers, 0 for the background, and `areas` the pixels that are
+    wanted of each number.
 
     Of the two numbers of a wrong pixel the higher is to blame: as the later shape it either covers
     what is not its own or fails to cover what is.
     """
     wrong = wanted != painted
     pairs = np.stack([wanted[wrong], painted[wrong]])
-    lost, taken = (np.bincount(numbers, minlength=count) for numbers in pairs)
-    areas = np.bincount(wanted.ravel(), minlength=count)
+    lost, taken = (np.bincount(numbers, minlength=len(areas)) for numbers in pairs)
     poor = areas - lost < LEAST_IOU * (areas + taken)
     return set(np.unique(pairs[:, poor[pairs].any(0)].max(0)).tolist())

@@ -42,12 +42,10 @@ def draw_overlay(
     Without `legend`, and on a photo under 160 x 160 pixels, there is none.
     Raises ValueError for shapes that differ and for ids without a name or a colour.
     """
-    _check(image, mask, classes, colours)
-    if truth is not None:
-        _check(image, truth, classes, colours)
+    areas = _checked_areas(image, mask, classes, colours)
+    true = None if truth is None else _checked_areas(image, truth, classes, colours)
     side = math.sqrt(mask.size)
     line = max(2, round(side / 350))
-    areas = count_ids(mask)
     # the largest first: a small area beside a large one keeps its own contour
     unpainted = {0, VOID} if has_background(classes) else {VOID}
     ids = set(np.flatnonzero(areas).tolist()) - unpainted
@@ -61,8 +59,8 @@ def draw_overlay(
         cv2.drawContours(canvas, contours, -1, _casing(colour), 3 * line, cv2.LINE_AA)
     for colour, contours in outlines:
         cv2.drawContours(canvas, contours, -1, colour, line, cv2.LINE_AA)
-    if truth is not None:
-        for i in sorted(set(np.unique(truth).tolist()) - unpainted):
+    if truth is not None and true is not None:
+        for i in sorted(set(np.flatnonzero(true).tolist()) - unpainted):
             _dash(canvas, _contours(truth == i), _rgb(colours[i]), line)
 
     if legend and side >= SMALLEST:
@@ -73,10 +71,15 @@ def draw_overlay(
 
 
 def count_ids(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Pixels of each id, shape (256,); some rows at a time, as NumPy makes eight bytes of each."""
+    """Pixels of each id of a mask, shape (H, W): shape (256,). Some rows at a time, as OpenCV's
+    float32 counts are exact up to 2**24; `np.bincount` would copy a mask to eight bytes a pixel.
+    """
     each = max(2**22 // max(mask.shape[1], 1), 1)
-    parts = (mask[top : top + each].ravel() for top in range(0, mask.shape[0], each))
-    return sum((np.bincount(part, minlength=256) for part in parts), np.zeros(256, np.int64))
+    counts = np.zeros(256, np.int64)
+    for top in range(0, mask.shape[0], each):
+        part = np.ascontiguousarray(mask[top : top + each])
+        counts += cv2.calcHist([part], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+    return counts
 
 
 @dataclass(frozen=True)
@@ -117,24 +120,27 @@ def format_share(share: float) -> str:
     return f"{percent:.{digits}f} %"
 
 
-def _check(
+def _checked_areas(
     image: NDArray[np.uint8],
     mask: NDArray[np.uint8],
     classes: Sequence[str],
     colours: NDArray[np.uint8],
-) -> None:
+) -> NDArray[np.int64]:
+    """Pixels of each id, shape (256,). Raises ValueError as `draw_overlay`."""
     if image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != mask.shape:
         raise ValueError(
             "draw_overlay takes a photo (H, W, 3) and class ids (H, W) of one size. "
             f"Received: {image.shape} and {mask.shape}"
         )
-    ids = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
-    nameless = [int(i) for i in ids if i != VOID and i >= min(len(classes), len(colours))]
+    areas = count_ids(mask)
+    known = min(len(classes), len(colours))
+    nameless = [int(i) for i in np.flatnonzero(areas) if i != VOID and i >= known]
     if nameless:
         raise ValueError(
             f"every class id but {VOID} needs a name and a colour. Received: ids {nameless} "
             f"with {len(classes)} names and {len(colours)} colours"
         )
+    return areas
 
 
 def _rgb(colour: NDArray[np.uint8]) -> tuple[int, ...]:

@@ -17,9 +17,8 @@ from segtf.objects import object_classes
 from segtf.sizing import read_sizing
 from segtf.study.show import Picture, Table, sheet, view
 from segtf.survey import survey
-from voc_builder.colours import VOID
 from voc_builder.images import decode_image
-from voc_builder.overlay import format_share
+from voc_builder.overlay import count_ids, format_share
 from voc_builder.png import decode_mask
 from voc_builder.voc import ABOUT, Dataset
 
@@ -184,7 +183,7 @@ def photos_with_masks(dataset: Dataset, ids: Sequence[str]) -> Picture:
 
 def _present(mask: NDArray[np.uint8], classes: Sequence[str]) -> str:
     """The largest classes of a mask but the background, with their shares of its pixels."""
-    counts = np.bincount(mask.ravel(), minlength=VOID + 1)
+    counts = count_ids(mask)
     present = [i for i in object_classes(classes) if counts[i]]
     present.sort(key=lambda i: -counts[i])
     named = [f"{classes[i]} {format_share(counts[i] / mask.size)}" for i in present[:NAMED]]

@@ -9,6 +9,8 @@ import io
 import json
 import re
 import shutil
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ from pycocotools.coco import COCO
 
 from segtf import metrics, outputs, predict_folder
 from segtf.answer import STEPS, ask
+from segtf.coco import CocoDocument
 from segtf.config import TrainConfig
+from segtf.labelme_json import labelme_annotation
 from segtf.outputs import OUTPUTS, Wanted
 from segtf.photo_rows import open_photo
 from segtf.postprocess import Postprocess, Rule
@@ -33,11 +37,14 @@ from segtf.truth import check_truth
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 from tests.voc_builder.folders import write_mask, write_photo
 from voc_builder.build import BuildConfig, build
+from voc_builder.colours import voc_colours
 from voc_builder.errors import UserError
 from voc_builder.labelme import draw_mask, read_annotation, read_photo
+from voc_builder.overlay import draw_overlay
 from voc_builder.png import decode_mask, encode_mask
 
 CLASSES = ("background", "chip", "дефект")
+COLOURS = voc_colours(3)
 SIZE = (60, 80)
 
 
@@ -409,6 +416,31 @@ def test_a_large_photo_gets_pictures_of_fewer_pixels_and_a_mask_of_its_own(
         with Image.open(tmp_path / name) as picture:
             sizes.append(picture.size)
     assert sizes == [(80, 60), (40, 30), (40, 30), (40, 30)]
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        lambda mask: draw_overlay(
+            np.broadcast_to(np.uint8(0), (*mask.shape, 3)), mask, CLASSES, COLOURS
+        ),
+        lambda mask: labelme_annotation(mask, CLASSES, "a.png"),
+        lambda mask: CocoDocument(CLASSES).add("a.png", mask),
+    ],
+    ids=["overlay", "labelme", "coco"],
+)
+def test_class_ids_are_checked_in_less_memory_than_they_take_themselves(
+    check: Callable[[NDArray[np.uint8]], object],
+) -> None:
+    mask = np.full((2000, 3000), 7, np.uint8)  # no class has this id
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"ids \[7\]"):
+            check(mask)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < mask.size
 
 
 def test_uncertainty_is_the_doubt_of_the_least_sure_pixels(predictor: Predictor) -> None:

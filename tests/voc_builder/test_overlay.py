@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
 
 from voc_builder.colours import VOID, voc_colours
-from voc_builder.overlay import draw_overlay, format_share
+from voc_builder.overlay import count_ids, draw_overlay, format_share
 
 CLASSES = ["background", "chip", "дефект"]
 COLOURS = voc_colours(3)
@@ -132,3 +135,17 @@ def test_draw_overlay_refuses_a_mask_of_another_size() -> None:
 )
 def test_format_share_keeps_two_digits(share: float, text: str) -> None:
     assert format_share(share) == text
+
+
+@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40)))
+def test_count_ids_counts_every_pixel_of_any_part_of_an_array(mask: NDArray[np.uint8]) -> None:
+    for part in (mask, mask.T, mask[::2, ::3]):
+        wanted = np.bincount(part.ravel(), minlength=256)
+        np.testing.assert_array_equal(count_ids(part), wanted)
+
+
+def test_count_ids_is_exact_beyond_what_float32_counts() -> None:
+    mask = np.zeros((4097, 4097), np.uint8)  # over 2**24 pixels
+    mask[0, 0] = 7
+    counts = count_ids(mask)
+    assert (counts[0], counts[7], counts.sum()) == (mask.size - 1, 1, mask.size)
