@@ -7,10 +7,10 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from segtf import metrics
 from segtf.annotation_queue import Queued, encode_queue, sort_queue
 from segtf.answer import Answer, ask
-from segtf.coco import CocoDocument
+from segtf.coco import CocoWriter, coco_annotations
 from segtf.gallery import Drawn, Gallery, photo_scores
 from segtf.outputs import (
     EACH,
@@ -34,7 +34,7 @@ from segtf.outputs import (
 from segtf.photo_rows import LARGE, Rows, count_pixels, open_photo
 from segtf.photos import photo_ids
 from segtf.predictor import Predictor
-from segtf.rle import encode_rle, encode_rle_csv, foreground
+from segtf.rle import RleWriter, encode_rle, foreground
 from segtf.run_folder import write_json
 from segtf.scoring import pixel_scores
 from segtf.seen import digest_photo, seen_by_models
@@ -76,15 +76,18 @@ class Prediction:
 
 @dataclass(frozen=True)
 class _Done:
-    """What the files of all photos together need of one of them."""
+    """What the files of all photos together need of one of them: nothing of the size of a mask, as
+    several of them wait for one before them.
+    """
 
+    shape: tuple[int, ...]  # of the photo, (H, W)
     pixels: NDArray[np.int64]
     queued: Queued
     counts: metrics.Counts | None = None  # by true and predicted class, of a photo that is scored
     seen: bool = False  # it has an annotation, but a network was trained on it
     untrue: str = ""  # why its annotation cannot be compared with
     rle: str = ""
-    mask: NDArray[np.uint8] | None = None
+    coco: tuple[Json, ...] = ()
     drawn: Drawn | None = None
 
 
@@ -120,11 +123,11 @@ def predict_photos(
     _make_folder(out)
     started = time.perf_counter()
     work = _Work(predictor, out, wanted, truth)
-    together = _Together(work, photos)
     left_out, untrue, pixels = [], 0, np.zeros(len(predictor.classes), np.int64)
     named = list(zip(photos, photo_ids(photos), strict=True))
     found = in_threads(work.attempt, named, min(AT_ONCE, len(named)))
-    with _explained(out):
+    with _explained(out), ExitStack() as files:
+        together = _Together(work, photos, files)
         for (path, photo_id), done in progress(
             zip(named, found, strict=True), total=len(photos), what="photos"
         ):
@@ -191,13 +194,14 @@ class _Work:
         scores = {} if counts is None else photo_scores(counts, classes)
         miou = scores.get("mIoU")
         return _Done(
+            answer.mask.shape,
             count_ids(answer.mask)[: len(classes)],
             Queued(path, answer.uncertainty, None if miou is None else 1 - miou),
             None if seen or self.truth is None else counts,
             seen,
             untrue,
             self._rle(answer.mask) if "rle" in save else "",
-            answer.mask if "coco" in save else None,
+            tuple(coco_annotations(answer.mask, classes)) if "coco" in save else (),
             self._drawn(photo_id, view, answer, scores) if view and self.wanted.gallery else None,
         )
 
@@ -251,12 +255,19 @@ class _Work:
 
 
 class _Together:
-    """The files of all photos together, in the order of the photos."""
+    """The files of all photos together, in the order of the photos. Those that grow with the photos
+    are written as they come, and are in place when `files` are closed.
+    """
 
-    def __init__(self, work: _Work, photos: Sequence[Path]) -> None:
+    def __init__(self, work: _Work, photos: Sequence[Path], files: ExitStack) -> None:
         self.work, self.wanted, self.out = work, work.wanted, work.out
-        self._coco = CocoDocument(work.predictor.classes)
-        self._rle: list[tuple[str, str]] = []
+        texts = {
+            name: files.enter_context(_text_in_place_of(work.out / path))
+            for name, path in TOGETHER.items()
+            if name in work.wanted.save
+        }
+        self._rle = RleWriter(texts["rle"]) if "rle" in texts else None
+        self._coco = CocoWriter(texts["coco"], work.predictor.classes) if "coco" in texts else None
         self._queue: list[Queued] = []
         self._counts: list[tuple[str, metrics.Counts]] = []
         self._seen = 0  # photos with an annotation that a network was trained on
@@ -267,25 +278,24 @@ class _Together:
     def add(self, photo_id: str, path: Path, done: _Done) -> None:
         """Takes in the next photo."""
         self._queue.append(done.queued)
-        self._rle.append((photo_id, done.rle))
         self._seen += done.seen
         self._untrue += bool(done.untrue)
         if done.counts is not None:
             self._counts.append((photo_id, done.counts))
-        if done.mask is not None:
+        if self._rle is not None:
+            self._rle.add(photo_id, done.rle)
+        if self._coco is not None:
             name = os.path.relpath(path.absolute(), self._root) if self._root else str(path)
-            self._coco.add(Path(name).as_posix(), done.mask)
+            self._coco.add(Path(name).as_posix(), done.shape, done.coco)
         if done.drawn is not None:
             self.work.gallery.append(done.drawn)
 
     def write(self) -> tuple[list[Queued], Json | None]:
-        """Writes the files that are wanted; returns the queue, if it is, and the scores, if
-        there is a folder of masks.
+        """Writes what stands at the end of the files that are wanted; returns the queue, if it is,
+        and the scores, if there is a folder of masks.
         """
-        if "rle" in self.wanted.save:
-            _write(self.out / TOGETHER["rle"], encode_rle_csv(self._rle))
-        if "coco" in self.wanted.save:
-            _write(self.out / TOGETHER["coco"], self._coco.encode())
+        if self._coco is not None:
+            self._coco.end()
         if self.wanted.gallery:
             self.work.gallery.write()
         queue = sort_queue(self._queue) if self.wanted.queue else []
@@ -326,6 +336,13 @@ def _explained(out: Path) -> Iterator[None]:
     except OSError as error:
         place = error.filename or out
         raise UserError(f"{place}: cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def _text_in_place_of(path: Path) -> Iterator[TextIO]:
+    """A text file, UTF-8, that takes the place of `path` when the block ends."""
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        yield file
 
 
 def _write(path: Path, encoded: bytes) -> None:

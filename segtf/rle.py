@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,15 +65,16 @@ def decode_rle(text: str, height: int, width: int) -> NDArray[np.bool_]:
     return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
 
 
-def encode_rle_csv(rows: Iterable[tuple[str, str]]) -> bytes:
-    """`rle.csv` of the ids of photos and their run lengths: a line `id,rle_mask`, then one for each
-    photo, in UTF-8.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(rows)
-    return text.getvalue().encode()
+class RleWriter:
+    """Writes `rle.csv` as it comes: a line `id,rle_mask`, then one for each photo that is added."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._rows = csv.writer(file, lineterminator="\n")
+        self._rows.writerow(COLUMNS)
+
+    def add(self, photo_id: str, runs: str) -> None:
+        """Writes what `encode_rle` gives of the next photo."""
+        self._rows.writerow((photo_id, runs))
 
 
 def coco_counts(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 EVERY = 10.0  # seconds between two lines on a pipe
+AHEAD = 2  # items a thread that are begun before the caller takes their results
 
 
 def progress(
@@ -51,11 +53,18 @@ def note(text: str) -> None:
 def in_threads(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int
 ) -> Iterator[Result]:
-    """`function` of every item, in order. Whatever stops the caller stops the threads too: none
-    works on when this ends.
+    """`function` of every item, in order. At most `AHEAD` items a thread are taken before their
+    results are, so that neither items nor results pile up. Whatever stops the caller stops the
+    threads too: none works on when this ends.
     """
     executor = ThreadPoolExecutor(workers)
+    begun: deque[Future[Result]] = deque()
     try:
-        yield from executor.map(function, items)
+        for item in items:
+            begun.append(executor.submit(function, item))
+            if len(begun) >= AHEAD * workers:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
     finally:
         executor.shutdown(wait=True, cancel_futures=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
-from segtf.coco import CocoDocument
+from segtf.coco import CocoWriter, coco_annotations
 from segtf.polygons import find_regions
 from tests.segtf.drawn_masks import any_masks, blobs
 from voc_builder.errors import UserError
@@ -21,9 +23,24 @@ from voc_builder.errors import UserError
 CLASSES = ("__background__", "chip", "дефект")
 
 
-def opened(document: CocoDocument, folder: Path) -> COCO:
+def written(
+    masks: Mapping[str, NDArray[np.uint8]],
+    *,
+    classes: Sequence[str] = CLASSES,
+    segmentation: str = "polygon",
+) -> str:
+    """The COCO file of some photos."""
+    file = io.StringIO()
+    writer = CocoWriter(file, classes)
+    for name, mask in masks.items():
+        writer.add(name, mask.shape, coco_annotations(mask, classes, segmentation=segmentation))
+    writer.end()
+    return file.getvalue()
+
+
+def opened(text: str, folder: Path) -> COCO:
     path = folder / "coco.json"
-    path.write_bytes(document.encode())
+    path.write_text(text, encoding="utf-8")
     return COCO(str(path))
 
 
@@ -37,9 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_area_is_read_back_pixel_for_pixel(
     folder: Path, mask: NDArray[np.uint8], segmentation: str
 ) -> None:
-    document = CocoDocument(CLASSES, segmentation=segmentation)
-    document.add("a.jpg", mask)
-    coco = opened(document, folder)
+    coco = opened(written({"a.jpg": mask}, segmentation=segmentation), folder)
     regions = list(find_regions(mask, [1, 2]))
     annotations = coco.loadAnns(coco.getAnnIds())
     assert len(annotations) == len(regions)
@@ -58,12 +73,9 @@ def test_every_area_is_read_back_pixel_for_pixel(
 
 
 def test_photos_are_added_one_after_the_other(folder: Path) -> None:
-    document = CocoDocument(CLASSES)
     masks = {f"{i}/фото.jpg": blobs(i, 20 + i, 30) for i in range(3)}
     masks["empty.jpg"] = np.zeros((4, 5), np.uint8)
-    for name, mask in masks.items():
-        document.add(name, mask)
-    coco = opened(document, folder)
+    coco = opened(written(masks), folder)
     photos = coco.loadImgs(coco.getImgIds())
     assert [photo["id"] for photo in photos] == [1, 2, 3, 4]
     assert sorted(coco.anns) == list(range(1, len(coco.anns) + 1)), "0 is none to COCOeval"
@@ -79,12 +91,10 @@ def test_a_prediction_equal_to_the_truth_scores_one(folder: Path) -> None:
     """`iscrowd` 1 would leave the areas with holes out of the score."""
     from pycocotools.cocoeval import COCOeval
 
-    document = CocoDocument(CLASSES, segmentation="rle")
     mask = np.zeros((60, 60), np.uint8)
     mask[5:50, 5:50] = 1
     mask[20:30, 20:30] = 0
-    document.add("a.jpg", mask)
-    truth = opened(document, folder)
+    truth = opened(written({"a.jpg": mask}, segmentation="rle"), folder)
     predicted = truth.loadRes([{**annotation, "score": 1.0} for annotation in truth.anns.values()])
     scores = COCOeval(truth, predicted, "segm")
     scores.evaluate()
@@ -95,34 +105,37 @@ def test_a_prediction_equal_to_the_truth_scores_one(folder: Path) -> None:
 
 def test_categories_are_class_ids_without_the_background() -> None:
     mask = np.array([[0, 1, 255]], np.uint8)
-    document = CocoDocument(CLASSES)
-    document.add("a.jpg", mask)
-    assert names(document) == {1: "chip", 2: "дефект"}
-    assert boxes(document) == [(1, [1, 0, 1, 1])]
-    document = CocoDocument(("roof", "car"))
-    document.add("a.jpg", mask)
-    assert names(document) == {0: "roof", 1: "car"}
-    assert boxes(document) == [(0, [0, 0, 1, 1]), (1, [1, 0, 1, 1])]
+    text = written({"a.jpg": mask})
+    assert names(text) == {1: "chip", 2: "дефект"}
+    assert boxes(text) == [(1, [1, 0, 1, 1])]
+    text = written({"a.jpg": mask}, classes=("roof", "car"))
+    assert names(text) == {0: "roof", 1: "car"}
+    assert boxes(text) == [(0, [0, 0, 1, 1]), (1, [1, 0, 1, 1])]
 
 
-def names(document: CocoDocument) -> dict[int, str]:
-    return {one["id"]: one["name"] for one in json.loads(document.encode())["categories"]}
+def names(text: str) -> dict[int, str]:
+    return {one["id"]: one["name"] for one in json.loads(text)["categories"]}
 
 
-def boxes(document: CocoDocument) -> list[tuple[int, list[int]]]:
-    annotations = json.loads(document.encode())["annotations"]
-    return [(one["category_id"], one["bbox"]) for one in annotations]
+def boxes(text: str) -> list[tuple[int, list[int]]]:
+    return [(one["category_id"], one["bbox"]) for one in json.loads(text)["annotations"]]
 
 
-def test_the_same_photos_give_the_same_bytes() -> None:
-    documents = [CocoDocument(CLASSES) for _ in range(2)]
-    for document in documents:
-        document.add("a.jpg", blobs(1, 30, 30))
-    assert documents[0].encode() == documents[1].encode()
+def test_annotations_are_written_as_they_come() -> None:
+    file = io.StringIO()
+    writer = CocoWriter(file, CLASSES)
+    writer.add("a.jpg", (4, 4), coco_annotations(np.ones((4, 4), np.uint8), CLASSES))
+    before = len(file.getvalue())
+    writer.add("b.jpg", (4, 4), coco_annotations(np.ones((4, 4), np.uint8), CLASSES))
+    assert '"image_id":2,' in file.getvalue()[before:]
+
+
+def test_a_file_of_no_photos_is_one_too() -> None:
+    assert json.loads(written({}))["images"] == json.loads(written({}))["annotations"] == []
 
 
 def test_another_segmentation_and_ids_without_a_class_are_refused() -> None:
     with pytest.raises(UserError, match="Received: box"):
-        CocoDocument(CLASSES, segmentation="box")
+        coco_annotations(np.zeros((1, 1), np.uint8), CLASSES, segmentation="box")
     with pytest.raises(ValueError, match=r"ids \[3\]"):
-        CocoDocument(CLASSES).add("a.jpg", np.array([[0, 3, 255]], np.uint8))
+        coco_annotations(np.array([[0, 3, 255]], np.uint8), CLASSES)

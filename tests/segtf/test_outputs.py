@@ -23,7 +23,7 @@ from pycocotools.coco import COCO
 
 from segtf import metrics, outputs, predict_folder
 from segtf.answer import STEPS, ask
-from segtf.coco import CocoDocument
+from segtf.coco import coco_annotations
 from segtf.config import TrainConfig
 from segtf.labelme_json import labelme_annotation
 from segtf.outputs import OUTPUTS, Wanted
@@ -404,6 +404,50 @@ def test_a_full_disk_stops_all_and_keeps_what_was_written(
     assert [path.name for path in (tmp_path / "out").rglob("*.*")] == ["a.png"]
 
 
+def test_a_full_disk_leaves_the_lists_of_another_time_as_they_were(
+    photos: list[Path], predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Wanted(("mask", "coco", "rle"))
+    predict_photos(predictor, photos, tmp_path, wanted)
+    before = {name: (tmp_path / name).read_bytes() for name in ("coco.json", "rle.csv")}
+    monkeypatch.setattr(predict_folder, "_write", full_disk)
+    with pytest.raises(UserError, match="No space left on device"):
+        predict_photos(predictor, photos, tmp_path, wanted)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert not list(tmp_path.glob(".*"))
+
+
+def full_disk(path: Path, encoded: bytes) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+def test_memory_does_not_grow_with_the_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict_folder, "AT_ONCE", 1)  # threads meet in their peaks by chance
+    info = dataclasses.replace(INFO, classes=CLASSES, shape=(16, 16))
+    squeezing = open_predictor([write_channels_model(tmp_path / "model.onnx", info=info)])
+    pixels = np.full((500, 600, 3), (200, 20, 10), np.uint8)
+    pixels[100:300, 100:300] = (30, 220, 0)
+    paths = [tmp_path / f"photos/{number}.png" for number in range(40)]
+    paths[0].parent.mkdir()
+    for path in paths:
+        Image.fromarray(pixels).save(path)
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        try:
+            wanted = Wanted(("mask", "coco", "rle"))
+            predict_photos(squeezing, paths[:count], tmp_path / "out", wanted)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(4)  # imports
+    few, many = peak(10), peak(40)
+    assert many - few < 5 * 500 * 600, "masks of thirty photos more"
+
+
 def test_a_large_photo_gets_pictures_of_fewer_pixels_and_a_mask_of_its_own(
     photos: list[Path], predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -425,7 +469,7 @@ def test_a_large_photo_gets_pictures_of_fewer_pixels_and_a_mask_of_its_own(
             np.broadcast_to(np.uint8(0), (*mask.shape, 3)), mask, CLASSES, COLOURS
         ),
         lambda mask: labelme_annotation(mask, CLASSES, "a.png"),
-        lambda mask: CocoDocument(CLASSES).add("a.png", mask),
+        lambda mask: coco_annotations(mask, CLASSES),
     ],
     ids=["overlay", "labelme", "coco"],
 )

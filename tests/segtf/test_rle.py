@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from segtf.rle import coco_counts, decode_rle, encode_rle, encode_rle_csv, foreground
+from segtf.rle import RleWriter, coco_counts, decode_rle, encode_rle, foreground
 from voc_builder.errors import UserError
 
 CLASSES = ("background", "person", "cat")
@@ -72,9 +72,14 @@ def test_what_are_no_runs_of_the_photo_is_refused(text: str, part: str) -> None:
 
 def test_the_table_has_a_row_for_each_photo() -> None:
     rows = [("1", "2 2 8 2"), ("empty", ""), ('a, "b"', "1 1"), ("фото", "3 1")]
-    assert encode_rle_csv(rows[:2]) == b"id,rle_mask\n1,2 2 8 2\nempty,\n"
-    read = csv.reader(io.StringIO(encode_rle_csv(rows).decode()))
-    assert list(read)[1:] == [list(row) for row in rows]
+    file = io.StringIO()
+    writer = RleWriter(file)
+    for row in rows[:2]:
+        writer.add(*row)
+    assert file.getvalue() == "id,rle_mask\n1,2 2 8 2\nempty,\n"
+    for row in rows[2:]:
+        writer.add(*row)
+    assert list(csv.reader(io.StringIO(file.getvalue())))[1:] == [list(row) for row in rows]
 
 
 def test_every_class_but_the_background_is_encoded_or_the_one_that_is_named() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as oracle
 from pycocotools.coco import COCO
 
-from segtf.coco import CocoDocument
+from segtf.coco import CocoWriter, coco_annotations
 from tests.voc_builder.folders import write_photo
 from voc_builder.build import BuildConfig, build
 from voc_builder.check import CheckConfig, check
@@ -114,9 +114,11 @@ def test_a_set_is_built_and_images_without_annotations_are_empty(tmp_path: Path)
 def test_what_segtf_predicts_as_coco_is_read_back(tmp_path: Path) -> None:
     ids = np.zeros((HEIGHT, WIDTH), np.uint8)
     ids[1:5, 1:7], ids[2:4, 2:5] = 1, 2
-    document = CocoDocument(["background", "chip", "defect"])
-    document.add("a.jpg", ids)
-    (tmp_path / "coco.json").write_bytes(document.encode())
+    classes = ["background", "chip", "defect"]
+    with (tmp_path / "coco.json").open("w", encoding="utf-8") as file:
+        writer = CocoWriter(file, classes)
+        writer.add("a.jpg", ids.shape, coco_annotations(ids, classes))
+        writer.end()
     write_photo(tmp_path / "a.jpg")
     found = find_samples(tmp_path / "coco.json", SourceConfig(), empty=False)
     np.testing.assert_array_equal(found.samples[0].draw_mask(found.classes, HEIGHT, WIDTH), ids)

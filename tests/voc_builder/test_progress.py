@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from voc_builder import progress as module
 from voc_builder.progress import in_threads, progress
@@ -18,6 +21,16 @@ def test_results_come_in_the_order_of_the_items() -> None:
         return number
 
     assert list(in_threads(slow_first, range(20), 4)) == list(range(20))
+
+
+@given(st.integers(1, 5), st.integers(0, 40))
+@settings(deadline=None, max_examples=30)
+def test_items_are_taken_as_their_results_are(workers: int, count: int) -> None:
+    taken: list[int] = []
+    items = (taken.append(number) or number for number in range(1000))  # type: ignore[func-returns-value]
+    results = in_threads(lambda number: number, items, workers)
+    assert list(itertools.islice(results, count)) == list(range(count))
+    assert len(taken) <= count + 2 * workers
 
 
 def test_no_thread_works_on_after_the_caller_stops() -> None:
