@@ -39,8 +39,6 @@ def measure_giant(folder: Path, side: int) -> Table:
     thousands of tiles of a real one would take an hour. Raises `UserError` where memory cannot be
     told.
     """
-    if os.name != "posix":
-        raise UserError("memory is measured on Linux and macOS: leave it out of --only")
     model = write_colour_network(folder / "model.onnx")
     photos = {length: write_stripes(folder / f"{length}.tif", length) for length in (TILE, side)}
     rows, figures = [], {}
@@ -66,7 +64,11 @@ def measure_giant(folder: Path, side: int) -> Table:
 
 
 def peak_of(flags: list[str], model: Path, photo: Path, out: Path) -> int:
-    """Bytes that `segtf.predict` held at most. Raises RuntimeError if it fails."""
+    """Bytes that `segtf.predict` held at most. Raises RuntimeError if it fails, `UserError` where
+    memory cannot be told.
+    """
+    if os.name != "posix":
+        raise UserError("memory is measured on Linux and macOS: leave it out of --only")
     command = [sys.executable, "-m", "segtf.predict", str(model), str(photo), "--out", str(out)]
     watched = [sys.executable, "-c", WATCH, *command, *flags]
     ended = subprocess.run(watched, capture_output=True, text=True, check=False)

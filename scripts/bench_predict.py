@@ -15,12 +15,14 @@ from pathlib import Path
 from scripts.bench_table import Table, measure_parts
 from segtf.photos import find_photos
 from voc_builder.command import run
-from voc_builder.errors import refuse_below_one
+from voc_builder.errors import UserError, refuse_below_one
 
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Measure prediction end to end, the engines, the seams of tiles, and memory."""
+    """Measure prediction end to end, the engines, the seams of tiles, and the memory of a large
+    photo and of many.
+    """
 
     run: Path
     """Run folder with best.keras, saved_model and model.onnx."""
@@ -28,7 +30,7 @@ class BenchConfig:
     """Folder of photos of the kind that the network knows; side by side they make larger ones."""
     out: Path = Path("artifacts/bench_predict")
     """Folder for bench_predict.md and bench_predict.json."""
-    only: str = "whole,engines,seam,memory"
+    only: str = "whole,engines,seam,memory,many"
     """Parts to measure, with commas."""
     side: int = 2448
     """Side of the photos of the parts whole and seam, pixels."""
@@ -42,6 +44,10 @@ class BenchConfig:
     """Of the tiles."""
     giant: int = 20_000
     """Side of the photo of the part memory, pixels."""
+    many: tuple[int, ...] = (50, 500)
+    """Numbers of photos of the part many: few and many."""
+    many_side: int = 1024
+    """Side of the photos of the part many, pixels."""
 
 
 def bench_predict(config: BenchConfig) -> None:
@@ -53,8 +59,11 @@ def bench_predict(config: BenchConfig) -> None:
         "engines": _engines,
         "seam": _seam,
         "memory": _memory,
+        "many": _many,
     }
     refuse_below_one(side=config.side, count=config.count, rounds=config.rounds, giant=config.giant)
+    if len(config.many) != 2 or not 0 < config.many[0] < config.many[1]:
+        raise UserError(f"--many takes two rising numbers from 1 on. Received: {config.many}")
     bound = {name: partial(part, config) for name, part in parts.items()}
     measure_parts(bound, config.only, config.out, "bench_predict", ("onnxruntime",))
 
@@ -86,6 +95,14 @@ def _memory(config: BenchConfig, folder: Path) -> Table:
     from scripts.bench_giant import measure_giant
 
     return measure_giant(folder, config.giant)
+
+
+def _many(config: BenchConfig, folder: Path) -> Table:
+    from scripts.bench_many import measure_many
+
+    few, many = config.many
+    found = find_photos([config.photos])
+    return measure_many(config.run, found, folder, config.many_side, (few, many))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts import bench_giant, bench_predict
+from scripts import bench_giant, bench_many, bench_predict
 from scripts.bench_predict import BenchConfig
 from scripts.bench_seam import measure_seam, whole_mask
 from scripts.bench_whole import inputs_of, lay_photos
@@ -121,6 +121,30 @@ def test_the_photo_of_stripes_is_predicted_and_its_process_watched(tmp_path: Pat
         np.testing.assert_array_equal(np.asarray(mask), (rows + columns) // 700 % 3)
 
 
+@pytest.mark.parametrize(("more", "said"), [(0.04, "met (4.0%)"), (0.5, "missed (50.0%)")])
+def test_the_memory_of_many_photos_is_that_beyond_few(
+    more: float,
+    said: str,
+    run: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def peak_of(flags: list[str], model: Path, folder: Path, out: Path) -> int:
+        count = len(list(folder.iterdir()))
+        return 200 * 10**6 + int(count > 2 and "coco" in flags[1]) * int(200 * 10**6 * more)
+
+    monkeypatch.setattr(bench_many, "peak_of", peak_of)
+    text, figures = measured(
+        "many", tmp_path / "out", run=run, photos=photos, many=(2, 5), many_side=40
+    )
+    assert figures["mask"] == {"2": 200 * 10**6, "5": 200 * 10**6}
+    assert f"| mask,coco,rle | 200 | {200 * (1 + more):.0f} | {200 * more:.0f} |" in text
+    assert said in text
+    with pytest.raises(UserError, match="--many takes two rising numbers"):
+        measured("many", tmp_path / "out", run=run, photos=photos, many=(5, 5))
+
+
 def test_a_part_that_is_not_there_is_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no part 'half', but whole, engines, seam, memory"):
+    with pytest.raises(UserError, match="no part 'half', but whole, engines, seam, memory, many"):
         measured("half", tmp_path, run=run)
