@@ -48,6 +48,13 @@ def _photos_of(image: Path, leave_out: Sequence[Path]) -> Iterator[Path]:
             yield path
 
 
+def shared_folder(photos: Sequence[Path]) -> Path | None:
+    """The lowest folder that all photos lie under; None where they lie on several drives."""
+    folders = [photo.absolute().parent for photo in photos]
+    one_drive = len({folder.drive for folder in folders}) == 1
+    return Path(os.path.commonpath(folders)) if one_drive else None
+
+
 def photo_ids(photos: Sequence[Path]) -> list[str]:
     """An id for each photo, no two alike even where case does not count: the stem; for stems that
     occur more than once with the folders in front in which they differ, then the suffix, then a

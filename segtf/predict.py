@@ -70,9 +70,10 @@ class PredictConfig:
     gallery: bool = False
     """Also write index.html, a page of all photos that opens from disk, and its folder images."""
     truth: Path | None = None
-    """Folder of masks, named as the photos, PNG of the network's class ids: photos that it was not
-    trained on are scored by them at their full size (scores.json), queue and gallery compare with
-    them; null: these two compare with labelme files beside the photos, where there are any."""
+    """Folder of masks, PNG of the network's class ids, in a data set those of its very photos, else
+    named as the photos and in the same subfolders: photos that it was not trained on are scored by
+    them at their full size (scores.json), queue and gallery compare with them; null: these two
+    compare with labelme files beside the photos, where there are any."""
     postprocess: bool = True
     """Sweep small components and holes out of masks by the limits that were chosen on val, where
     the network has some."""

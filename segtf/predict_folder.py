@@ -32,13 +32,13 @@ from segtf.outputs import (
     view_of,
 )
 from segtf.photo_rows import LARGE, Rows, count_pixels, open_photo
-from segtf.photos import photo_ids
+from segtf.photos import photo_ids, shared_folder
 from segtf.predictor import Predictor
 from segtf.rle import RleWriter, encode_rle, foreground
 from segtf.run_folder import write_json
 from segtf.scoring import pixel_scores
 from segtf.seen import digest_photo, seen_by_models
-from segtf.truth import find_truth, read_truth
+from segtf.truth import Find, read_truth, truth_finder
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
 from voc_builder.overlay import count_ids, draw_overlay, format_share
@@ -116,13 +116,14 @@ def predict_photos(
 ) -> Prediction:
     """Writes what is `wanted` of every photo into the folder `out`. A photo that cannot be read, or
     whose results cannot be written, is named on stderr and left out. `truth` is a folder of masks
-    to compare with; photos that a network was trained on, as its run says, are not scored. Raises
-    `UserError` if `out` cannot be written at all.
+    to compare with, as in `truth_finder`; photos that a network was trained on, as its run says,
+    are not scored. Raises `UserError` if `out` cannot be written at all.
     """
     check_outputs(wanted, predictor.classes)
     _make_folder(out)
     started = time.perf_counter()
-    work = _Work(predictor, out, wanted, truth)
+    find = truth_finder(photos, truth) if truth or wanted.queue or wanted.gallery else None
+    work = _Work(predictor, out, wanted, truth, find)
     left_out, untrue, pixels = [], 0, np.zeros(len(predictor.classes), np.int64)
     named = list(zip(photos, photo_ids(photos), strict=True))
     found = in_threads(work.attempt, named, min(AT_ONCE, len(named)))
@@ -150,8 +151,16 @@ def predict_photos(
 class _Work:
     """What is done with one photo, in a thread of its own."""
 
-    def __init__(self, predictor: Predictor, out: Path, wanted: Wanted, truth: Path | None) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        out: Path,
+        wanted: Wanted,
+        truth: Path | None,
+        find: Find | None,
+    ) -> None:
         self.predictor, self.out, self.wanted, self.truth = predictor, out, wanted, truth
+        self._find = find  # None: annotations are not wanted
         by = ", ".join(str(model.path) for model in predictor.models)
         self.gallery = Gallery(out, predictor.classes, predictor.colours, subtitle=f"by {by}")
         self._large = threading.Lock()  # for photos of which memory holds no two
@@ -227,14 +236,12 @@ class _Work:
 
     def _truth(self, path: Path, answer: Answer) -> tuple[NDArray[np.uint8] | None, str]:
         """The true class ids of a photo, if they are wanted and known, and why they cannot be."""
-        if not self.truth and not self.wanted.queue and not self.wanted.gallery:
-            return None, ""
-        found = find_truth(path, self.truth)
-        if found is None:
-            return None, ""
         height, width = answer.mask.shape
         try:
-            return read_truth(found, self.predictor.classes, height, width), ""
+            found = self._find(path) if self._find else None
+            if found is None:
+                return None, ""
+            return read_truth(found, path, self.predictor.classes, height, width), ""
         except UserError as error:
             return None, " ".join(str(error).split())
 
@@ -272,8 +279,7 @@ class _Together:
         self._counts: list[tuple[str, metrics.Counts]] = []
         self._seen = 0  # photos with an annotation that a network was trained on
         self._untrue = 0  # photos whose annotation cannot be compared with, which is told of each
-        folders = [str(photo.absolute().parent) for photo in photos]
-        self._root = os.path.commonpath(folders) if _one_drive(folders) else ""
+        self._root = shared_folder(photos)
 
     def add(self, photo_id: str, path: Path, done: _Done) -> None:
         """Takes in the next photo."""
@@ -310,17 +316,13 @@ class _Together:
         if self._seen:
             note(f"not scored: {self._seen} annotated photos that the network was trained on")
         elif not self._counts and not self._untrue:
-            note(f"nothing is scored: no photo has a mask of its name in {self.work.truth}")
+            note(f"nothing is scored: no photo has a mask in {self.work.truth}")
         if not self._counts:
             (self.out / SCORES).unlink(missing_ok=True)  # that of another time
             return None
         values = pixel_scores(self._counts, self.work.predictor.classes)
         write_json({**values, "left_out_as_trained_on": self._seen}, self.out / SCORES)
         return values
-
-
-def _one_drive(folders: Sequence[str]) -> bool:
-    return len({os.path.splitdrive(folder)[0] for folder in folders}) == 1
 
 
 def _make_folder(out: Path) -> None:

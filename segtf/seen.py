@@ -87,8 +87,13 @@ def note_silent(models: Sequence[Path]) -> None:
 
 
 def digest_photo(path: Path) -> str:
-    """What a photo is known by, wherever it lies and of whatever kind it is; one of more than 64
-    megapixels that is no upright JPEG is not recognised. Raises `UserError` if it cannot be read.
+    """What a photo is known by, wherever it lies and of whatever kind it is: see `stored_photo`."""
+    return hashlib.sha256(stored_photo(path)).hexdigest()[:DIGITS]
+
+
+def stored_photo(path: Path) -> bytes:
+    """The JPEG that a VOC tree would hold of a photo; one of more than 64 megapixels that is no
+    upright JPEG is not recognised, and stays as it is. Raises `UserError` if it cannot be read.
     """
     try:
         encoded = path.read_bytes()
@@ -98,7 +103,7 @@ def digest_photo(path: Path) -> str:
         # what cannot be stored is in no data set
         with contextlib.suppress(UserError):
             encoded = as_stored(encoded, read_header(encoded, str(path)))
-    return hashlib.sha256(encoded).hexdigest()[:DIGITS]
+    return encoded
 
 
 def tell(ids: Sequence[str], dataset: Dataset, split: str) -> str:

@@ -263,6 +263,36 @@ def test_masks_of_a_folder_are_compared_with_too(
     assert found["ж"] == ""
 
 
+def test_a_photo_is_not_compared_with_the_annotation_of_another_of_its_name(
+    photos: list[Path], predictor: Predictor, tmp_path: Path
+) -> None:
+    labelled = tmp_path / "labelled"
+    for split, name in (("train", "a.png"), ("val", "z.png")):
+        write_photo(labelled / split / name)
+        write_mask(labelled / f"{split}_mask" / name, [0, 1], size=SIZE[::-1])
+    Image.fromarray(drawing(7)).save(labelled / "train/a.png")
+    Image.fromarray(drawing(8)).save(labelled / "val/z.png")
+    tree = build(BuildConfig(labelled, tmp_path / "voc", records=False)).path
+    asked = [photos[0], labelled / "train/a.png"]
+    done = predict_photos(
+        predictor, asked, tmp_path / "out", Wanted(queue=True), truth=tree / "SegmentationClass"
+    )
+    assert [(one.photo, one.task) for one in done.queue] == [
+        (photos[0], "annotate"),
+        (asked[1], "check"),
+    ]
+    assert (done.scores or {})["images"] == 1
+
+    twin = Path(shutil.copy(photos[0], photos[0].with_suffix(".bmp")))
+    annotate(twin, "chip")  # a.json names a.bmp
+    asked = [photos[0], twin]
+    done = predict_photos(predictor, asked, tmp_path / "out", Wanted(queue=True))
+    assert [(one.photo, one.task) for one in done.queue] == [
+        (photos[0], "annotate"),
+        (twin, "check"),
+    ]
+
+
 def test_photos_with_masks_are_scored_at_their_full_size_but_those_it_was_trained_on(
     photos: list[Path], predictor: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -303,7 +333,7 @@ def test_where_nothing_is_scored_no_scores_of_another_time_are_left(
     assert predict_photos(predictor, photos, tmp_path, Wanted(queue=True)).scores is None
     assert scores.exists(), "nobody asked for them"
     assert predict_photos(predictor, photos, tmp_path, truth=truths).scores is None
-    assert "nothing is scored: no photo has a mask of its name" in capsys.readouterr().err
+    assert "nothing is scored: no photo has a mask" in capsys.readouterr().err
     assert not scores.exists()
 
 
