@@ -94,15 +94,15 @@ def failures(of: Material) -> str:
     split = scored_split(of.run)
     if (of.folder / MODEL_FILE).is_file():
         how = (
-            "as the exported network answers them at their own size, post-processing included; the "
-            "sentences count the pixels of these answers"
+            "as the exported network answers them at their own size, post-processing included: all "
+            "numbers here are of these answers"
         )
     else:
         again = shlex.join(["python", "-m", "segtf.export", str(of.folder)])
         how = f"without predictions, as there is no {MODEL_FILE} (`{again}`)"
     return (
-        f"The photos of {split} with the lowest mean IoU, the worst first, {how}. The IoU in the "
-        "titles is that of the scores above."
+        f"The photos of {split} with the most missed objects and false alarms, then with the most "
+        f"wrong pixels, the worst first, {how}."
     )
 
 

@@ -11,8 +11,9 @@ from voc_builder.errors import UserError
 
 @dataclass(frozen=True)
 class ShowConfig:
-    """Draws the photos with the lowest mean IoU of test, or of val where there is no test: each
-    with its annotation and with what the exported network answers.
+    """Draws the photos of test, or of val where there is no test, with the most missed objects and
+    false alarms, then wrong pixels: each with its annotation and with what the exported network
+    answers.
     """
 
     run: Path
@@ -25,7 +26,7 @@ class ShowConfig:
 
 def show_worst(config: ShowConfig) -> None:
     """Writes the picture. Raises `UserError` for a run without scores or without its data set, and
-    where no photo has a score below 1.
+    where no photo has a fault.
     """
     if config.count < 1:
         raise UserError(f"--count {config.count}: must be at least 1")

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-COLUMNS = ("task", "photo", "uncertainty", "disagreement")
+from segtf.faults import Faults
+
+COLUMNS = ("task", "photo", "uncertainty", "missed", "false_alarms", "wrong")
 Task = Literal["annotate", "check"]
 
 
@@ -19,21 +21,21 @@ class Queued:
 
     photo: Path
     uncertainty: float  # 0 to 1, as in `segtf.answer`
-    disagreement: float | None = None  # 1 less the mean IoU with the annotation, where there is one
+    faults: Faults | None = None  # against the annotation, where there is one
 
     @property
     def task(self) -> Task:
         """What there is to do."""
-        return "annotate" if self.disagreement is None else "check"
+        return "annotate" if self.faults is None else "check"
 
 
 def sort_queue(photos: Iterable[Queued]) -> list[Queued]:
-    """Photos to annotate, the most unsure first, then annotations to check, those first with which
-    the network disagrees most: either they are wrong or the network is.
+    """Photos to annotate, the most unsure first, then annotations to check, those first against
+    which the prediction has the most faults: either they are wrong or the network is.
     """
     return sorted(
         photos,
-        key=lambda one: (one.disagreement is not None, -(one.disagreement or 0), -one.uncertainty),
+        key=lambda one: (() if one.faults is None else (1, *one.faults.rank), -one.uncertainty),
     )
 
 
@@ -43,8 +45,9 @@ def encode_queue(photos: Iterable[Queued]) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for one in photos:
-        disagreement = "" if one.disagreement is None else f"{one.disagreement:.4f}"
-        writer.writerow((one.task, one.photo, f"{one.uncertainty:.4f}", disagreement))
+        of = one.faults
+        faults = ("", "", "") if of is None else (of.missed, of.false, f"{of.wrong:.6f}")
+        writer.writerow((one.task, one.photo, f"{one.uncertainty:.4f}", *faults))
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
@@ -57,8 +60,8 @@ def describe_queue(photos: list[Queued]) -> str:
             first = of_task[0]
             value = (
                 f"uncertainty {first.uncertainty:.2f}"
-                if first.disagreement is None
-                else f"mIoU {1 - first.disagreement:.2f}"
+                if first.faults is None
+                else str(first.faults)
             )
             parts.append(f"{len(of_task)} {what}, first {first.photo} ({value})")
     return "; ".join(parts)

@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segtf.export import require_parity
-from segtf.run_folder import BEST, LOG, OVERLAYS, PREDICTIONS, read_config, read_run_dataset
+from segtf.run_folder import (
+    BEST,
+    LOG,
+    OVERLAYS,
+    PREDICTIONS,
+    SHOWN,
+    read_config,
+    read_run_dataset,
+    write_json,
+)
 from segtf.stopping import Stop
 from voc_builder.command import run
 from voc_builder.errors import UserError, going_on
@@ -165,7 +174,10 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
 
 def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
-    """Every photo of a split at its full size, as the ONNX file sees it, the truth outlined."""
+    """Every photo of a split at its full size, as the ONNX file sees it, the truth outlined; and
+    the scores of these masks.
+    """
+    from segtf.faults import image_row
     from segtf.photo_rows import open_photo
     from segtf.predict_folder import draw_photo, write_file
     from segtf.predictor import open_predictor
@@ -175,11 +187,14 @@ def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
 
     predictor = open_predictor([folder])
     ids = dict.fromkeys(split.ids)  # once, also those cut into tiles
+    rows = []
     for photo_id in progress(ids, len(ids), f"{split.name} overlays"):
         truth = decode_mask(dataset.mask(photo_id).read_bytes())
         with open_photo(dataset.photo(photo_id)) as photo:
-            _, overlay = draw_photo(predictor, photo, truth=truth)
+            mask, overlay = draw_photo(predictor, photo, truth=truth)
         write_file(folder / OVERLAYS / f"{photo_id}.jpg", encode_jpeg(overlay))
+        rows.append(image_row(photo_id, truth, mask, predictor.classes))
+    write_json({"split": split.name, "photos": rows}, folder / SHOWN)
 
 
 def _command(config: FinishConfig) -> int:

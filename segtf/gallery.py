@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segtf import metrics
+from segtf.faults import Faults, find_faults
 from segtf.page import CSS
 from voc_builder.classes import has_background
 from voc_builder.colours import VOID
@@ -56,6 +57,7 @@ class Drawn:
     size: tuple[int, int]  # width and height, pixels
     predicted: dict[int, float]  # share of the area by class id
     true: dict[int, float] | None
+    faults: Faults | None
     scores: dict[str, float | None]
     uncertainty: float | None
 
@@ -92,6 +94,7 @@ class Gallery:
         mask: NDArray[np.uint8],
         *,
         truth: NDArray[np.uint8] | None = None,
+        faults: Faults | None = None,
         scores: Mapping[str, float | None] | None = None,
         uncertainty: float | None = None,
     ) -> Drawn:
@@ -99,20 +102,23 @@ class Gallery:
         if they are known, the true ones, shape (H, W), under its id, which may hold slashes; any
         thread may do so. The page shows them once the result is appended.
 
-        `scores` are named numbers, the higher the better; "worst first" goes by the first of all.
-        Without them the truth gives `photo_scores`. The higher `uncertainty`, the less sure the
+        "Worst first" goes by the `faults`; `scores` are named numbers, the higher the better.
+        Without them the truth gives both. The higher `uncertainty`, the less sure the
         model. NaN and None are numbers that are not known. Raises ValueError for shapes that differ
         and ids without a name, `OSError` if a picture cannot be written.
         """
-        if scores is None and truth is not None:
+        self._write_pictures(photo_id, photo, mask, truth)
+        if truth is not None and faults is None:
+            faults = find_faults(truth, mask, self.classes)
+        if truth is not None and scores is None:
             counts = metrics.confusion(truth, mask, len(self.classes))
             scores = photo_scores(counts, self.classes)
-        self._write_pictures(photo_id, photo, mask, truth)
         return Drawn(
             photo_id,
             (photo.shape[1], photo.shape[0]),
             _shares(mask),
             None if truth is None else _shares(truth),
+            faults,
             {name: _number(score) for name, score in (scores or {}).items()},
             _number(uncertainty),
         )
@@ -168,6 +174,8 @@ class Gallery:
     def _values(self) -> dict[str, Any]:
         """All that the page's script knows."""
         unnamed = 0 if 0 in self._unpainted else -1
+        ranks = sorted({drawn.faults.rank for drawn in self._rows.values() if drawn.faults})
+        places = {rank: place for place, rank in enumerate(ranks)}
         return {
             "classes": [
                 [i, name, self.colours[i].tolist()]
@@ -177,28 +185,31 @@ class Gallery:
             "void": VOID,
             "scores": list(self._scores),
             "pictures": PICTURES,
-            "photos": [self._row(drawn) for drawn in self._rows.values()],
+            "photos": [self._row(drawn, places) for drawn in self._rows.values()],
         }
 
-    def _row(self, drawn: Drawn) -> list[Any]:
-        """Name, width, height, shares of the prediction and the truth by class id, scores in the
-        order of their names, uncertainty; at the end the name in URLs where it is not the name
-        itself.
+    def _row(self, drawn: Drawn, places: Mapping[tuple[int, float], int]) -> list[Any]:
+        """Name, width, height, shares of the prediction and the truth by class id; missed objects,
+        false alarms, wrong fraction and the place among the worst, null without any fault; scores
+        in the order of their names, uncertainty; at the end the name in URLs where it is not the
+        name itself.
         """
         scores = [drawn.scores.get(name) for name in self._scores]
-        values = [*drawn.size, drawn.predicted, drawn.true, scores, drawn.uncertainty]
+        faults = None
+        if (of := drawn.faults) is not None:
+            faults = [of.missed, of.false, float(f"{of.wrong:.4g}"), places.get(of.rank)]
+        values = [*drawn.size, drawn.predicted, drawn.true, faults, scores, drawn.uncertainty]
         raw = os.fsencode(drawn.photo_id)
         name = raw.decode("utf-8", "backslashreplace")  # a file name need not be UTF-8
         return [name, *values] if name == drawn.photo_id else [name, *values, quote(raw)]
 
 
 def photo_scores(counts: metrics.Counts, classes: Sequence[str]) -> dict[str, float | None]:
-    """`mIoU` and `IoU CLASS` of one photo from its pixels by true and predicted class, (C, C); None
-    for a class that is in neither.
+    """`IoU CLASS` of one photo from its pixels by true and predicted class, shape (C, C); None for
+    a class that is in neither.
     """
-    scores = {"mIoU": _number(metrics.miou(counts))}
     named = zip(classes, metrics.iou(counts), strict=True)
-    return scores | {f"IoU {name}": _number(score) for name, score in named}
+    return {f"IoU {name}": _number(score) for name, score in named}
 
 
 def shrink_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

@@ -19,6 +19,7 @@ from segtf import metrics
 from segtf.annotation_queue import Queued, encode_queue, sort_queue
 from segtf.answer import Answer, ask
 from segtf.coco import CocoWriter, coco_annotations
+from segtf.faults import Faults, find_faults
 from segtf.gallery import Drawn, Gallery, photo_scores
 from segtf.outputs import (
     EACH,
@@ -200,18 +201,22 @@ class _Work:
         self._write(path, photo_id, answer, view)
         counts = None if truth is None else metrics.confusion(truth, answer.mask, len(classes))
         seen = counts is not None and bool(self._seen) and digest_photo(path) in self._seen
+        faults = None
+        if truth is not None and (self.wanted.queue or self.wanted.gallery):
+            faults = find_faults(truth, answer.mask, classes)
         scores = {} if counts is None else photo_scores(counts, classes)
-        miou = scores.get("mIoU")
         return _Done(
             answer.mask.shape,
             count_ids(answer.mask)[: len(classes)],
-            Queued(path, answer.uncertainty, None if miou is None else 1 - miou),
+            Queued(path, answer.uncertainty, faults),
             None if seen or self.truth is None else counts,
             seen,
             untrue,
             self._rle(answer.mask) if "rle" in save else "",
             tuple(coco_annotations(answer.mask, classes)) if "coco" in save else (),
-            self._drawn(photo_id, view, answer, scores) if view and self.wanted.gallery else None,
+            self._drawn(photo_id, view, answer, faults, scores)
+            if view and self.wanted.gallery
+            else None,
         )
 
     def _place(self, name: str, photo_id: str) -> Path:
@@ -249,13 +254,19 @@ class _Work:
         return encode_rle(foreground(mask, self.predictor.classes, self.wanted.rle_class))
 
     def _drawn(
-        self, photo_id: str, view: View, answer: Answer, scores: dict[str, float | None]
+        self,
+        photo_id: str,
+        view: View,
+        answer: Answer,
+        faults: Faults | None,
+        scores: dict[str, float | None],
     ) -> Drawn:
         return self.gallery.draw(
             photo_id,
             view.photo,
             view.mask,
             truth=view.truth,
+            faults=faults,
             scores=scores,
             uncertainty=answer.uncertainty,
         )

@@ -28,7 +28,7 @@ from segtf.report_export import export_section
 from segtf.report_objects import objects_sections
 from segtf.report_photos import photo_gallery, progress_gallery
 from segtf.report_training import sizing_section, training_section
-from segtf.run_folder import CONFIG, DATA, ENVIRONMENT, EXPORT, LOG
+from segtf.run_folder import CONFIG, DATA, ENVIRONMENT, EXPORT, LOG, SHOWN
 from segtf.sizing import read_sizing
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
@@ -49,7 +49,7 @@ def write_report(run: Path) -> Path:
     export = _read_json(run / EXPORT)
     log = read_log(run / LOG) if (run / LOG).is_file() else None
     classes = (test or val or about or {}).get("classes", [])
-    sizing = read_sizing(run)
+    sizing, shown = read_sizing(run), _read_json(run / SHOWN)
     training = training_section(run, config, environment, sizing, log)
     sections = [
         Section("result", "Result", _result(config, val, test, export, classes)),
@@ -60,7 +60,7 @@ def write_report(run: Path) -> Path:
         *objects_sections(run, {"test": test, "val": val}),
         Section("confusion", "Confusion matrices", _confusions(run)),
         Section("export", "Export", export_section(run, export)),
-        Section("photos", "Photos that training never saw", photo_gallery(run, test or val)),
+        Section("photos", "Photos that training never saw", photo_gallery(run, shown)),
         Section("progress", "As training went on", progress_gallery(run)),
         Section("use", "How to use the model", _use(run, config, classes)),
         Section("environment", "Environment", _environment(environment)),

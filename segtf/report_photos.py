@@ -7,7 +7,8 @@ from html import escape
 from pathlib import Path, PurePath
 from typing import Any
 
-from segtf.page import missing, picture
+from segtf.faults import Faults, faults_of
+from segtf.page import missing, picture, prose
 from segtf.run_folder import OVERLAYS, PROGRESS
 from voc_builder.files import replacing
 from voc_builder.images import decode_image, encode_jpeg, resize_image
@@ -18,8 +19,10 @@ THUMBNAILS = "thumbnails"  # folder in the run
 Json = dict[str, Any]
 
 
-def photo_gallery(run: Path, metrics: Json | None) -> str:
-    """Thumbnails of the overlays, the worst first where each photo has a score."""
+def photo_gallery(run: Path, shown: Json | None) -> str:
+    """Thumbnails of the overlays, those with the most faults first by the scores of the masks that
+    they show; by name where a run of an earlier version has none.
+    """
     folder = run / OVERLAYS
     paths = sorted(
         path
@@ -28,21 +31,20 @@ def photo_gallery(run: Path, metrics: Json | None) -> str:
     )
     if not paths:
         return missing("There are no overlays: the run has not come to its end.")
-    scores = {photo["id"]: photo for photo in (metrics or {}).get("photos", [])}
+    scores = {photo["id"]: photo for photo in (shown or {}).get("photos", [])}
 
-    def rank(path: Path) -> tuple[float, str]:
-        miou = scores.get(_photo_id(path, folder), {}).get("miou")
-        return (2.0 if miou is None else miou, path.name)
+    def faults(path: Path) -> Faults:
+        return faults_of(scores.get(_photo_id(path, folder), {}))
 
     figures = []
-    for path in sorted(paths, key=rank):
+    for path in sorted(paths, key=lambda path: (faults(path).rank, path.name)):
         photo_id = _photo_id(path, folder)
         small = PurePath(THUMBNAILS, path.relative_to(folder))
         _write_thumbnail(path, run / small, THUMBNAIL)
         caption = _photo_caption(photo_id, scores.get(photo_id))
         full = PurePath(path.relative_to(run))
         figures.append(picture(small, caption, full=full))
-    order = "worst first" if scores else "by name"
+    order = "worst first" if any(map(faults, paths)) else "by name"
     note = f"{len(paths)} photos, {order}. A click opens the full size. Solid: prediction; "
     note += "dashed: annotation, where it is drawn."
     return f'<p class="soft">{note}</p><div class="photos">{"".join(figures)}</div>'
@@ -56,16 +58,10 @@ def _photo_caption(photo_id: str, scores: Json | None) -> str:
     if scores is None:
         return f"<b>{escape(photo_id)}</b>"
     of_classes = ", ".join(
-        f"{escape(name)} {_score(value)}"
-        for name, value in scores.get("iou", {}).items()
-        if value is not None
+        f"{escape(name)} {value:.3f}" for name, value in scores["iou"].items() if value is not None
     )
-    mean = _score(scores.get("miou"))
-    return f'<b>{escape(photo_id)}</b> mIoU {mean}<br><span class="soft">{of_classes}</span>'
-
-
-def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    faults = prose(str(faults_of(scores)))
+    return f'<b>{escape(photo_id)}</b> {faults}<br><span class="soft">IoU {of_classes}</span>'
 
 
 def progress_gallery(run: Path) -> str:

@@ -20,6 +20,7 @@ from voc_builder.voc import Dataset, read_dataset
 CONFIG, DATA, ENVIRONMENT, EXPORT = "config.yaml", "data.json", "environment.json", "export.json"
 LOG, BEST, BACKUP, SAVED_MODEL = "log.csv", "best.keras", "backup", "saved_model"
 OVERLAYS, PROGRESS = "overlays", "progress"  # the second lies in the first
+SHOWN = "overlays/scores.json"  # of the masks that the overlays show
 PREDICTIONS = "predictions"  # of photos that are named in the settings
 AUGMENT = "augment.yaml"  # the pipeline as the run began with it
 

@@ -160,6 +160,7 @@ def pixel_scores(photos: Sequence[tuple[str, metrics.Counts]], classes: Sequence
                 "id": photo_id,
                 "miou": number(metrics.miou(of_photo)),
                 "iou": _by_class(classes, metrics.iou(of_photo)),
+                "wrong": number(1 - metrics.pixel_accuracy(of_photo)),
             }
             for photo_id, of_photo in photos
         ],

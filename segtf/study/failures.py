@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtf import metrics
+from segtf.faults import Faults, faults_of, image_row
 from segtf.inspection import percent
 from segtf.objects import object_classes
 from segtf.onnx_model import MODEL_FILE
 from segtf.photo_rows import open_photo
 from segtf.predictor import open_predictor
+from segtf.run_folder import SHOWN
 from segtf.run_results import Run
 from segtf.study.data import load_mask, load_photo
 from segtf.study.show import Picture, Text, plain, sheet, view
@@ -29,33 +32,38 @@ class Failure:
     """A photo and what the network made of it."""
 
     photo_id: str
-    miou: float | None  # at the training size, from metrics_SPLIT.json
-    objects: dict[str, Json]  # true, found, alarms, false by class, from there too
+    row: Json  # its scores, those of the prediction where there is one
     photo: NDArray[np.uint8]  # (H, W, 3)
     truth: NDArray[np.uint8]  # (H, W)
     prediction: NDArray[np.uint8] | None  # (H, W); None without an exported network
 
+    @property
+    def faults(self) -> Faults:
+        """What is wrong with the answer."""
+        return faults_of(self.row)
+
 
 def worst_photos(run: Run, dataset: Dataset, *, count: int = 4) -> list[Failure]:
-    """The photos with the lowest mean IoU of the test split, or of val where there is no test, the
-    worst first, as the exported network answers them at their full size; none that is perfect.
+    """The photos with the most faults of the test split, or of val where there is no test, the
+    worst first, as the exported network answers them at their full size; none without any fault.
     """
-    rows = [row for row in run.scores[scored_split(run)]["photos"] if row["miou"] is not None]
-    rows = sorted(
-        (row for row in rows if row["miou"] < 1), key=lambda row: (row["miou"], row["id"])
-    )
-    masks = _predictions(run.path, dataset, [row["id"] for row in rows[:count]])
-    return [
-        Failure(
-            row["id"],
-            row["miou"],
-            row.get("objects", {}),
-            load_photo(dataset, row["id"]),
-            load_mask(dataset, row["id"]),
-            mask,
-        )
-        for row, mask in zip(rows, masks, strict=False)
-    ]
+    rows = _shown(run.path) or run.scores[scored_split(run)]["photos"]
+    rows = sorted(filter(faults_of, rows), key=lambda row: (faults_of(row).rank, row["id"]))[:count]
+    failures = []
+    for row, mask in zip(
+        rows, _predictions(run.path, dataset, [row["id"] for row in rows]), strict=True
+    ):
+        photo_id, truth = row["id"], load_mask(dataset, row["id"])
+        of_mask = row if mask is None else image_row(photo_id, truth, mask, dataset.classes)
+        failures.append(Failure(photo_id, of_mask, load_photo(dataset, photo_id), truth, mask))
+    found = [one for one in failures if one.faults]
+    return sorted(found, key=lambda one: (one.faults.rank, one.photo_id))
+
+
+def _shown(run: Path) -> list[Json]:
+    """The scores of the masks that the overlays of a run show; none for an earlier version's."""
+    path = run / SHOWN
+    return json.loads(path.read_text(encoding="utf-8"))["photos"] if path.is_file() else []
 
 
 def scored_split(run: Run) -> str:
@@ -79,10 +87,10 @@ def _predictions(
 def failure_picture(failures: Sequence[Failure], classes: Sequence[str]) -> Picture | Text:
     """A row for each: the photo, its annotation, and the prediction if there is one."""
     if not failures:
-        return Text("No photo has a score below 1.")
+        return Text("No photo has a fault.")
     rows = []
     for number, one in enumerate(failures, start=1):
-        title = f"{number}. {one.photo_id}, IoU {_score(one.miou)}"
+        title = f"{number}. {one.photo_id}: {one.faults}"
         row = [(title, view(one.photo, None, classes))]
         row.append(("annotation", view(one.photo, one.truth, classes)))
         if one.prediction is not None:
@@ -104,10 +112,9 @@ def sentence(failure: Failure, classes: Sequence[str]) -> str:
     if failure.prediction is not None:
         counts = metrics.confusion(failure.truth, failure.prediction, len(classes))
         parts += [missed(counts, classes), over_marked(counts, classes)]
-    parts.append(_objects(failure.objects))
-    said = " ".join(part for part in parts if part)
-    head = f"{plain(failure.photo_id)}, IoU {_score(failure.miou)}."
-    return f"{head} {said or 'Every pixel of every class is where it belongs.'}"
+    parts.append(_objects(failure.row.get("objects", {})))
+    head = f"{plain(failure.photo_id)}: {failure.faults}."
+    return " ".join([head, *(part for part in parts if part)])
 
 
 def missed(counts: metrics.Counts, classes: Sequence[str]) -> str:
@@ -158,7 +165,3 @@ def _objects(objects: dict[str, Json]) -> str:
         if false:
             said.append(f"{false} false alarm{'s' * (false > 1)} of {plain(name)}")
     return f"{', '.join(said)}." if said else ""
-
-
-def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

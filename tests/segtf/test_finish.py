@@ -8,15 +8,19 @@ import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segtf import engines
 from segtf import finish as command
 from segtf import train as training
 from segtf.config import TrainConfig
+from segtf.faults import Faults, faults_of
 from segtf.finish import finish
+from segtf.postprocess import Postprocess, Rule
 from segtf.run_folder import write_json
 from segtf.train import train
 from tests.segtf.test_figures import write_log
@@ -24,6 +28,7 @@ from tests.segtf.tiny_onnx import INFO, write_channels_model
 from tests.voc_builder.folders import write_photo
 from voc_builder.build import BuildConfig, build
 from voc_builder.errors import UserError
+from voc_builder.png import encode_mask
 from voc_builder.voc import Dataset
 
 
@@ -93,6 +98,28 @@ def test_what_predictions_leave_out_is_said_and_is_exit_code_1(
     assert command.main() == 0
 
 
+def test_overlays_are_scored_by_the_masks_that_they_show(dataset: Dataset, tmp_path: Path) -> None:
+    ids = dataset.splits["test"]
+    rules = Postprocess(tuple(Rule(name, "share", 2.0) for name in dataset.classes[1:]), 0.5, 0.6)
+    write_channels_model(
+        tmp_path / "model.onnx", info=replace(INFO, classes=dataset.classes, postprocess=rules)
+    )
+    tree = replace(dataset, path=tmp_path / "voc")
+    for photo_id in ids:  # the network says background, but for specks that the rules sweep
+        pixels = np.full((40, 40, 3), (250, 0, 0), np.uint8)
+        pixels[8:12, 8:12] = (0, 250, 0)
+        for file in (tree.photo(photo_id), tree.mask(photo_id)):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tree.photo(photo_id), quality=100)
+        tree.mask(photo_id).write_bytes(encode_mask(np.zeros((40, 40), np.uint8)))
+    split = SimpleNamespace(name="test", ids=[*ids, *ids])
+    command._draw_overlays(tmp_path, tree, split)  # type: ignore[arg-type]
+    shown = json.loads((tmp_path / "overlays/scores.json").read_text())
+    assert shown["split"] == "test"
+    assert [row["id"] for row in shown["photos"]] == list(ids)
+    assert [faults_of(row) for row in shown["photos"]] == [Faults(0, 0, 0.0)] * len(ids)
+
+
 @pytest.mark.parametrize("left_out", [False, True])
 def test_training_passes_on_that_its_end_left_something_out(
     left_out: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -120,7 +147,7 @@ def test_photos_that_the_settings_name_are_predicted_beside_their_annotation(run
     for folder, suffix in (("masks", "png"), ("overlays", "jpg")):
         found = sorted(path.name for path in (out / folder).iterdir())
         assert found == [f"00000003.{suffix}", f"00000013.{suffix}"]
-    assert "mIoU" in (out / "index.html").read_text(encoding="utf-8"), "the truth is known"
+    assert "IoU defect" in (out / "index.html").read_text(encoding="utf-8"), "the truth is known"
 
 
 def test_places_without_photos_are_named_before_anything_is_trained(

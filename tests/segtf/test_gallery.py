@@ -130,7 +130,6 @@ def test_scores_of_a_photo_leave_void_and_absent_classes_out() -> None:
     mask = np.array([[0, 1, 1, 1, 0]], np.uint8)
     scores = photo_scores(metrics.confusion(truth, mask, 3), CLASSES)
     assert scores == {
-        "mIoU": round((1 / 2 + 2 / 3) / 2, 4),
         "IoU __background__": 0.5,
         "IoU chip": 0.6667,
         f"IoU {DEFECT}": None,
@@ -142,13 +141,36 @@ def test_the_page_knows_shares_scores_and_uncertainty(tmp_path: Path) -> None:
     add(shown, "a", photo(), ids(40), scores={"Dice": 0.25, "mIoU": float("nan")}, uncertainty=0.5)
     add(shown, "b", photo(), ids(), truth=ids(0, 8), scores={"boundary": 0.123456})
     add(shown, "a", photo(), ids(20), uncertainty=float("inf"))  # the later one counts
-    known = values(shown.write())
+    known, b = values(shown.write()), ["b", 80, 60]
     assert known["scores"] == ["Dice", "mIoU", "boundary"]
     assert known["classes"] == [[1, "chip", [128, 0, 0]], [2, DEFECT, [0, 128, 0]]]
     assert known["photos"] == [
-        ["a", 80, 60, {"0": 0.75, "1": 0.25}, None, [None, None, None], None],
-        ["b", 80, 60, {"0": 1.0}, {"0": 0.9, "2": 0.1}, [None, None, 0.1235], None],
+        ["a", 80, 60, {"0": 0.75, "1": 0.25}, None, None, [None, None, None], None],
+        [*b, {"0": 1.0}, {"0": 0.9, "2": 0.1}, [1, 0, 0.1, 0], [None, None, 0.1235], None],
     ]
+
+
+def test_the_worst_are_those_with_most_faulty_objects_then_with_most_wrong_pixels(
+    tmp_path: Path,
+) -> None:
+    shown = gallery(tmp_path)
+    speck = ids()
+    speck[0, :3] = 2
+    add(shown, "faultless, a class absent", photo(), ids(30), truth=ids(30))
+    add(shown, "three pixels on an empty photo", photo(), speck, truth=ids())
+    add(shown, "a missed object", photo(), ids(40), truth=ids(40, 8))
+    add(shown, "a rim", photo(), ids(40), truth=ids(41))
+    add(shown, "as bad a rim", photo(), ids(41), truth=ids(40))
+    add(shown, "unknown", photo(), ids(40))
+    rows = values(shown.write())["photos"]
+    assert {row[0]: row[5] and row[5][3] for row in rows} == {
+        "a missed object": 0,
+        "a rim": 1,
+        "as bad a rim": 1,
+        "three pixels on an empty photo": 2,
+        "faultless, a class absent": None,
+        "unknown": None,
+    }
 
 
 def test_class_0_is_shown_where_it_is_no_background(tmp_path: Path) -> None:
@@ -229,7 +251,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """1 is not scored, 2 has a false alarm, 10 misses a defect, 9 is unsure, 30 shows nothing."""
+    """1 has no truth, 2 has a false alarm, 10 misses a defect, 9 is unsure, 30 shows nothing."""
     shown = gallery(tmp_path_factory.mktemp("some #1 100%"))
     add(shown, "photo 9", photo(), ids(30, 8), truth=ids(30, 8), uncertainty=0.9)
     add(shown, "photo 10", photo(), ids(40), truth=ids(40, 20), uncertainty=0.2)
@@ -243,7 +265,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("state", "names"),
     [
         ("", "10 2 9 30 1"),  # worst first, without a score last
-        ("sort=worst&reverse=1", "9 30 2 10 1"),
+        ("sort=worst&reverse=1", "9 30 2 10 1"),  # the faultless are equals
         ("sort=name", "1 2 9 10 30"),  # as a person counts
         ("sort=uncertain", "9 1 2 10 30"),
         ("sort=area:chip", "10 9 2 1 30"),
@@ -271,7 +293,7 @@ def test_the_controls_sort_and_filter_and_write_the_address(chromium: Chromium, 
         chromium.ask(f"{found}.dispatchEvent(new Event('change'))")
 
     pick("sort", f"area:{DEFECT}")
-    assert chromium.ask(LINES)[0] == f"{DEFECT} 10\u00a0%, mIoU 1.000"
+    assert chromium.ask(LINES)[0] == f"{DEFECT} 10\u00a0%, no fault"
     pick("class", DEFECT)
     pick("in", "missed")
     assert chromium.ask(NAMES) == ["photo 10"]

@@ -233,18 +233,39 @@ def test_the_queue_has_unsure_photos_first_and_then_annotations_that_disagree(
 
     done = predict_photos(predictor, photos, tmp_path, Wanted(("mask",), queue=True))
     head, *rows = queue_of(tmp_path)
-    assert head == ["task", "photo", "uncertainty", "disagreement"]
-    assert [(task, Path(photo).name) for task, photo, _, _ in rows] == [
+    assert head == ["task", "photo", "uncertainty", "missed", "false_alarms", "wrong"]
+    assert [(task, Path(photo).name) for task, photo, *_ in rows] == [
         ("annotate", "a.png"),
         ("annotate", "sure.png"),
         ("annotate", "blank.png"),
         ("check", "b.png"),
         ("check", "ж.png"),
     ]
-    assert [str(one.photo) for one in done.queue] == [photo for _, photo, _, _ in rows]
+    assert [str(one.photo) for one in done.queue] == [photo for _, photo, *_ in rows]
     assert 0 == float(rows[2][2]) <= float(rows[1][2]) < 0.1 < float(rows[0][2])
-    assert float(rows[3][3]) > 0.5 > 0.02 > float(rows[4][3])
-    assert [row[3] for row in rows[:3]] == [""] * 3
+    assert rows[3][3:5] == ["1", "2"], "the box; the chip and the defect"
+    assert rows[4][3:5] == ["0", "0"]
+    assert float(rows[3][5]) > 0.1 > 0.01 > float(rows[4][5])
+    assert [row[3:] for row in rows[:3]] == [["", "", ""]] * 3
+
+
+def test_a_missed_object_is_to_be_checked_before_specks_on_an_empty_photo(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    empty, chip = np.full((2, *SIZE, 3), (200, 20, 10), np.uint8)
+    empty[0, :3] = chip[5:50, 5:50] = (30, 220, 0)
+    truths = {"empty": np.zeros(SIZE, np.uint8), "chip": np.zeros(SIZE, np.uint8)}
+    truths["chip"][5:50, 5:50], truths["chip"][10:20, 10:20] = 1, 2
+    (tmp_path / "truths").mkdir()
+    for name, photo in (("empty", empty), ("chip", chip)):
+        Image.fromarray(photo).save(tmp_path / f"{name}.png")
+        (tmp_path / f"truths/{name}.png").write_bytes(encode_mask(truths[name]))
+    photos = [tmp_path / f"{name}.png" for name in truths]
+    wanted = Wanted(("mask",), queue=True)
+    done = predict_photos(predictor, photos, tmp_path, wanted, truth=tmp_path / "truths")
+    assert [one.photo.stem for one in done.queue] == ["chip", "empty"]
+    row = queue_of(tmp_path)[2]
+    assert row[3:] == ["0", "0", f"{3 / (SIZE[0] * SIZE[1]):.6f}"]
 
 
 def test_masks_of_a_folder_are_compared_with_too(
@@ -257,10 +278,10 @@ def test_masks_of_a_folder_are_compared_with_too(
     (truths / "b.png").write_bytes(encode_mask(np.where(second == 1, np.uint8(2), second)))
     annotate(photos[2], "chip")  # not asked for: there is a folder
     predict_photos(predictor, photos, tmp_path, Wanted(("mask",), queue=True), truth=truths)
-    found = {Path(row[1]).stem: row[3] for row in queue_of(tmp_path)[1:]}
-    assert found["a"] == "0.0000"
-    assert float(found["b"]) > 0.4
-    assert found["ж"] == ""
+    found = {Path(row[1]).stem: row[3:] for row in queue_of(tmp_path)[1:]}
+    assert found["a"] == ["0", "0", "0.000000"]
+    assert found["b"][1] == "1", "the chip"
+    assert found["ж"] == ["", "", ""]
 
 
 def test_a_photo_is_not_compared_with_the_annotation_of_another_of_its_name(

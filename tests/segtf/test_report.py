@@ -35,6 +35,20 @@ CLASSES = ["__background__", "fishka", "defect <b>"]
 PHOTOS = {"00000001": 0.95, "Фото #3 100%": 0.41, "sub/00000004": None, "00000005": 0.7}
 
 
+def shown(name: str, missed: int, false: int, wrong: float) -> dict[str, Any]:
+    """The entry of a photo in overlays/scores.json."""
+    objects = {"true": 3, "found": 3 - missed, "alarms": 4, "false": false}
+    iou = {CLASSES[0]: 0.9871, CLASSES[1]: 0.33, CLASSES[2]: None}
+    return {"id": name, "miou": 0.33, "iou": iou, "wrong": wrong, "objects": {"fishka": objects}}
+
+
+SHOWN = [
+    shown("00000001", 0, 0, 0.0),
+    shown("Фото #3 100%", 0, 0, 0.0031),
+    shown("00000005", 2, 1, 0.0004),
+]
+
+
 def scored_objects() -> dict[str, Any]:
     """What `metrics_SPLIT.json` holds of objects, of other photos than the rest is of."""
     photos, confusions = inspected()
@@ -138,6 +152,8 @@ def write_run(run: Path, size: int = 128) -> Path:
         draw_confusion(counts, CLASSES, run / f"confusion_{split}.png")
         draw_objects(scores(split), run / f"objects_{split}.png")
         draw_thresholds(scores(split), run / f"thresholds_{split}.png")
+    (run / "overlays").mkdir()
+    (run / "overlays/scores.json").write_text(json.dumps({"split": "test", "photos": SHOWN}))
     for index, name in enumerate(PHOTOS):
         write_overlay(run / "overlays" / f"{name}.jpg", index, size)
     for epoch in (1, 20, 40):
@@ -288,15 +304,32 @@ def test_photos_come_worst_first_with_light_thumbnails_and_a_link_to_the_full_on
     finished: Path,
 ) -> None:
     page = (finished / "report.html").read_text(encoding="utf-8")
-    shown = re.findall(r"<figcaption><b>(.*?)</b> mIoU (.*?)<br>", page)
-    assert shown == [
-        ("Фото #3 100%", "0.410"),
-        ("00000005", "0.700"),
-        ("00000001", "0.950"),
-        ("sub/00000004", "–"),
+    captions = re.findall(r"<figcaption><b>([^<]*)</b>(?: (.*?)<br>)?", page)
+    assert captions == [
+        ("00000005", "2 missed, 1 false alarm, 0.04&nbsp;% wrong"),
+        ("Фото #3 100%", "0.31&nbsp;% wrong"),
+        ("00000001", "no fault"),
+        ("sub/00000004", ""),
     ]
+    assert "4 photos, worst first." in page
+    assert "IoU __background__ 0.987, fishka 0.330</span>" in page
     assert 'href="overlays/%D0%A4%D0%BE%D1%82%D0%BE%20%233%20100%25.jpg"' in page
     assert (finished / "thumbnails/sub/00000004.jpg").stat().st_size < 30_000
+
+
+@pytest.mark.parametrize("rows", [None, [shown("00000005", 0, 0, 0.0)]])
+def test_photos_of_an_earlier_run_or_without_a_fault_come_by_name_and_none_is_called_worst(
+    rows: list[dict[str, Any]] | None, tmp_path: Path
+) -> None:
+    run = write_run(tmp_path / "run")
+    file = run / "overlays/scores.json"
+    file.unlink() if rows is None else file.write_text(json.dumps({"photos": rows}))
+    page = write_report(run).read_text(encoding="utf-8")
+    photos = page.split('id="photos"')[1].split("</section>")[0]
+    found = re.findall(r"<figcaption><b>([^<]*)</b>", photos)
+    assert found == ["00000001", "sub/00000004", "00000005", "Фото #3 100%"]
+    assert "4 photos, by name." in photos
+    assert ("IoU" in photos) == (rows is not None)
 
 
 def test_the_page_says_what_an_inspector_asks_of_test_and_val(finished: Path) -> None:

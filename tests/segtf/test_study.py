@@ -160,12 +160,14 @@ def test_a_failure_says_which_class_was_missed_and_which_over_marked() -> None:
     )
     right = confusion(truth, truth, 3)
     assert failures.missed(right, CLASSES) == failures.over_marked(right, CLASSES) == ""
-    assert str(failures.failure_picture([], CLASSES)) == "No photo has a score below 1."
+    assert str(failures.failure_picture([], CLASSES)) == "No photo has a fault."
     photo = np.zeros((20, 20, 3), np.uint8)
     objects = {"defect": {"true": 2, "found": 1, "alarms": 3, "false": 2}}
-    one = failures.Failure("a_b", 0.5, objects, photo, truth, None)
+    row = {"objects": objects, "wrong": 0.02}
+    one = failures.Failure("a_b", row, photo, truth, None)
     assert failures.sentence(one, CLASSES) == (
-        r"a\_b, IoU 0.500. 1 of 2 objects of defect missed, 2 false alarms of defect."
+        r"a\_b: 1 missed, 2 false alarms, 2.0 % wrong. "
+        "1 of 2 objects of defect missed, 2 false alarms of defect."
     )
 
 
