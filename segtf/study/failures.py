@@ -47,12 +47,12 @@ def worst_photos(run: Run, dataset: Dataset, *, count: int = 4) -> list[Failure]
     """The photos with the most faults of the test split, or of val where there is no test, the
     worst first, as the exported network answers them at their full size; none without any fault.
     """
-    rows = _shown(run.path) or run.scores[scored_split(run)]["photos"]
-    rows = sorted(filter(faults_of, rows), key=lambda row: (faults_of(row).rank, row["id"]))[:count]
+    rows = sorted(filter(faults_of, _rows(run)), key=lambda row: (faults_of(row).rank, row["id"]))[
+        :count
+    ]
+    masks = _predictions(run.path, dataset, [row["id"] for row in rows])
     failures = []
-    for row, mask in zip(
-        rows, _predictions(run.path, dataset, [row["id"] for row in rows]), strict=True
-    ):
+    for row, mask in zip(rows, masks, strict=True):
         photo_id, truth = row["id"], load_mask(dataset, row["id"])
         of_mask = row if mask is None else image_row(photo_id, truth, mask, dataset.classes)
         failures.append(Failure(photo_id, of_mask, load_photo(dataset, photo_id), truth, mask))
@@ -60,10 +60,14 @@ def worst_photos(run: Run, dataset: Dataset, *, count: int = 4) -> list[Failure]
     return sorted(found, key=lambda one: (one.faults.rank, one.photo_id))
 
 
-def _shown(run: Path) -> list[Json]:
-    """The scores of the masks that the overlays of a run show; none for an earlier version's."""
-    path = run / SHOWN
-    return json.loads(path.read_text(encoding="utf-8"))["photos"] if path.is_file() else []
+def _rows(run: Run) -> list[Json]:
+    """The scores of the photos of `scored_split`: of the masks that the overlays show, or, where a
+    run of an earlier version or without an export has none, from `metrics_SPLIT.json`.
+    """
+    split, path = scored_split(run), run.path / SHOWN
+    shown = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    values: Json = shown if shown.get("split") == split else run.scores[split]
+    return list(values["photos"])
 
 
 def scored_split(run: Run) -> str:

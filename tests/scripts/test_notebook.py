@@ -24,6 +24,7 @@ from scripts import notebook
 from scripts.notebook import Cell, make_notebook
 from scripts.notebook_kernel import execute_notebook
 from scripts.report import main
+from segtf.faults import faults_of
 from voc_builder.errors import UserError
 
 HEADINGS = [
@@ -37,7 +38,7 @@ HEADINGS = [
     "8. Failures",
     "9. Conclusions",
 ]
-HEAVY = ("saved_model", "backup", "overlays", "thumbnails", "report.html", "*.png")
+HEAVY = ("saved_model", "backup", "*.jpg", "thumbnails", "report.html", "*.png")
 Json = dict[str, Any]
 
 
@@ -165,11 +166,11 @@ def test_runs_are_compared_by_val_alone_the_best_first(executed: Any, beside: Pa
 
 
 def test_failures_are_told_a_sentence_each(executed: Any, beside: Path) -> None:
-    photos = json.loads((beside / "metrics_test.json").read_text())["photos"]
+    photos = json.loads((beside / "overlays/scores.json").read_text())["photos"]
     told = output_of(executed, "failures.failure_sentences").splitlines()
-    by_score = sorted(photos, key=lambda photo: photo["miou"])
-    assert [line.split(",")[0] for line in told] == [f"1. {photo['id']}" for photo in by_score]
-    assert all(re.search(r"Missed: \*\*|Over-marked: \*\*|where it belongs", t) for t in told)
+    worst = sorted(filter(faults_of, photos), key=lambda photo: faults_of(photo).rank)
+    assert [line.split(":")[0] for line in told] == [f"1. {photo['id']}" for photo in worst]
+    assert all(re.search(r"Missed: \*\*|Over-marked: \*\*", t) for t in told)
 
 
 def test_what_was_tried_for_post_processing_is_shown(executed: Any) -> None:

@@ -29,12 +29,13 @@ def test_the_worst_photos_come_with_annotation_and_answer(run: Path, tmp_path: P
 def test_where_there_is_nothing_to_show_one_line_says_so(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scores = run / "metrics_test.json"
-    kept = scores.read_bytes()
+    shown = run / "overlays/scores.json"
+    kept = shown.read_bytes()
     values = json.loads(kept)
-    scores.write_text(json.dumps({**values, "photos": []}))
+    faultless = [{**row, "objects": {}, "wrong": 0.0} for row in values["photos"]]
+    shown.write_text(json.dumps({**values, "photos": faultless}))
     cases = {
-        "no photo has a score below 1": [str(run)],
+        "no photo has a fault": [str(run)],
         "not a run folder": [str(tmp_path)],
         "--count 0: must be at least 1": [str(run), "--count", "0"],
     }
@@ -45,5 +46,5 @@ def test_where_there_is_nothing_to_show_one_line_says_so(
             assert said.lower() in error.lower()
             assert error.count("\n") == 1
     finally:
-        scores.write_bytes(kept)
+        shown.write_bytes(kept)
     assert not (tmp_path / "a.jpg").exists()

@@ -171,6 +171,29 @@ def test_a_failure_says_which_class_was_missed_and_which_over_marked() -> None:
     )
 
 
+def test_a_faultless_photo_is_no_failure_however_low_its_mean_iou(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    first, second, third = (*dataset.splits["test"], dataset.splits["val"][0])
+    missed = {"defect": {"true": 1, "found": 0, "alarms": 0, "false": 0}}
+    rows = [
+        {"id": first, "miou": 0.33, "objects": {}, "wrong": 0.0},
+        {"id": second, "miou": 0.5, "objects": {}, "wrong": 0.001},
+        {"id": third, "miou": 0.9, "objects": missed, "wrong": 0.0001},
+    ]
+    run = dataclasses.replace(a_run(), path=tmp_path)
+    run.scores["test"]["photos"] = rows
+
+    def worst(count: int) -> list[str]:
+        return [one.photo_id for one in failures.worst_photos(run, dataset, count=count)]
+
+    assert (worst(1), worst(4)) == ([third], [third, second])
+    (tmp_path / "overlays").mkdir()  # what is shown counts
+    shown = {"split": "test", "photos": [rows[0], {**rows[1], "wrong": 0.0}]}
+    (tmp_path / "overlays/scores.json").write_text(json.dumps(shown))
+    assert worst(4) == []
+
+
 def test_the_conclusions_follow_the_numbers(dataset: Dataset) -> None:
     run = a_run()
     said = findings.weakest(run, dataset)
