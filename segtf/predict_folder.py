@@ -195,15 +195,16 @@ class _Work:
             else None,
         )
         truth, untrue = self._truth(path, answer)
+        judged = truth is not None and (self.wanted.queue or self.wanted.gallery)
         view = None
-        if self.wanted.gallery or {"overlay", "cutout"} & set(save):
+        if judged or self.wanted.gallery or {"overlay", "cutout"} & set(save):
             view = view_of(photo, answer, truth)
         self._write(path, photo_id, answer, view)
         counts = None if truth is None else metrics.confusion(truth, answer.mask, len(classes))
         seen = counts is not None and bool(self._seen) and digest_photo(path) in self._seen
         faults = None
-        if truth is not None and (self.wanted.queue or self.wanted.gallery):
-            faults = find_faults(truth, answer.mask, classes)
+        if judged and view is not None and view.truth is not None:
+            faults = find_faults(view.truth, view.mask, classes)
         scores = {} if counts is None else photo_scores(counts, classes)
         return _Done(
             answer.mask.shape,

@@ -538,6 +538,20 @@ def test_class_ids_are_checked_in_less_memory_than_they_take_themselves(
     assert peak < mask.size
 
 
+def test_faults_of_a_large_photo_are_counted_in_the_masks_that_are_shown(
+    photos: list[Path], predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "PIXELS", 1200)
+    (tmp_path / "truths").mkdir()
+    (tmp_path / "truths/a.png").write_bytes(encode_mask(np.zeros(SIZE, np.uint8)))
+    done = predict_photos(
+        predictor, photos[:1], tmp_path, Wanted(("mask",), queue=True), truth=tmp_path / "truths"
+    )
+    assert done.queue[0].faults is not None
+    wrong = done.queue[0].faults.wrong * 30 * 40
+    assert wrong == pytest.approx(round(wrong)), "pixels of 40 x 30"
+
+
 def test_uncertainty_is_the_doubt_of_the_least_sure_pixels(predictor: Predictor) -> None:
     photo = np.zeros((*SIZE, 3), np.uint8)
     photo[..., 0] = 255
