@@ -198,7 +198,7 @@ def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
 
 
 def _command(config: FinishConfig) -> int:
-    return int(finish(config.run))
+    return 1 if finish(config.run) else 0
 
 
 def main() -> int:
