@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -28,7 +27,7 @@ from voc_builder.colours import VOID
 from voc_builder.errors import UserError
 from voc_builder.files import naming
 from voc_builder.images import decode_image, resize_image, resize_mask
-from voc_builder.progress import progress
+from voc_builder.progress import in_threads, progress
 from voc_builder.tfrecord import reason_of
 from voc_builder.voc import Dataset
 
@@ -237,11 +236,14 @@ def _samples(
     squeezed to `shape` if that is given.
     """
     classes = len(dataset.classes)
-    with ThreadPoolExecutor() as threads:  # OpenCV decodes and resizes outside Python's lock
-        for shard, records in _records(dataset, name):
-            features = [_features(record, shard) for record in records]
-            wanted = [each for each in features if _photo_id(each) in ids]
-            yield from threads.map(lambda f, s=shard: _sample(f, s, shape, classes), wanted)
+    wanted = (
+        (features, shard)
+        for shard, records in _records(dataset, name)
+        for record in records
+        if _photo_id(features := _features(record, shard)) in ids
+    )
+    workers = os.cpu_count() or 1  # OpenCV decodes and resizes outside Python's lock
+    yield from in_threads(lambda each: _sample(*each, shape, classes), wanted, workers)
 
 
 def _features(record: bytes, shard: Path) -> Any:

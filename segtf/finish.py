@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from voc_builder.voc import MASKS
 if TYPE_CHECKING:
     from segtf.config import TrainConfig
     from segtf.data import Split
+    from segtf.export import OnVal
     from voc_builder.voc import Dataset
 
 PROG = "python -m segtf.finish"
@@ -127,50 +128,63 @@ def _finished(folder: Path) -> dict[str, Any] | None:
     import numpy as np
 
     from segtf.data import load_splits, loading
-    from segtf.engines import keras_predict
-    from segtf.export import PHOTOS, OnVal, export_run, on_val
+    from segtf.export import PHOTOS, export_run
     from segtf.figures import draw_curves
-    from segtf.operating import decide, sought_class
-    from segtf.postprocess_choice import Answers
     from segtf.report import write_report
-    from segtf.results import result_tables, results, write_results
-    from segtf.scoring import evaluate_split
 
     draw_curves(folder / LOG, folder / "curves.png")
-    predict = keras_predict(folder / BEST)
     names = [name for name in ("val", "test") if dataset.splits[name]]
     with tempfile.TemporaryDirectory(
         dir=folder, prefix=".cache-", ignore_cleanup_errors=True
     ) as disk:
         splits = load_splits(dataset, names, loading(config, Path(disk), all_shares=True))
-        decided, sought = None, sought_class(dataset.classes)
-        class_id = None if sought is None else sought.class_id
-        val: OnVal | None = None
-        for split in splits:
-            answers = Answers()
-            wanted = split.name == "val" and config.export
-            asked = answers.keeping(predict) if wanted else predict
-            found = evaluate_split(asked, split, dataset.classes, 1, class_id)
-            if split.name == "val" and sought is not None:
-                decided = decide(sought, found, "val")
-            values = results(found, dataset.classes, sought, decided)
-            val = on_val(values, answers, split, config) if wanted else val
-            write_results(
-                values,
-                split.name,
-                folder,
-                model="keras",
-                shape=config.shape,
-                data={"path": str(dataset.path), "sha256": dataset.sha256},
-            )
-            print(f"\n{split.name}: {values['images']} photos, best network")
-            print(result_tables(values))
+        val = _scored(folder, config, dataset, splits)
         if val is None:
             return None
         report = export_run(folder, np.asarray(splits[-1].images[:PHOTOS]), val)
         _draw_overlays(folder, dataset, splits[-1])
     print(f"\n{write_report(folder)}")
     return report
+
+
+def _scored(
+    folder: Path, config: TrainConfig, dataset: Dataset, splits: Sequence[Split]
+) -> OnVal | None:
+    """Writes the scores of the splits, val first; returns what export needs of val, if it is
+    wanted. The Keras network lives no longer than this.
+    """
+    from segtf.engines import keras_predict
+    from segtf.export import on_val
+    from segtf.operating import decide, sought_class
+    from segtf.postprocess_choice import Answers
+    from segtf.results import result_tables, results, write_results
+    from segtf.scoring import evaluate_split
+
+    predict = keras_predict(folder / BEST)
+    decided, sought = None, sought_class(dataset.classes)
+    class_id = None if sought is None else sought.class_id
+    val: OnVal | None = None
+    for split in splits:
+        answers = Answers()
+        wanted = split.name == "val" and config.export
+        asked = answers.keeping(predict) if wanted else predict
+        # one photo at a time: on a CPU more are no faster, and take more memory
+        found = evaluate_split(asked, split, dataset.classes, 1, class_id)
+        if split.name == "val" and sought is not None:
+            decided = decide(sought, found, "val")
+        values = results(found, dataset.classes, sought, decided)
+        val = on_val(values, answers, split, config) if wanted else val
+        write_results(
+            values,
+            split.name,
+            folder,
+            model="keras",
+            shape=config.shape,
+            data={"path": str(dataset.path), "sha256": dataset.sha256},
+        )
+        print(f"\n{split.name}: {values['images']} photos, best network")
+        print(result_tables(values))
+    return val
 
 
 def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
