@@ -24,7 +24,7 @@ from voc_builder.labelme import IGNORE, LINE_WIDTH, POINT_RADIUS, Annotation, Sh
 from voc_builder.mask_files import MaskFile
 from voc_builder.mask_meaning import Meaning
 from voc_builder.overlay import format_share
-from voc_builder.problems import AnnotationError, Problem, Severity
+from voc_builder.problems import CONTROL, AnnotationError, Problem, Severity
 from voc_builder.sample import Found, Sample
 from voc_builder.split import SPLITS, splits_of_groups
 
@@ -203,6 +203,8 @@ def _wrong_label(label: str | None, classes: Sequence[str]) -> list[Wrong]:
     """Whether a shape has a label that is no class; None is no label, which is said elsewhere."""
     if label is None or label in (*classes, IGNORE):
         return []
+    if CONTROL.search(label):
+        return [("error", "label", "a label with a control character", "rename it")]
     near = difflib.get_close_matches(label, classes, n=1)
     cure = f"rename it {near[0]!r}" if near else "rename it"
     return [("error", "label", "unknown label", f"{cure}, or add it to the class names")]

@@ -8,6 +8,7 @@ from pathlib import Path
 from voc_builder.colours import VOID
 from voc_builder.errors import UserError
 from voc_builder.labelme import IGNORE
+from voc_builder.problems import CONTROL
 from voc_builder.progress import note
 
 FILES = ("obj.names", "labels.txt", "classes.txt", "class_names.txt")
@@ -73,7 +74,7 @@ def read_ids(path: Path) -> tuple[str, ...]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a list of class names ({error})") from None
 
@@ -93,8 +94,10 @@ def _refuse_odd(names: list[str], path: Path) -> list[str]:
 
 
 def classes_of_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    """The background and the sorted labels: the classes of a folder without a class file."""
-    used = sorted(set(labels) - {IGNORE})
+    """The background and the sorted labels: the classes of a folder without a class file. A label
+    that no list of names can hold makes no class: each shape that has it is an error.
+    """
+    used = sorted(label for label in {*labels} - {IGNORE} if not CONTROL.search(label))
     background = [name for name in used if is_background(name)]
     if len(background) > 1:
         raise UserError(f"labels {background} all mean the background: rename all but one")
@@ -103,7 +106,9 @@ def classes_of_labels(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def counted(names: list[str], source: str) -> tuple[str, ...]:
-    """The names, if masks have room for them. Raises `UserError`."""
+    """The names, if masks have room for them and lists can hold them. Raises `UserError`."""
+    if odd := [name for name in names if CONTROL.search(name)]:
+        raise UserError(f"{source}: class names with control characters {odd}: rename them")
     if len(names) > VOID:
         raise UserError(f"{source}: {len(names)} classes, the masks have room for {VOID}")
     return tuple(names)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from voc_builder.errors import UserError
 from voc_builder.images import SUFFIXES
-from voc_builder.problems import Problem
+from voc_builder.problems import CONTROL, Problem, escaped
 
 
 def visible_files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
@@ -79,20 +79,16 @@ def folded(name: str) -> str:
 
 
 def well_named(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """The paths whose names are UTF-8, and those whose are not: no list, table or record could name
-    these.
+    """The paths whose names are UTF-8 without control characters, and the others: no list, table or
+    record could name these.
     """
-    good = [path for path in paths if _escaped(path) == path]
-    return good, [path for path in paths if _escaped(path) != path]
+    good = [path for path in paths if escaped(str(path)) == str(path)]
+    return good, [path for path in paths if escaped(str(path)) != str(path)]
 
 
 def bad_name(path: Path) -> Problem:
-    """An error for a file whose name is not UTF-8, as an archive from another system may leave."""
-    part = next(part for part in path.parts if str(_escaped(Path(part))) != part)
-    value = f"the name {part!r} is not UTF-8"
-    return Problem(_escaped(path), "error", "file-name", value, "rename it")
-
-
-def _escaped(path: Path) -> Path:
-    """The path, with escapes for the bytes in it that are not UTF-8: only then is it another."""
-    return Path(str(path).encode("utf-8", "backslashreplace").decode())
+    """An error for a file that is not well named, as an archive from another system may leave."""
+    part = next(part for part in path.parts if escaped(part) != part)
+    value = "holds a control character" if CONTROL.search(part) else "is not UTF-8"
+    file = Path(escaped(str(path)))
+    return Problem(file, "error", "file-name", f"the name {part!r} {value}", "rename it")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from voc_builder.classes import is_background, is_void
+from voc_builder.classes import counted, is_background, is_void
 from voc_builder.colours import VOID
 from voc_builder.errors import UserError
 from voc_builder.mask_meaning import background_first, nearest_names
@@ -61,7 +61,7 @@ def merge_classes(found: Found, text: str) -> Found:
     its own. Raises `UserError` unless it names each of these once.
     """
     merged = parse_merge(text, found.classes)
-    classes = background_first(merged.values())
+    classes = counted(list(background_first(merged.values())), "--merge")
     if not classes:
         raise UserError(f"--merge leaves no class but void. Received: {text}")
     ids = tuple(

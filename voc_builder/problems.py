@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Literal
 from voc_builder.errors import UserError
 
 Severity = Literal["error", "warning"]
+# lists hold one name a line: no name may hold a control character or another end of a line
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,12 @@ class AnnotationError(UserError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(f"{problem.file}: {problem}" for problem in problems))
         self.problems = tuple(problems)
+
+
+def escaped(text: str) -> str:
+    """The text on one line, with escapes for control characters and what is not UTF-8."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def errors(problems: Iterable[Problem]) -> list[Problem]:

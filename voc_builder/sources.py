@@ -13,7 +13,7 @@ from voc_builder.errors import UserError
 from voc_builder.images import SUFFIXES
 from voc_builder.labelme import read_annotation
 from voc_builder.labelme_folder import find_labelme, find_labelme_set
-from voc_builder.listing import seen_from, visible_files
+from voc_builder.listing import bad_name, seen_from, visible_files, well_named
 from voc_builder.mask_folders import find_mask_set
 from voc_builder.merge import merge_classes
 from voc_builder.pairs_csv import COLUMNS, find_pair_set, place_of, read_rows
@@ -49,10 +49,28 @@ FIND: dict[Source, Callable[..., Found]] = {
 
 def find_samples(folder: Path, settings: SourceConfig, *, empty: bool) -> Found:
     """All that is annotated at the place; with `empty` a photo without annotation is a sample too.
-    Raises `UserError` for a place that holds nothing of its kind.
+    A file that is not well named is an error and no sample. Raises `UserError` for a place that
+    holds nothing of its kind.
     """
-    found = FIND[choose_source(folder, settings)](folder, settings, empty=empty)
+    found = _refuse_names(FIND[choose_source(folder, settings)](folder, settings, empty=empty))
     return found if settings.merge is None else merge_classes(found, settings.merge)
+
+
+def _refuse_names(found: Found) -> Found:
+    """What was found, with an error for each file that is not well named in place of its sample or
+    of the warning that it lacks an annotation.
+    """
+    named = [
+        *((one.path, Path(one.id)) for one in found.samples),
+        *((p.file,) for p in found.unlabelled),
+    ]
+    bad = dict.fromkeys(path for paths in named for path in well_named(paths)[1][:1])
+    return replace(
+        found,
+        samples=tuple(one for one in found.samples if not bad.keys() & {one.path, Path(one.id)}),
+        problems=(*found.problems, *map(bad_name, bad)),
+        unlabelled=tuple(p for p in found.unlabelled if p.file not in bad),
+    )
 
 
 def find_groups(
