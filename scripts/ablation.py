@@ -16,6 +16,7 @@ import yaml
 
 from scripts.compare import CompareConfig, compare
 from segtf.config import OF_THIS_START, TrainConfig
+from segtf.rectangle import size_of
 from segtf.run_folder import CONFIG, read_config
 from segtf.run_results import missing_files
 from segtf.sizing import read_sizing
@@ -132,8 +133,8 @@ def _unlike(asked: TrainConfig, folder: Path) -> list[str]:
     """
     saved = read_config(folder)
     sizing = read_sizing(folder)
-    if asked.size == "auto" and asked.crop:
-        asked = replace(asked, size=asked.crop)
+    if asked.crop or asked.size is None:
+        asked = replace(asked, size=size_of(asked.shape))
     elif asked.size == "auto" and sizing and sizing["chosen_by"] == "auto":
         asked = replace(asked, size=saved.size, crop=saved.crop)
     pairs = {

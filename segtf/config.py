@@ -15,6 +15,7 @@ from voc_builder.errors import UserError
 from voc_builder.listing import unique_ids
 from voc_builder.source_config import SourceConfig, name_of
 
+SIZE = 512  # pixels, where neither size nor crop is named
 LARGEST_SEED = 2**32 - 1  # that NumPy takes
 Optimizer = Literal["adam", "adamw", "lion", "sgd"]
 Schedule = Literal["cosine", "poly", "one-cycle", "plateau", "constant"]
@@ -64,10 +65,10 @@ class TrainConfig(SourceConfig):
 
     data: Path = Path("fishki_labelme")
     """Folder of annotated photos, a CSV of pairs, COCO JSON, or a VOC tree with TFRecords."""
-    size: int | str = 512
+    size: int | str | None = None
     """Training resolution, pixels: photos are squeezed to a square of it, or to HEIGHTxWIDTH such
     as 320x240, which the network pads within itself where it needs to; auto: a square chosen from
-    photos, objects and machine."""
+    photos, objects and machine; null: 512, unless --crop is given."""
     crop: int | None = None
     """Train on crops of this many pixels at full resolution, instead of resized photos."""
     arch: Arch = "unet"
@@ -185,10 +186,10 @@ class TrainConfig(SourceConfig):
         if self.crop:
             check_size(self.arch, self.crop, "--crop")
         elif self.size != "auto":
-            check_size(self.arch, self.size)
+            check_size(self.arch, self._resized)
         if self.arch != "unet_plain":
             check_encoder(self.encoder, self.arch)
-        if self.crop and self.size not in (TrainConfig.size, "auto", self.crop):
+        if self.crop and self.size not in (None, "auto", self.crop):
             raise UserError(
                 f"--size {self.size} beside --crop {self.crop}: photos are either resized or cut: "
                 "leave one of them out"
@@ -270,11 +271,16 @@ class TrainConfig(SourceConfig):
             )
 
     @property
+    def _resized(self) -> int | str:
+        """`size` with its default."""
+        return SIZE if self.size is None else self.size
+
+    @property
     def shape(self) -> HeightWidth:
         """Height and width of what the network is trained on, pixels; `size` auto must be decided
         by now.
         """
-        return parse_size(self.crop or self.size)
+        return parse_size(self.crop or self._resized)
 
     @property
     def samples_a_photo(self) -> int:
@@ -311,7 +317,7 @@ class TrainConfig(SourceConfig):
         if self.run is not None:
             return self.artifacts / "runs" / self.run
         network = [self.arch] if self.arch == "unet_plain" else [self.arch, self.encoder]
-        scale = f"crop{self.crop}" if self.crop else str(self.size)
+        scale = f"crop{self.crop}" if self.crop else str(self._resized)
         fold = [] if self.fold is None else [f"fold{self.fold}"]
         parts = [name_of(self.data), *network, scale, *fold]
         return self.artifacts / "runs" / "-".join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,10 @@ def read_config(run: Path) -> TrainConfig:
     path = run / CONFIG
     if not path.is_file():
         raise UserError(f"{run}: not a run folder (no {CONFIG}): name one of artifacts/runs")
-    return parse(TrainConfig, str(path), ["--config", str(path)])
+    # older runs hold the default size, 512, beside the crop that they were trained on
+    crop = re.search(rb"^crop: (\d+)", path.read_bytes(), re.MULTILINE)
+    size = ["--size", crop[1].decode()] if crop else []
+    return parse(TrainConfig, str(path), ["--config", str(path), *size])
 
 
 def resumed(config: TrainConfig, given: Collection[str] = ()) -> TrainConfig:

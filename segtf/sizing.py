@@ -122,7 +122,7 @@ def decide(
         )
     found, here = survey(dataset), machine(gpu=gpu)
     sizing = choose(found, here, config) if auto else as_asked(found, here, config)
-    if config.size == "auto":
+    if config.size in (None, "auto"):
         config = replace(config, size=sizing.size, crop=sizing.crop)
     if config.crop is not None and config.crops is None and config.processes > 1:
         raise UserError(

@@ -46,6 +46,8 @@ TWO = {"processes": 2, "backend": "jax", "coordinator": "host:1234", "run": "a",
             {"crop": 96, "size": 256},
             "--size 256 beside --crop 96: photos are either resized or cut",
         ),
+        ({"crop": 256, "size": 512}, "--size 512 beside --crop 256"),
+        ({"arch": "pspnet"}, "--size 512: pspnet needs a multiple of 48"),
         ({"crop": 0}, "--crop 0: must be at least 1"),
         ({"crop": 96, "arch": "pspnet"}, "--crop: pspnet answers at one size only"),
         ({"mosaic": 1.5}, "--mosaic 1.5: must be at least 0 and at most 1"),
@@ -88,6 +90,24 @@ def test_a_run_from_before_sources_is_read(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(old)
     config = read_config(tmp_path)
     assert (config.split, config.source, config.merge) == ("80/10/10", "auto", None)
+
+
+def test_a_run_from_before_the_size_was_null_is_read_and_resumed(tmp_path: Path) -> None:
+    run = tmp_path / "runs/a"
+    write_config(TrainConfig(crop=256, run="a", artifacts=tmp_path), run)
+    written = (run / "config.yaml").read_text(encoding="utf-8")
+    (run / "config.yaml").write_text(written.replace("size: null", "size: 512"), encoding="utf-8")
+    config = read_config(run)
+    assert (config.size, config.crop, config.shape) == (256, 256, (256, 256))
+    asked = TrainConfig(run="a", artifacts=tmp_path, crop=256, resume=True)
+    assert resumed(asked, {"run", "crop"}).crop == 256
+
+
+def test_without_a_size_a_run_is_of_512_and_its_crop_names_it_else() -> None:
+    assert TrainConfig().shape == (512, 512)
+    assert TrainConfig().run_folder.name == "fishki_labelme-unet-efficientnetb0-512"
+    assert TrainConfig(crop=256).shape == (256, 256)
+    assert TrainConfig(crop=256, size=256).shape == (256, 256)
 
 
 def test_the_settings_of_a_source_are_remembered_and_handed_to_the_builder(

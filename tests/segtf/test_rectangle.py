@@ -76,7 +76,7 @@ def test_a_network_that_pads_takes_one_size(
         ({"size": "320x"}, "--size 320x: takes pixels, HEIGHTxWIDTH or auto"),
         ({"size": "large"}, "--size large: takes pixels, HEIGHTxWIDTH or auto"),
         ({"size": "0x240"}, "--size 0x240: takes pixels, HEIGHTxWIDTH or auto"),
-        ({"size": None}, "--size None: takes pixels, HEIGHTxWIDTH or auto"),
+        ({"size": 0}, "--size 0: "),
         ({"size": 100}, "the nearest are 96 or 128, or --size 100x100, which is padded"),
         ({"size": "15x64"}, "--size 15x64: unet needs at least 16 either way"),
         ({"size": "64x23", "arch": "pspnet"}, "pspnet needs at least 24 either way"),

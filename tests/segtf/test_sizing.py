@@ -183,7 +183,7 @@ def test_records_of_small_photos_take_no_crops_and_hold_the_size_from_above() ->
 
 
 def test_crops_that_the_user_chose_keep_objects_as_they_are() -> None:
-    text = words(surveyed(20, 2000), CPU, replace(AUTO, size=512, crop=384, batch=6), batch=6)
+    text = words(surveyed(20, 2000), CPU, replace(AUTO, crop=384, batch=6), batch=6)
     assert "Training sees crops of 384 x 384 at full resolution, as --crop 384 says" in text
     assert "There they measure up to 20 pixels, which is enough" in text
     assert "A step takes 6 crops, by --batch 6." in text
@@ -228,6 +228,9 @@ def test_decide_fills_in_what_auto_leaves_open_and_nothing_else(tmp_path: Path) 
     assert decide(TrainConfig(size=64), data)[0] == TrainConfig(size=64)
     crop, plan = decide(replace(AUTO, crop=64), data)
     assert (crop.size, crop.crop, plan.sizing.why) == (64, 64, "user")
+    for left, size in ((TrainConfig(crop=64), 64), (TrainConfig(), 512)):
+        config, plan = decide(left, data)
+        assert (config.size, config.crop, plan.sizing.why) == (size, left.crop, "user")
 
 
 def test_several_processes_must_be_told_the_size(tmp_path: Path) -> None:
