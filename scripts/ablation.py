@@ -159,7 +159,14 @@ def _train(training: _Training, artifacts: Path, *, goes_on: bool) -> None:
     command += ["--artifacts", str(artifacts)]
     command += ["--resume"] if goes_on else training.flags
     note(shlex.join(["python", *command[1:]]))
-    ended = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
+    # what Python says is in the encoding of the locale, what TensorFlow says may not be
+    ended = subprocess.run(
+        command,
+        check=False,
+        stderr=subprocess.PIPE,
+        encoding="locale",
+        errors="backslashreplace",
+    )
     if ended.returncode:
         said = (ended.stderr.strip().splitlines() or ["nothing was said"])[-1]
         raise UserError(f"{training.name}: not trained: {said}")

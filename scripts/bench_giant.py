@@ -71,7 +71,9 @@ def peak_of(flags: list[str], model: Path, photo: Path, out: Path) -> int:
         raise UserError("memory is measured on Linux and macOS: leave it out of --only")
     command = [sys.executable, "-m", "segtf.predict", str(model), str(photo), "--out", str(out)]
     watched = [sys.executable, "-c", WATCH, *command, *flags]
-    ended = subprocess.run(watched, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        watched, capture_output=True, encoding="locale", errors="backslashreplace", check=False
+    )
     if ended.returncode:
         raise RuntimeError(f"{' '.join(command)}: {ended.stderr}")
     return int(ended.stdout.split()[-1]) * (1 if sys.platform == "darwin" else 1024)

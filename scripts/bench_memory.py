@@ -44,7 +44,9 @@ def read_memory() -> Memory:
     """
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    found = re.findall(r"^(VmRSS|RssAnon|RssFile|RssShmem):\s+(\d+) kB", STATUS.read_text(), re.M)
+    found = re.findall(
+        r"^(VmRSS|RssAnon|RssFile|RssShmem):\s+(\d+) kB", STATUS.read_text("ascii"), re.M
+    )
     return {name: int(kilobytes) * 1024 for name, kilobytes in found}
 
 
@@ -87,7 +89,14 @@ def memory_of(dataset: Dataset, settings: dict[str, Any], *, tiny: bool) -> list
     """
     wanted = json.dumps({**settings, "data": str(dataset.path.resolve()), "tiny": tiny})
     command = [sys.executable, "-m", "scripts.bench_memory", wanted]
-    ended = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    ended = subprocess.run(
+        command,
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        encoding="locale",
+        errors="backslashreplace",
+    )
     told = [line for line in ended.stdout.splitlines() if line.startswith(MARK)]
     if ended.returncode or not told:
         raise RuntimeError(f"{' '.join(command[1:])}: {ended.stderr[-2000:]}")

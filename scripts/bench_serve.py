@@ -258,7 +258,12 @@ def _server(path: Path, config: BenchConfig) -> Iterator[tuple[str, psutil.Proce
     command = [sys.executable, "-m", "segtf.serve", str(path.resolve()), "--port", "0"]
     command += ["--threads", str(config.threads), "--queue", str(max(config.clients))]
     running = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="locale",
+        errors="backslashreplace",
     )
     try:
         assert running.stdout and running.stderr

@@ -177,7 +177,14 @@ def start_once(kind: str, flags: list[str]) -> dict[str, float]:
     it said if it fails.
     """
     command = [sys.executable, "-m", "scripts.bench_start", str(time.time()), kind, *flags]
-    ended = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    ended = subprocess.run(
+        command,
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        encoding="locale",
+        errors="backslashreplace",
+    )
     told = [line for line in ended.stdout.splitlines() if line.startswith(MARK)]
     if ended.returncode or not told:
         raise RuntimeError(f"{' '.join(command[1:])}: {ended.stderr[-2000:]}")

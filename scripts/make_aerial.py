@@ -67,7 +67,7 @@ def make_aerial(config: AerialConfig) -> None:
     with replacing(config.out) as folder:
         (folder / "images").mkdir(parents=True)
         (folder / "annotations").mkdir()
-        (folder / "obj.names").write_text("".join(f"{name}\n" for name in CLASSES))
+        (folder / "obj.names").write_text("".join(f"{name}\n" for name in CLASSES), "utf-8")
         for number, kind in enumerate(kinds(config.count, config.seed), start=1):
             mask, photos = draw_dates(number, kind, config.size, config.seed)
             _, encoded = cv2.imencode(".png", mask)

@@ -75,7 +75,7 @@ def make_fishki(config: FishkiConfig) -> None:
     refuse_taken_folder(config.out, OWN_FILE, overwrite=config.overwrite)
     with replacing(config.out) as folder:
         folder.mkdir()
-        (folder / "obj.names").write_text("".join(f"{name}\n" for name in CLASSES))
+        (folder / "obj.names").write_text("".join(f"{name}\n" for name in CLASSES), "utf-8")
         for index, kind in enumerate(kinds(config.count, config.seed)):
             name = f"{index:08d}.jpg"
             plan = plan_photo(index, kind, config.seed)
@@ -84,7 +84,7 @@ def make_fishki(config: FishkiConfig) -> None:
             _, encoded = cv2.imencode(".jpg", image, quality)
             (folder / name).write_bytes(encoded.tobytes())
             annotation = json.dumps(labelme_json(name, plan, config.size), indent=2)
-            (folder / name).with_suffix(".json").write_text(annotation)
+            (folder / name).with_suffix(".json").write_text(annotation, "utf-8")
 
 
 def kinds(count: int, seed: int) -> Iterator[Kind]:

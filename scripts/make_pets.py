@@ -96,7 +96,7 @@ def make_pets(config: PetsConfig) -> None:
         if pets:
             write_lists(folder / "annotations", config.count, breeds)
         elif config.layout == "dogs":  # the recipe of ready-made splits has names of its own
-            (folder / "obj.names").write_text("background\ndog\n")
+            (folder / "obj.names").write_text("background\ndog\n", "utf-8")
 
 
 def folders_of(index: int, layout: Layout) -> tuple[str, str]:
@@ -147,7 +147,7 @@ def write_lists(annotations: Path, count: int, breeds: Sequence[Breed]) -> None:
             cats = sum(breed.cat for breed in breeds)
             head = HEADER.format(classes=len(breeds), cats=cats, dogs=len(breeds) - cats)
         text = head + "".join(f"{line}\n" for line in sorted(chosen, key=str.casefold))
-        (annotations / f"{file}.txt").write_text(text)
+        (annotations / f"{file}.txt").write_text(text, "utf-8")
 
 
 def main(argv: list[str] | None = None) -> int:

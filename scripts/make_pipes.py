@@ -70,8 +70,8 @@ def make_pipes(config: PipesConfig) -> None:
         boxes, masks = folder / "boxes", folder / "masks"
         boxes.mkdir(parents=True)
         masks.mkdir()
-        (boxes / "data.yaml").write_text(data_yaml())
-        (masks / "classes.txt").write_text("background\nobject\n")
+        (boxes / "data.yaml").write_text(data_yaml(), "utf-8")
+        (masks / "classes.txt").write_text("background\nobject\n", "utf-8")
         jobs = [
             *((index, name, True) for index, name in enumerate(splits(config.count, *BOXES))),
             *((index, name, False) for index, name in enumerate(splits(few, *MASKS))),

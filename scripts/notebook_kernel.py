@@ -35,7 +35,7 @@ def execute_notebook(notebook: NotebookNode, folder: Path) -> None:
         client, manager = _new_kernel(notebook, Path(own), begun)
         said = Path(own, "stderr")
         how = {"cwd": str(folder), "env": _environment(Path(own)), "cleanup_kc": True}
-        with _telling(notebook, begun, said), said.open("w") as stderr:
+        with _telling(notebook, begun, said), said.open("wb") as stderr:
             _execute(client, manager, stderr=stderr, **how)
 
 
@@ -94,7 +94,7 @@ def _telling(notebook: NotebookNode, begun: Sequence[int], said: Path) -> Iterat
     except CellTimeoutError:
         raise UserError(f"{_where(notebook, begun)} took more than {SECONDS} s") from None
     except (DeadKernelError, RuntimeError) as error:
-        last = said.read_text(errors="replace").strip().rpartition("\n")[2]
+        last = said.read_text("locale", errors="replace").strip().rpartition("\n")[2]
         raise UserError(
             f"{_where(notebook, begun)}: its Python ended: {last or _one_line(error)}"
         ) from None

@@ -98,7 +98,7 @@ def read_split(data: Path, split: str, models: Sequence[Path]) -> list[Seen]:
 def read_boxes(path: Path, height: int, width: int) -> tuple[Box, ...]:
     """The boxes of a YOLO file, in pixels."""
     boxes = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text("utf-8").splitlines():
         x, y, wide, high = (float(value) for value in line.split()[1:])
         edges = (x - wide / 2) * width, (y - high / 2) * height
         left, top = round(edges[0]), round(edges[1])

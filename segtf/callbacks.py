@@ -119,7 +119,15 @@ class Averages(keras.callbacks.SwapEMAWeights):
 
 
 class Log(keras.callbacks.CSVLogger):
-    """A row an epoch; names its file when it cannot be written or has vanished."""
+    """A row an epoch, in UTF-8; names its file when it cannot be written or has vanished."""
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        path = Path(self.filename)
+        with naming(path):
+            self.append_header = not (self.append and path.is_file() and path.stat().st_size)
+            # Keras opens it in the encoding of the locale, which may lack letters of class names
+            self.csv_file = path.open("a" if self.append else "w", encoding="utf-8", newline="")
+        self.writer = self.keys = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         with naming(Path(self.filename)):

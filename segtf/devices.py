@@ -287,7 +287,7 @@ def _free_by_nvidia_smi() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     query += [f"--id={visible}"] if visible else []
     try:
-        answer = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+        answer = subprocess.run(query, capture_output=True, encoding="utf-8", check=True).stdout
         return min(int(line) for line in answer.split()) * 2**20
     except (OSError, subprocess.CalledProcessError, ValueError) as error:
         raise UserError(

@@ -26,7 +26,7 @@ def free_memory() -> int:
     free = [int(psutil.virtual_memory().available)]
     for limit, taken in GROUPS:
         try:
-            free.append(int(limit.read_text()) - int(taken.read_text()))
+            free.append(int(limit.read_text("ascii")) - int(taken.read_text("ascii")))
         except (OSError, ValueError):  # no such group, or one without a limit ("max")
             continue
     return max(min(free), 0)

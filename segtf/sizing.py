@@ -154,7 +154,7 @@ def _gpus() -> list[tuple[str, int]]:
         return []
     query = ["nvidia-smi", "--query-gpu=name,memory.free", "--format=csv,noheader,nounits"]
     query += [f"--id={visible}"] if visible else []
-    answer = subprocess.run(query, capture_output=True, text=True, check=False)
+    answer = subprocess.run(query, capture_output=True, encoding="utf-8", check=False)
     lines = [line.rsplit(",", 1) for line in answer.stdout.splitlines() if "," in line]
     if answer.returncode or not all(free.strip().isdigit() for _, free in lines):
         return []  # a driver without a card

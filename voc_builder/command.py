@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import re
 import sys
@@ -107,6 +108,9 @@ def run(
     """Exit code of `command` called with the parsed `config`; 2 after a `UserError`, after what
     the system refused and after a file name that is not UTF-8, 130 after Ctrl-C, 143 after SIGTERM.
     """
+    # a terminal may lack letters of class names
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return command(parse(config, prog, argv)) or 0
     except UserError as error:

@@ -122,7 +122,7 @@ def test_a_variation_that_has_changed_is_not_taken_from_an_older_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert called(variations, "--seeds", "1") == 0
-    variations.write_text(yaml.safe_dump({**VARIATIONS, "mosaic": settings}))
+    variations.write_text(yaml.safe_dump({**VARIATIONS, "mosaic": settings}), encoding="utf-8")
     trained.clear()
     capsys.readouterr()
     assert called(variations, "--seeds", "1") == 2
@@ -166,7 +166,7 @@ def test_a_file_that_is_not_of_variations_gets_one_line_before_anything_is_train
     trained: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    variations.write_text(text)
+    variations.write_text(text, encoding="utf-8")
     assert called(variations, *flags) == 2
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1

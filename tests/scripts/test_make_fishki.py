@@ -18,7 +18,7 @@ def fishki(out: Path, *more: str) -> int:
 
 
 def labels(path: Path) -> list[str]:
-    return [shape["label"] for shape in json.loads(path.read_text())["shapes"]]
+    return [shape["label"] for shape in json.loads(path.read_text(encoding="utf-8"))["shapes"]]
 
 
 def test_the_same_seed_draws_the_same_bytes_and_another_seed_does_not(tmp_path: Path) -> None:

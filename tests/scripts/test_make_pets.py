@@ -46,7 +46,9 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
 
 
 def entries(path: Path) -> list[tuple[str, int, int, int]]:
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    lines = [
+        line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+    ]
     return [(name, int(a), int(b), int(c)) for name, a, b, c in (line.split() for line in lines)]
 
 

@@ -52,7 +52,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def yolo_boxes(path: Path) -> Boxes:
     names = yaml.safe_load((path.parents[2] / "data.yaml").read_text())["names"]
     found = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         number, *values = line.split()
         x, y, width, height = (float(value) for value in values)
         left, top = (x - width / 2) * WIDTH, (y - height / 2) * HEIGHT

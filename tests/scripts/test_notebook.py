@@ -48,7 +48,9 @@ def copied(run: Path, to: Path, *left_out: str) -> Path:
 
 
 def change_json(path: Path, **values: Any) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    path.write_text(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8"
+    )
 
 
 def change_config(run: Path, **values: Any) -> None:

@@ -128,7 +128,7 @@ def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None
                 return
         except OSError:
             time.sleep(0.2)
-    pytest.fail(f"no server at {address}:\n{log.read_text()}")
+    pytest.fail(f"no server at {address}:\n{log.read_text(encoding='utf-8')}")
 
 
 def called(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -199,7 +199,7 @@ def test_a_real_server_has_the_run_its_curves_its_files_and_its_model(
 
 def _assert_curves(client: MlflowClient, run_id: str, log: Path) -> None:
     """Every column of the log has a point an epoch, of its very value."""
-    with log.open(newline="") as file:
+    with log.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert "val_iou_fishka" in rows[0]
     for column in set(rows[0]) - {"epoch"}:

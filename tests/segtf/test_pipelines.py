@@ -98,7 +98,7 @@ def test_numbers_do_not_drift_when_they_are_read_and_written(tmp_path: Path) -> 
     path = written(tmp_path, *transforms)
     for _ in range(3):
         write_pipeline(load_pipeline(path), tmp_path / "mine.yaml")
-        texts.append(Path(path).read_text())
+        texts.append(Path(path).read_text(encoding="utf-8"))
     assert texts == texts[:1] * 3
 
 

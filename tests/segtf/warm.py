@@ -49,7 +49,7 @@ class Warm:
 @contextmanager
 def warm(module: str, said: Path) -> Iterator[Warm]:
     """A process that forks for `module`, and writes to the file `said`; ends with the block."""
-    with said.open("w+") as stderr:
+    with said.open("w+", encoding="utf-8") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.segtf.warm", module],
             cwd=ROOT,

@@ -52,7 +52,7 @@ def test_all_that_is_wrong_is_listed_by_file(
     files = [line for line in out if line.startswith("chips/")]
     assert files == [f"chips/{name}" for name in FILES]
     assert out[-1] == "20 annotations: 3 errors and 3 warnings in 5 files"
-    report = json.loads(Path("report.json").read_text())
+    report = json.loads(Path("report.json").read_text(encoding="utf-8"))
     assert (report["errors"], report["warnings"]) == (3, 3)
     assert report["problems"][0]["file"] == "chips/bad000.json"
     assert (report["problems"][0]["rule"], report["problems"][0]["shape"]) == ("label", 1)
@@ -79,7 +79,10 @@ def test_a_name_that_is_not_utf_8_is_named(
     out = capsys.readouterr().out
     assert out.startswith("chips/caf\\udce9.jpg\n  error: the name 'caf\\udce9.jpg' is not UTF-8")
     assert out.endswith("20 annotations: 1 error and 0 warnings in 1 file\n")
-    assert json.loads(Path("report.json").read_text())["problems"][0]["rule"] == "file-name"
+    assert (
+        json.loads(Path("report.json").read_text(encoding="utf-8"))["problems"][0]["rule"]
+        == "file-name"
+    )
 
 
 def test_no_worker_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,7 +94,7 @@ FILES = ["bad000.json", "bad001.json", "bad003.json", "clean000.json", "new.jpg"
 
 
 def test_an_unused_class_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("names").write_text("background\nchip\ndefect\nscratch\n")
+    Path("names").write_text("background\nchip\ndefect\nscratch\n", encoding="utf-8")
     assert main(["check", "chips", "--classes", "names"]) == 0
     assert "names\n  warning: no shape has the label 'scratch'" in capsys.readouterr().out
 

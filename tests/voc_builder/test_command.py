@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -228,6 +229,20 @@ def test_run_names_what_is_not_utf_8_in_one_line(capsys: pytest.CaptureFixture[s
 def test_run_blames_no_name_for_letters_that_another_encoding_lacks() -> None:
     with pytest.raises(UnicodeEncodeError):
         run(lambda config: len("фото".encode("ascii")), Config, "prog", MINIMAL)
+
+
+def test_a_letter_that_the_terminal_lacks_is_printed_as_an_escape() -> None:
+    code = (
+        "import sys; from tests.voc_builder.test_command import *\n"
+        "sys.exit(run(lambda config: print('\u0444\u043e\u0442\u043e'), Config, 'prog', MINIMAL))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    assert ended.stdout == b"\\u0444\\u043e\\u0442\\u043e\n"
 
 
 def test_a_reader_that_leaves_early_gets_no_message() -> None:

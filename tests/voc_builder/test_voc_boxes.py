@@ -26,7 +26,7 @@ def write_boxes(path: Path, *boxes: Box, size: tuple[int, int] = (8, 6)) -> Path
         for name, left, top, right, bottom in boxes
     )
     said = f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>"
-    path.write_text(f"<annotation>{said}{objects}</annotation>")
+    path.write_text(f"<annotation>{said}{objects}</annotation>", encoding="utf-8")
     return path
 
 
