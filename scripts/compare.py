@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from segtf.markdown import code, plain
 from segtf.run_results import (
     SPLITS,
     Group,
@@ -99,14 +100,14 @@ def _document(
     rows = [
         [
             str(group.number),
-            _escape(group.label),
+            plain(group.label),
             group.repeats,
             *(_cell(group, name, split) for name in shown),
         ]
         for group in groups
     ]
     lines = [
-        *_table(["", "settings", "over", *map(_escape, shown)], rows),
+        *_table(["", "settings", "over", *map(plain, shown)], rows),
         "",
         f"Scores that do not name val or test are of {split}. Mean ± sample standard deviation"
         f"{_over(groups)}; n where fewer had a value.",
@@ -114,7 +115,8 @@ def _document(
         *[f"\nWarning: {doubt}." for doubt in doubts],
         "\nCommands:\n",
         *(
-            f"- {group.number}, {one.name}: `{one.environment.get('command', 'not recorded')}`"
+            f"- {group.number}, {plain(one.name)}: "
+            f"{code(str(one.environment.get('command', 'not recorded')))}"
             for group in groups
             for one in group.runs
         ),
@@ -125,7 +127,7 @@ def _document(
 def _unsaid(groups: Sequence[Group]) -> list[str]:
     """What the column of settings leaves out, as a paragraph of its own."""
     common = ", ".join(f"{name} {value}" for name, value in common_settings(groups).items())
-    return [f"\nWhere the settings do not say otherwise: {_escape(common)}."] if common else []
+    return [f"\nWhere the settings do not say otherwise: {plain(common)}."] if common else []
 
 
 def _over(groups: Sequence[Group]) -> str:
@@ -165,11 +167,6 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Lines of a Markdown table, numbers to the right."""
     ruler = ["---" if name == "settings" else "---:" for name in head]
     return [f"| {' | '.join(row)} |" for row in (head, ruler, *rows)]
-
-
-def _escape(text: str) -> str:
-    """Text that Markdown shows as it is, in a cell of a table."""
-    return "".join(f"\\{c}" if c in "\\|*_`<[" else c for c in text)
 
 
 def _write_rows(groups: Sequence[Group], path: Path) -> None:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Literal
 from scripts import notebook_outcome as outcome
 from scripts import notebook_text as text
 from scripts.notebook_material import Material, read_material
+from segtf.markdown import plain
 from segtf.run_results import read_run
 from segtf.study.data import telling_photos
 from segtf.study.failures import scored_split
 from segtf.study.findings import findings
 from segtf.study.runs import checked_runs, sibling_runs
-from segtf.study.show import plain
 from voc_builder.errors import UserError
 from voc_builder.files import replacing
 
@@ -147,7 +147,7 @@ def _training(of: Material) -> Iterator[Cell]:
 def _hypotheses(of: Material, paths: Sequence[Path]) -> Iterator[Cell]:
     runs = [read_run(path) for path in paths]
     yield _prose("## 3. Hypotheses", text.hypotheses(of, runs))
-    names = [f'RUN / "{_from(of.folder, path)}"' for path in paths if not _same(path, of.folder)]
+    names = [f"RUN / {_from(of.folder, path)!r}" for path in paths if not _same(path, of.folder)]
     listed = "".join(f"    read_run({name}),\n" for name in names)
     yield _code(f"tried = [\n    run,\n{listed}]\nruns.run_table(tried, run)")
 

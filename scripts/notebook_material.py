@@ -10,11 +10,11 @@ from typing import Any
 from segtf.architectures import Arch
 from segtf.config import TrainConfig
 from segtf.export_precision import read_export
+from segtf.markdown import plain
 from segtf.rectangle import HeightWidth
 from segtf.run_folder import read_config, read_run_dataset
 from segtf.run_results import Run, read_run
 from segtf.study.data import survey_of
-from segtf.study.show import plain
 from voc_builder.classes import has_background
 from voc_builder.voc import Dataset
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 
 from scripts.notebook_material import NAMES, Material, listed, pixels, sought
+from segtf.markdown import code, fence, plain
 from segtf.onnx_model import MODEL_FILE
 from segtf.operating import compared, decision_text
 from segtf.postprocess import describe
 from segtf.study.failures import scored_split
-from segtf.study.show import plain
 
 
 def summary(of: Material) -> str:
@@ -68,7 +68,7 @@ def postprocessing(of: Material) -> str:
     chosen = of.export.get("postprocess")
     if not chosen:
         again = shlex.join(["python", "-m", "segtf.export", str(of.folder)])
-        return f"None was tried, as the network was not exported: `{again}`."
+        return f"None was tried, as the network was not exported: {code(again)}."
     trials = of.export.get("postprocess_trials")
     tried = ""
     if trials is not None:
@@ -99,7 +99,7 @@ def failures(of: Material) -> str:
         )
     else:
         again = shlex.join(["python", "-m", "segtf.export", str(of.folder)])
-        how = f"without predictions, as there is no {MODEL_FILE} (`{again}`)"
+        how = f"without predictions, as there is no {MODEL_FILE} ({code(again)})"
     return (
         f"The photos of {split} with the most missed objects and false alarms, then with the most "
         f"wrong pixels, the worst first, {how}."
@@ -115,4 +115,5 @@ def commands(of: Material) -> str:
     lines.append(f"python -m segtf.export {folder}")
     lines.append(f"python -m segtf.predict {folder}/{MODEL_FILE} PHOTOS --out predictions")
     lines.append(f"python -m scripts.report {folder} --notebook")
-    return "To repeat it:\n\n```\n" + "\n".join(lines) + "\n```"
+    text = "\n".join(lines)
+    return f"To repeat it:\n\n{fence(text)}\n{text}\n{fence(text)}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scripts.notebook_material import NAMES, Material, listed, pixels, sought
 from segtf.architectures import is_padded, padding_of
+from segtf.markdown import code, plain
 from segtf.rectangle import padded
 from segtf.run_folder import BEST
 from segtf.run_results import Run
@@ -15,7 +16,6 @@ from segtf.study.data import separation
 from segtf.study.findings import choice, epoch_sentence
 from segtf.study.network import count_weights
 from segtf.study.runs import run_doubts
-from segtf.study.show import plain
 from segtf.study.training import changes, pipeline_of, untouched
 from voc_builder.classes import has_background
 from voc_builder.overlay import format_share
@@ -146,7 +146,7 @@ def seen(of: Material) -> str:
 
 def augmentation(of: Material) -> str:
     """What is changed at random while training."""
-    config = of.config
+    config, named = of.config, code(f"--augment {of.config.augment}")
     found = changes(pipeline_of(of.folder, config), config.shape)
     balance = (
         "Photos with rare classes are drawn more often (`--balance`)."
@@ -154,11 +154,11 @@ def augmentation(of: Material) -> str:
         else "Every photo is drawn equally often (`--no-balance`)."
     )
     if not found:
-        return f"Training photos are not changed (`--augment {config.augment}`). {balance}"
+        return f"Training photos are not changed ({named}). {balance}"
     several = f"{len(found)} random changes" if len(found) > 1 else "1 random change"
     same = untouched(pipeline_of(of.folder, config), config.shape)
     return (
-        f"Training photos pass through {several} (`--augment {config.augment}`), new ones each "
+        f"Training photos pass through {several} ({named}), new ones each "
         f"time; about {format_share(same)} of the samples stay as they are. {balance} "
         "What a change uncovers is void. Photos of val and test are never changed."
     )
@@ -187,13 +187,13 @@ def network(of: Material) -> str:
     what = f"{NAMES[config.arch]}{count}"
     if config.arch != "unet_plain":
         start = Path(config.encoder_weights).name
-        begun = "random weights" if start == "none" else f"the weights `{start}`"
+        begun = "random weights" if start == "none" else f"the weights {code(start)}"
         what += f" on the encoder {config.encoder}, which began with {begun}"
     sizing = read_sizing(of.folder)
     why = "" if sizing is None else f"\n\nWhy this size and batch: {plain(sizing['paragraph'])}"
     rate = of.run.log["learning_rate"].max()
     return (
-        f"The network is {what}. Its loss is `{config.loss}`"
+        f"The network is {what}. Its loss is {code(config.loss)}"
         f"{'' if config.class_weights == 'none' else f', classes weighed {config.class_weights}'}; "
         f"{config.optimizer}, learning rate up to {rate:.2g}, {config.schedule} schedule."
         f"{why}"

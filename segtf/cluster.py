@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import socket
 import sys
 import threading
@@ -226,7 +227,7 @@ def told_message(config: TrainConfig, process: int) -> str:
 
 
 def _left(config: TrainConfig, process: int, why: str) -> str:
-    run = f"--run {config.run}" if config.run else "--run NAME"
+    run = f"--run {shlex.quote(config.run)}" if config.run else "--run NAME"
     return (
         f"process {process} of {config.processes} {why}: what was saved last is kept; go on by "
         f"starting every process with {run} --resume"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shlex
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -157,14 +158,16 @@ def find_model(path: Path) -> Path:
     if not path.is_dir():
         raise UserError(f"{path}: no such file: name an ONNX file or a run folder")
     if (path / CONFIG).is_file():
-        raise UserError(f"{path}: a run without {MODEL_FILE}: python -m segtf.export {path}")
+        again = f"python -m segtf.export {shlex.quote(str(path))}"
+        raise UserError(f"{path}: a run without {MODEL_FILE}: {again}")
     what, cure = f"a folder without {CONFIG} and {MODEL_FILE}", "an ONNX file or a run folder"
     if (path / SAVED_MODEL_FILE).is_file():
         what = "a SavedModel, and ONNX is wanted"
         if (path.parent / MODEL_FILE).is_file():
             cure = str(path.parent / MODEL_FILE)
         elif (path.parent / CONFIG).is_file():
-            cure = f"the ONNX file that python -m segtf.export {path.parent} writes"
+            again = f"python -m segtf.export {shlex.quote(str(path.parent))}"
+            cure = f"the ONNX file that {again} writes"
     raise UserError(f"{path}: {what}: name {cure}")
 
 

@@ -148,7 +148,8 @@ def _about_data(about: Json | None) -> str:
             for s in splits
         ]
         rows.append([label, *cells])
-    where = f"<code>{escape(str(about['path']))}</code>, SHA-256 <code>{about['sha256']}</code>"
+    path, sha256 = (escape(str(about[name])) for name in ("path", "sha256"))
+    where = f"<code>{path}</code>, SHA-256 <code>{sha256}</code>"
     head = ["share of pixels", *splits]
     return f'{table(head, rows)}<p class="soft">{where}</p>'
 

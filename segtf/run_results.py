@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -286,8 +287,9 @@ def _check(run: Run) -> None:
 def _resume(path: Path) -> str:
     resolved = path.resolve()
     elsewhere = resolved.parent.parent
-    flag = "" if elsewhere == Path("artifacts").resolve() else f" --artifacts {elsewhere}"
-    return f"python -m segtf.train --run {resolved.name}{flag} --resume"
+    flag = [] if elsewhere == Path("artifacts").resolve() else ["--artifacts", str(elsewhere)]
+    words = ["python", "-m", "segtf.train", "--run", resolved.name, *flag, "--resume"]
+    return shlex.join(words)
 
 
 def _resolved(paths: Iterable[Path]) -> set[Path]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def refuse_seen(config: TrainConfig, dataset: Dataset) -> None:
         for split in ("val", "test"):
             if ids := find_seen([run], dataset, split).get(run):
                 about = read_data(run)
-                cure = f"Keep the split of its data set with --split-from {about['path']}"
+                tree = shlex.quote(about["path"])
+                cure = f"Keep the split of its data set with --split-from {tree}"
                 if "fold" in about:
                     cure = f"Train on {about['path']} with --fold {about['fold']}"
                 raise UserError(

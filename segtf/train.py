@@ -178,7 +178,7 @@ def _finish(config: TrainConfig) -> None:
     if ended.returncode not in (0, 1):  # 1: something was left out, which it has said
         raise UserError(
             f"{config.run_folder}: trained, but not finished, as said above: mend it and go on "
-            f"with python -m segtf.finish {config.run_folder}"
+            f"with python -m segtf.finish {shlex.quote(str(config.run_folder))}"
         )
 
 
@@ -356,10 +356,11 @@ def _kept(config: TrainConfig, started: float, gpus: tuple[str, ...]) -> Iterato
                 _add_seconds(config, environment, started)
             if isinstance(error, KeyboardInterrupt):
                 note(f"stopped; go on with: {again}")
+            best = shlex.quote(str(config.run_folder / BEST))
             if isinstance(error, UserError) and has_backup(config.run_folder / BACKUP):
                 raise UserError(
                     f"{error}; what was trained is kept: go on with {again}, or, with other "
-                    f"settings, begin another run with --encoder-weights {config.run_folder / BEST}"
+                    f"settings, begin another run with --encoder-weights {best}"
                 ) from error
             raise
         _add_seconds(config, environment, started)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -56,9 +57,10 @@ def _refuse_unused(config: BuildConfig, dataset: Dataset) -> None:
 
 def _with_records(dataset: Dataset) -> Dataset:
     if not any(dataset.records.values()):
+        tree = shlex.quote(str(dataset.path))
         raise UserError(
             f"{dataset.path}: built without TFRecords: build it again with "
-            f"python -m voc_builder build SRC {dataset.path} --records --overwrite"
+            f"python -m voc_builder build SRC {tree} --records --overwrite"
         )
     return dataset
 

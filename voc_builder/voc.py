@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -48,7 +49,8 @@ class Dataset:
         as it is. Each of the two may lie in any record of both. Raises `UserError` for a fold that
         is not there.
         """
-        build = f"python -m voc_builder build SRC {self.path} --folds K --overwrite"
+        tree = shlex.quote(str(self.path))
+        build = f"python -m voc_builder build SRC {tree} --folds K --overwrite"
         if not self.folds:
             raise UserError(f"{self.path}: built without folds: build it again with {build}")
         if not 1 <= number <= self.folds:
@@ -78,7 +80,7 @@ def read_dataset(path: Path, *, records: bool = True) -> Dataset:
     """The data set at `path`. Raises `UserError` when there is none or a part of it is missing;
     `records` tells whether the TFRecords are wanted too.
     """
-    build = f"build it with python -m voc_builder build SRC {path}"
+    build = f"build it with python -m voc_builder build SRC {shlex.quote(str(path))}"
     if not path.is_dir():
         raise UserError(f"{path}: no such folder: {build}")
     if not is_tree(path):
@@ -132,7 +134,8 @@ def read_groups(path: Path) -> dict[str, str]:
     """The group of every id of the tree that has one; none of a tree that another program wrote.
     Raises `UserError` for a damaged tree.
     """
-    with _reading(path, f"build it with python -m voc_builder build SRC {path} --overwrite"):
+    build = f"python -m voc_builder build SRC {shlex.quote(str(path))}"
+    with _reading(path, f"build it with {build} --overwrite"):
         about = _read_about(path)
         own = isinstance(about, dict) and about.get("format") == FORMAT
         groups = about["groups"] if own else {}

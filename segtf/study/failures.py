@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from segtf import metrics
 from segtf.faults import Faults, faults_of, image_row
 from segtf.inspection import percent
+from segtf.markdown import plain
 from segtf.objects import object_classes
 from segtf.onnx_model import MODEL_FILE
 from segtf.photo_rows import open_photo
@@ -21,7 +22,7 @@ from segtf.predictor import open_predictor
 from segtf.run_folder import SHOWN
 from segtf.run_results import Run
 from segtf.study.data import load_mask, load_photo
-from segtf.study.show import Picture, Text, plain, sheet, view
+from segtf.study.show import Picture, Text, sheet, view
 from voc_builder.voc import Dataset
 
 Json = dict[str, Any]

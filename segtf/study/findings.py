@@ -9,12 +9,12 @@ import numpy as np
 
 from segtf.inspection import percent
 from segtf.log import best_epoch, waiting
+from segtf.markdown import plain
 from segtf.report_training import LITTLE, MUCH
 from segtf.run_results import Run
 from segtf.sizing import read_sizing
 from segtf.study.failures import scored_split
 from segtf.study.runs import interval_ends, ranked, val_miou
-from segtf.study.show import plain
 from voc_builder.overlay import format_share
 from voc_builder.voc import Dataset
 

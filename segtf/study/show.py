@@ -110,11 +110,6 @@ class Text:
         return self.markdown
 
 
-def plain(text: str) -> str:
-    """Text that Markdown shows as it is: names may hold what it takes for emphasis or formulas."""
-    return "".join(f"\\{c}" if c in "\\`*_|<[$#" else c for c in text)
-
-
 def drawn(draw: Callable[[Path], None], *, width: int | None = None) -> Picture:
     """The PNG that `draw` writes to the path that it is given, shown `width` pixels wide."""
     with tempfile.TemporaryDirectory() as folder:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import nbformat
 import psutil
@@ -23,8 +24,11 @@ from PIL import Image
 from scripts import notebook
 from scripts.notebook import Cell, make_notebook
 from scripts.notebook_kernel import execute_notebook
+from scripts.notebook_material import read_material
 from scripts.report import main
 from segtf.faults import faults_of
+from segtf.run_results import read_run
+from segtf.study import runs as study_runs
 from voc_builder.errors import UserError
 
 HEADINGS = [
@@ -121,6 +125,23 @@ def test_every_section_is_there_with_prose_of_its_own(executed: Any) -> None:
     assert "3 random changes (`--augment light`)" in text
     assert "**The weakest class is " in text
     assert "python -m scripts.report" in text
+
+
+def test_the_name_of_a_run_beside_it_is_no_code(
+    beside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = copied(beside, tmp_path / "runs/tiny", "report.ipynb")
+    names = ['a"b', "a'b", "a\\b", "a\n```\n# b", 'x"); open("pwned","w"); ("']
+    for name in names:
+        copied(beside.parent / "other", tmp_path / "runs" / name)
+    made = list(notebook.cells(read_material(here), study_runs.sibling_runs(here)))
+    [code] = [cell.source for cell in made if "run_table" in cell.source]
+    monkeypatch.chdir(here)
+    known: Json = {"RUN": Path(), "run": None, "read_run": read_run, "runs": MagicMock()}
+    exec(code, known)
+    assert sorted(one.name for one in known["tried"][1:]) == sorted(names)
+    assert not Path("pwned").exists()
+    assert "\n# b" not in "\n".join(cell.source for cell in made)
 
 
 def test_figures_are_in_the_file_as_pictures_and_it_is_small(executed: Any, beside: Path) -> None:

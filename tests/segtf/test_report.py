@@ -300,6 +300,16 @@ def test_names_are_escaped(finished: Path) -> None:
     assert "defect <b>" not in page
 
 
+def test_what_a_data_set_says_of_itself_is_escaped(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    about = json.loads((run / "data.json").read_text(encoding="utf-8"))
+    about |= {"sha256": "<script>alert(1)</script>", "path": "a<b>c"}
+    (run / "data.json").write_text(json.dumps(about), encoding="utf-8")
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "<script>alert" not in page
+    assert "a<b>c" not in page
+
+
 def test_photos_come_worst_first_with_light_thumbnails_and_a_link_to_the_full_one(
     finished: Path,
 ) -> None:

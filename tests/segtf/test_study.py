@@ -236,7 +236,6 @@ def test_tables_keep_numbers_at_the_right_and_escape_names() -> None:
     html = table._repr_html_()
     assert "a&lt;b" in html
     assert html.count('style="text-align: right"') == 3
-    assert show.plain("def|ect $x$ __a__") == r"def\|ect \$x\$ \_\_a\_\_"
 
 
 def test_small_photos_keep_their_pixels_and_names_are_drawn_as_they_are() -> None:

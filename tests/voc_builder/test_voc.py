@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ def refused(path: Path, message: str) -> None:
         read_dataset(path)
     assert "\n" not in str(caught.value)
     assert "python -m voc_builder build SRC" in str(caught.value)
+
+
+def test_a_place_that_a_shell_would_take_apart_is_quoted_in_a_command(tmp_path: Path) -> None:
+    place = tmp_path / "a $(b); c"
+    with pytest.raises(UserError) as caught:
+        read_dataset(place)
+    words = shlex.split(str(caught.value).partition(": build it with ")[2])
+    assert words == ["python", "-m", "voc_builder", "build", "SRC", str(place)]
 
 
 def test_a_data_set_reads_the_same_wherever_it_lies(tree: Path) -> None:
