@@ -92,13 +92,15 @@ class BuildConfig(SourceConfig):
     """Photos without annotation: name them and leave them out, or take them as empty."""
 
 
-def build(config: BuildConfig) -> Dataset:
-    """The data set of `config`, written beside its place and renamed. Raises `UserError`."""
+def build(config: BuildConfig, *, keep: bool = False) -> Dataset:
+    """The data set of `config`, written beside its place and renamed; with `keep` the one that
+    another process has put there by then. Raises `UserError`.
+    """
     _refuse_wrong_use(config)
     config = replace(config, source=choose_source(config.folder, config))
     found = find_samples(config.folder, config, empty=config.unlabelled == "background")
     try:
-        with replacing(config.out.absolute()) as tree:
+        with replacing(config.out.absolute(), keep=keep) as tree:
             for name in (PHOTOS, MASKS):
                 (tree / name).mkdir(parents=True)
             write_about(tree, _fill(tree, found, config))

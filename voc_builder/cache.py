@@ -24,8 +24,8 @@ CALLED = {"seed": "split_seed"}  # by who trains, to whom `seed` is that of the 
 def build_cached(config: BuildConfig) -> Dataset:
     """The data set of `config.folder`: a VOC tree itself, unless the source is named as its masks;
     else one built into a folder of `config.out` and used again while no file of the folder and no
-    setting changes. Raises `UserError`, also for settings of a build that come with a tree that is
-    taken as it is; `folds` may be as many as it has.
+    setting changes; none is ever replaced. Raises `UserError`, also for settings of a build that
+    come with a tree that is taken as it is; `folds` may be as many as it has.
     """
     if is_tree(config.folder) and config.source != "masks":
         dataset = read_dataset(config.folder)
@@ -34,7 +34,8 @@ def build_cached(config: BuildConfig) -> Dataset:
     out = config.out / f"{name_of(config.folder)}-{_digest(config)[:10]}"
     if is_tree(out):
         return read_dataset(out)
-    return build(replace(config, out=out, overwrite=True))
+    # a data set that another process builds meanwhile may be in use
+    return build(replace(config, out=out, overwrite=True), keep=True)
 
 
 def _refuse_unused(config: BuildConfig, dataset: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -32,16 +33,19 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, keep: bool = False) -> Iterator[Path]:
     """A path beside `path` to write a file or fill a folder at; takes the place of `path`, whatever
-    stood there, when the block ends, and vanishes when it fails. An `OSError` names `path`.
+    stood there, when the block ends, and vanishes when it fails. With `keep` a folder that stands
+    there by then stays, and the new one vanishes. An `OSError` names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # the suffix stays last, writers choose their format by it; the stem may be as long as is legal
     beside = path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")
     try:
         yield beside
-        if os.path.lexists(path) and (beside.is_dir() or path.is_dir()):
+        if keep:
+            _place(beside, path)
+        elif os.path.lexists(path) and (beside.is_dir() or path.is_dir()):
             _swap(beside, path)
         else:
             beside.replace(path)
@@ -55,6 +59,15 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if os.path.lexists(beside):
             remove(beside)
+
+
+def _place(beside: Path, path: Path) -> None:
+    """Put the folder `beside` at `path`, in one step, unless a folder with files is there."""
+    try:
+        beside.rename(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def _swap(beside: Path, path: Path) -> None:

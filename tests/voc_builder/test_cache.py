@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,17 @@ from tests.voc_builder.folders import (
     chips,
     photo_bytes,
     square,
+    tree_bytes,
     write_annotated,
     write_badly_named,
     write_json,
 )
+from voc_builder import build as build_module
 from voc_builder import cache, progress
 from voc_builder.build import BuildConfig, build
 from voc_builder.cache import build_cached
 from voc_builder.errors import UserError
-from voc_builder.voc import Dataset
+from voc_builder.voc import Dataset, read_dataset
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The folders that were built, without TFRecords: they take TensorFlow's seconds."""
     made: list[Path] = []
 
-    def without_records(config: BuildConfig) -> Dataset:
+    def without_records(config: BuildConfig, **_: bool) -> Dataset:
         made.append(config.out)
         return build(BuildConfig(config.folder, config.out, records=False, classes=config.classes))
 
@@ -110,6 +114,43 @@ def test_comparing_many_files_is_told(
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     build_cached(BuildConfig(folder, tmp_path / "datasets"))
     assert "files compared: 41 in 8.4 s" in capsys.readouterr().err
+
+
+def test_of_two_that_build_at_once_both_get_the_data_set_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = chips(tmp_path / "chips")
+    config = BuildConfig(folder, tmp_path / "datasets", records=False)
+    fill, both, done = build_module._fill, threading.Barrier(2, timeout=20), threading.Event()
+
+    def fill_at_once(*arguments: Any) -> Any:
+        about = fill(*arguments)
+        if both.wait():  # of the two one waits for the other's end
+            assert done.wait(timeout=20)
+        return about
+
+    def built_first(_: object) -> tuple[Dataset, int]:
+        dataset = build_cached(config)
+        done.set()
+        return dataset, (dataset.path / "dataset.json").stat().st_ino
+
+    monkeypatch.setattr(build_module, "_fill", fill_at_once)
+    with ThreadPoolExecutor(2) as pool:
+        (first, one), (second, other) = pool.map(built_first, range(2))
+    assert first == second == read_dataset(first.path)
+    assert one == other == (first.path / "dataset.json").stat().st_ino
+    assert [path.name for path in (tmp_path / "datasets").iterdir()] == [first.path.name]
+
+
+def test_a_folder_in_the_place_of_a_data_set_is_refused(tmp_path: Path) -> None:
+    folder = chips(tmp_path / "chips")
+    config = BuildConfig(folder, tmp_path / "datasets", records=False)
+    place = build_cached(config).path
+    (place / "dataset.json").unlink()
+    before = tree_bytes(place)
+    with pytest.raises(UserError, match="no data set"):
+        build_cached(config)
+    assert tree_bytes(place) == before
 
 
 def test_a_tree_without_records_is_refused_with_the_cure(tmp_path: Path) -> None:

@@ -334,7 +334,7 @@ def test_a_cached_set_is_built_again_for_another_pattern_or_mask(
 ) -> None:
     made: list[Path] = []
 
-    def without_records(config: BuildConfig) -> Dataset:
+    def without_records(config: BuildConfig, **_: bool) -> Dataset:
         made.append(config.out)
         return build(replace(config, records=False))
 

@@ -95,7 +95,7 @@ def test_a_cached_set_is_built_again_for_another_mask_or_table(
 
     made: list[Path] = []
 
-    def without_records(config: BuildConfig) -> Dataset:
+    def without_records(config: BuildConfig, **_: bool) -> Dataset:
         made.append(config.out)
         return build(BuildConfig(config.folder, config.out, records=False))
 
