@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,25 +111,42 @@ def _view(engine: Engine) -> str:
 
 
 def keras_predict(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """The network of a `.keras` file as a function of images."""
-    from segtf.model import load_model
-
+    """The network of a `.keras` file as a function of images, which reads it when first asked.
+    Raises `UserError` if there is none.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file: the run kept no network; train it first")
-    model = load_model(path)
-    return lambda images: np.asarray(model.predict_on_batch(images), np.float32)
+
+    @cache
+    def model() -> Any:
+        from segtf.model import load_model
+
+        return load_model(path)
+
+    return lambda images: np.asarray(model().predict_on_batch(images), np.float32)
 
 
 def saved_model_predict(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """The network of a SavedModel folder as a function of images."""
-    import tensorflow as tf
+    """The network of a SavedModel folder as a function of images, which reads it when first asked
+    and raises `UserError` if it cannot.
+    """
 
-    try:
-        loaded = tf.saved_model.load(str(path))
-    except (OSError, tf.errors.OpError) as error:
-        raise UserError(f"{path}: not a SavedModel that can be read ({error})") from error
-    serve = loaded.signatures["serving_default"]
-    return lambda images: serve(image=tf.constant(images))["probabilities"].numpy()
+    @cache
+    def loaded() -> Any:
+        import tensorflow as tf
+
+        try:
+            return tf.saved_model.load(str(path))
+        except (OSError, tf.errors.OpError) as error:
+            raise UserError(f"{path}: not a SavedModel that can be read ({error})") from error
+
+    def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        import tensorflow as tf
+
+        serve = loaded().signatures["serving_default"]
+        return np.asarray(serve(image=tf.constant(images))["probabilities"], np.float32)
+
+    return predict
 
 
 def saved_model_info(path: Path) -> ModelInfo:

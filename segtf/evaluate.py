@@ -22,6 +22,7 @@ from voc_builder.classes import has_background
 from voc_builder.command import run
 from voc_builder.errors import UserError
 from voc_builder.progress import note
+from voc_builder.tfrecord import import_tensorflow
 
 if TYPE_CHECKING:
     from segtf.engines import Engine
@@ -60,13 +61,11 @@ class EvaluateConfig:
 
 def evaluate(config: EvaluateConfig) -> Json:
     """The scores of a model on a split, written where `config` says."""
-    from voc_builder.tfrecord import import_tensorflow
+    from segtf.engines import asked_together, open_engine
 
     if config.batch is not None and config.batch < 1:
         raise UserError(f"--batch {config.batch}: must be at least 1")
-    import_tensorflow()
-    from segtf.engines import asked_together, open_engine
-
+    _require_folder(config.out)
     engines = [open_engine(path) for path in model_paths(config.model)]
     engine = asked_together(engines, ensemble=config.ensemble, tta=config.tta)
     dataset = _dataset_for(config, engines)
@@ -90,10 +89,18 @@ def evaluate(config: EvaluateConfig) -> Json:
     told = dataset.sha256 if not dataset.folds else None
     note_silent([each.run or each.path for each in engines if each.run or each.data != told])
     _refuse_seen(runs, dataset, config.split)
+    import_tensorflow()  # when nothing is left to be refused
     found, decided = _scored(config, engine, dataset, sought, runs)
     values = results(found, dataset.classes, sought, decided)
     _write(config, engine, engines, dataset, values)
     return values
+
+
+def _require_folder(out: Path | None) -> None:
+    """Raises `UserError` for a file where the folder for the scores is to be."""
+    for place in () if out is None else (out, *out.parents):
+        if place.exists() and not place.is_dir():
+            raise UserError(f"--out {out}: {place} is no folder: name another")
 
 
 def _write(

@@ -18,7 +18,7 @@ from segtf.onnx_model import MODEL_FILE
 from segtf.questions import NAME_RULE, Ask, ask_name, ask_yes_no, is_name
 from segtf.run_folder import BEST, free_name, read_config, write_json
 from segtf.tracking import Server, check_server, is_logged, keep_model, log_run, open_server
-from segtf.train import train
+from segtf.train import check_files, train
 from segtf.verdict import advice, read_scores, score_columns
 from voc_builder.command import parse, run
 from voc_builder.errors import UserError, going_on
@@ -136,6 +136,7 @@ def _settings(config: ExperimentConfig) -> TrainConfig:
     settings = dataclasses.replace(settings, **changed, resume=False, overwrite=False)
     if config.keep == "yes" and not settings.export:
         raise UserError(f"{path}: export: false leaves no model that could be kept: leave it out")
+    check_files(settings)
     return settings
 
 

@@ -192,6 +192,8 @@ def export(config: ExportConfig) -> Json:
 
     folder, settings = config.run, read_config(config.run)
     dataset = read_run_dataset(folder)
+    if not (folder / BEST).is_file():
+        raise UserError(f"{folder}: no {BEST}: no epoch of this run has ended yet")
     import_tensorflow()
     from segtf.data import load_splits, loading
 

@@ -15,10 +15,16 @@ if TYPE_CHECKING:
     import keras
 
 
-def check_init_from(config: TrainConfig) -> None:
-    """Raises `UserError` if there is no network where --init-from looks for one, or if the run that
-    it lies in says that it is of another kind. Needs no framework.
+def check_weights(config: TrainConfig) -> None:
+    """Raises `UserError` if there is no file of --encoder-weights, no network where --init-from
+    looks for one, or if the run that it lies in says that it is of another kind. Needs no
+    framework.
     """
+    source = config.encoder_weights
+    if source not in ("auto", "imagenet", "none") and not Path(source).is_file():
+        raise UserError(
+            f"--encoder-weights {source}: no such file: name one, or auto, imagenet or none"
+        )
     if config.init_from is None:
         return
     path = _network_file(config.init_from)

@@ -23,7 +23,7 @@ from segtf.architectures import describe_inside, padding_of
 from segtf.cluster import LOST, Absent, barrier, joined, leave
 from segtf.config import TrainConfig, augmentation_file
 from segtf.finish import check_places, finish
-from segtf.init_from import check_init_from
+from segtf.init_from import check_weights
 from segtf.loss_expression import parse_class_weights
 from segtf.rectangle import padded
 from segtf.run_folder import (
@@ -45,7 +45,7 @@ from voc_builder.build import BuildConfig
 from voc_builder.cache import build_cached
 from voc_builder.command import given, run
 from voc_builder.errors import UserError, going_on
-from voc_builder.files import replacing
+from voc_builder.files import making, replacing
 from voc_builder.progress import note
 from voc_builder.source_config import source_settings
 from voc_builder.tfrecord import import_tensorflow
@@ -87,17 +87,26 @@ def train_network(config: TrainConfig) -> TrainConfig:
     if config.resume:
         config = resumed(config)
     else:
-        augmentation_file(config.augment)  # before anything is built for it
-        check_init_from(config)
-        check_places(config)
+        check_files(config)  # before anything is built for it
     _use_backend(config)
-    config.artifacts.mkdir(parents=True, exist_ok=True)
     stop = Stop()
     if config.processes > 1 and _is_trained(config):
         note(f"training of {config.run_folder} is complete")
     else:
         config = _trained_together(config, started, stop)
     return config
+
+
+def check_files(config: TrainConfig) -> None:
+    """Raises `UserError` for a file that `config` names and that is not there, or not of its kind.
+    Needs no framework.
+    """
+    from segtf.pipelines import load_pipeline
+
+    augmentation_file(config.augment)  # at once, without albumentations
+    check_weights(config)
+    check_places(config)
+    load_pipeline(config.augment)
 
 
 def _is_trained(config: TrainConfig) -> bool:
@@ -119,6 +128,7 @@ def _trained_together(config: TrainConfig, started: float, stop: Stop) -> TrainC
     decided.
     """
     with (
+        making(config.artifacts),
         # where it cannot be removed, what went wrong before is what must be told
         tempfile.TemporaryDirectory(
             dir=config.artifacts, prefix=".cache-", ignore_cleanup_errors=True

@@ -22,7 +22,7 @@ from voc_builder.convert import (
     kind_of,
 )
 from voc_builder.errors import UserError, refuse_below_one
-from voc_builder.files import replacing
+from voc_builder.files import making, replacing
 from voc_builder.folds import draw_folds, name_folds
 from voc_builder.problems import Problem, errors
 from voc_builder.progress import in_threads, note, progress
@@ -100,7 +100,8 @@ def build(config: BuildConfig, *, keep: bool = False) -> Dataset:
     config = replace(config, source=choose_source(config.folder, config))
     found = find_samples(config.folder, config, empty=config.unlabelled == "background")
     try:
-        with replacing(config.out.absolute(), keep=keep) as tree:
+        out = config.out.absolute()
+        with making(out.parent), replacing(out, keep=keep) as tree:
             for name in (PHOTOS, MASKS):
                 (tree / name).mkdir(parents=True)
             write_about(tree, _fill(tree, found, config))

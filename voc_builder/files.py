@@ -33,6 +33,22 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def making(folder: Path) -> Iterator[None]:
+    """Makes a folder; removes it and its parents again where the block fails and it made them, as
+    far as they are empty.
+    """
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # not empty
+            for path in new:
+                path.rmdir()
+        raise
+
+
+@contextmanager
 def replacing(path: Path, *, keep: bool = False) -> Iterator[Path]:
     """A path beside `path` to write a file or fill a folder at; takes the place of `path`, whatever
     stood there, when the block ends, and vanishes when it fails. With `keep` a folder that stands
