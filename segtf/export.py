@@ -15,8 +15,13 @@ from numpy.typing import NDArray
 from segtf.config import TrainConfig
 from segtf.engines import keras_predict, saved_model_predict
 from segtf.export_files import OPSET, model_info, write_onnx, write_saved_model
-from segtf.export_precision import add_precision, read_export, training_photos
-from segtf.export_quality import measured, quality_table, require_quality, scores_on_val
+from segtf.export_precision import (
+    add_precision,
+    open_precisions,
+    read_export,
+    training_photos,
+)
+from segtf.export_quality import changes, quality_table, require_quality, scores_on_val, timed
 from segtf.onnx_model import MODEL_FILE as ONNX
 from segtf.onnx_model import OnnxModel, Precision
 from segtf.postprocess import Postprocess, Unit, describe
@@ -99,18 +104,20 @@ def export_run(folder: Path, photos: NDArray[np.uint8], val: OnVal) -> Json:
         },
         photos,
     )
-    model = OnnxModel(folder / ONNX)
-    entry = {**measured(model, model, photos[0], name=ONNX), "kept": True}
+    size = (folder / ONNX).stat().st_size
+    entry = {"file": ONNX, "bytes": size, **changes(), "kept": True}
     network = _sha256(folder / BEST)
+    entries = {"float32": entry, **_others(folder, network)}
+    models = open_precisions(folder, entries)
     report = {
         **agreement,
-        "onnx": {"bytes": (folder / ONNX).stat().st_size, "opset": OPSET},
+        "onnx": {"bytes": size, "opset": OPSET},
         "network": network,
-        "provider": model.provider,
+        "provider": models["float32"].provider,
         "val": val.scores,
         "postprocess": dataclasses.asdict(val.postprocess),
         "postprocess_trials": [dataclasses.asdict(trial) for trial in val.trials],
-        "precisions": {"float32": entry, **_others(folder, network)},
+        "precisions": timed(entries, models, photos[0]),
     }
     write_json(report, folder / EXPORT)
     return report
@@ -227,11 +234,8 @@ def _from_keras(folder: Path, splits: list[Split], config: TrainConfig) -> Json:
     report = export_run(
         folder, np.asarray(splits[-1].images[:PHOTOS]), on_val(scores, answers, val, config)
     )
-    model = OnnxModel(folder / ONNX)
-    after = scores_on_val(model.probabilities, val, classes)
-    photo = np.asarray(val.images[0])
-    entry = measured(model, model, photo, name=ONNX, before=scores, after=after)
-    report["precisions"]["float32"] = {**entry, "kept": True}
+    after = scores_on_val(OnnxModel(folder / ONNX).probabilities, val, classes)
+    report["precisions"]["float32"] |= changes(scores, after)
     write_json(report, folder / EXPORT)
     return report
 

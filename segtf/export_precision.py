@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtf.config import TrainConfig
-from segtf.export_quality import loses_too_much, measured, scores_on_val
+from segtf.export_quality import changes, loses_too_much, scores_on_val, timed
 from segtf.onnx_model import MODEL_FILE, OnnxModel, Precision
 from segtf.precision import CALIBRATION, FILES, write_float16, write_int8
 from segtf.run_folder import EXPORT, write_json
@@ -36,6 +36,15 @@ def read_export(folder: Path) -> Json:
     return values if isinstance(values, dict) and "precisions" in values else {}
 
 
+def open_precisions(folder: Path, names: Collection[str]) -> dict[str, OnnxModel]:
+    """The networks of those precisions whose files are in the folder."""
+    return {
+        name: OnnxModel(folder / file)
+        for name, file in FILES.items()
+        if name in names and (folder / file).is_file()
+    }
+
+
 def add_precision(
     folder: Path,
     precision: Precision,
@@ -50,7 +59,6 @@ def add_precision(
     """
     report = read_export(folder)
     classes = list(report["val"]["iou"])
-    float32 = OnnxModel(folder / MODEL_FILE)
     out = folder / FILES[precision]
     with replacing(out) as beside:
         if precision == "float16":
@@ -59,18 +67,13 @@ def add_precision(
             write_int8(folder / MODEL_FILE, beside, train)
         model = OnnxModel(beside)
         after = scores_on_val(model.probabilities, val, classes)
-        entry = measured(
-            model,
-            float32,
-            np.asarray(val.images[0]),
-            name=out.name,
-            before=report["val"],
-            after=after,
-        )
-    entry["kept"] = accept_loss or not loses_too_much(entry)
+        entry = {"file": out.name, "bytes": beside.stat().st_size, **changes(report["val"], after)}
+        entry["kept"] = accept_loss or not loses_too_much(entry)
+        entries = {**report["precisions"], precision: entry}
+        models = {**open_precisions(folder, entries.keys() - {precision}), precision: model}
+        report["precisions"] = timed(entries, models, np.asarray(val.images[0]))
     if not entry["kept"]:
         out.unlink()
-    report["precisions"][precision] = entry
     write_json(report, folder / EXPORT)
     return report
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -53,32 +53,28 @@ def milliseconds(models: Sequence[OnnxModel], photo: NDArray[np.uint8]) -> list[
     return [1000 * median(times) for times in spent]
 
 
-def measured(
-    model: OnnxModel,
-    float32: OnnxModel,
-    photo: NDArray[np.uint8],
-    *,
-    name: str,
-    before: Json | None = None,
-    after: Json | None = None,
-) -> Json:
-    """What `export.json` says of one precision: its file, the time that it takes for a photo beside
-    that of float32, and by how much its scores on val differ from those of Keras, if they are
-    known.
+def changes(before: Json | None = None, after: Json | None = None) -> Json:
+    """By how much the scores on val of a precision differ from those of Keras; null where they are
+    not known.
     """
-    both = milliseconds([float32, model], photo) if model is not float32 else []
-    ms_float32, ms = both or milliseconds([model], photo) * 2
-    changes: Json = {"miou_change": None, "iou_change": None}
-    if before and after:
-        iou = {k: _difference(v, after["iou"].get(k)) for k, v in before["iou"].items()}
-        changes = {"miou_change": _difference(before["miou"], after["miou"]), "iou_change": iou}
+    if not before or not after:
+        return {"miou_change": None, "iou_change": None}
+    iou = {k: _difference(v, after["iou"].get(k)) for k, v in before["iou"].items()}
+    return {"miou_change": _difference(before["miou"], after["miou"]), "iou_change": iou}
+
+
+def timed(entries: Json, models: Mapping[str, OnnxModel], photo: NDArray[np.uint8]) -> Json:
+    """The precisions of an `export.json` with the time that each of the `models` takes for a photo,
+    shape (H, W, 3), all in one measurement; null for the others, whose files are not there.
+    """
+    spent = dict(zip(models, milliseconds(list(models.values()), photo), strict=True))
     return {
-        "file": name,
-        "bytes": model.path.stat().st_size,
-        "ms": ms,
-        "ms_float32": ms_float32,
-        "provider": model.provider,
-        **changes,
+        name: {
+            **entry,
+            "ms": spent.get(name),
+            "provider": models[name].provider if name in models else None,
+        }
+        for name, entry in entries.items()
     }
 
 
@@ -111,19 +107,28 @@ def quality_rows(report: Json) -> list[list[str]]:
     """A row of text for each precision of an `export.json`: speed in times that of float32, scores
     as changes.
     """
-    classes = quality_head(report)[6:]
+    classes, entries = quality_head(report)[6:], report.get("precisions", {})
     return [
         [
             precision,
             entry["file"] if entry["kept"] else "not kept",
             f"{entry['bytes'] / 1e6:.1f}",
-            f"{entry['ms']:.1f}",
-            f"x {entry['ms_float32'] / entry['ms']:.2f}",
+            *_speed(entry, entries["float32"]),
             _change(entry["miou_change"]),
             *(_change((entry["iou_change"] or {}).get(name)) for name in classes),
         ]
-        for precision, entry in report.get("precisions", {}).items()
+        for precision, entry in entries.items()
     ]
+
+
+def _speed(entry: Json, float32: Json) -> tuple[str, str]:
+    """Milliseconds a photo, and how many times as fast as float32; older exports hold the time of
+    float32 in the same measurement in each entry.
+    """
+    if entry["ms"] is None:
+        return "–", "–"
+    beside = entry.get("ms_float32", float32["ms"])
+    return f"{entry['ms']:.1f}", f"x {beside / entry['ms']:.2f}"
 
 
 def require_quality(entry: Json, out: Path, miou: float | None) -> None:

@@ -44,7 +44,7 @@ def _precisions(export: Json, command: str) -> str:
         return ""
     rows = [[escape(cell) for cell in row] for row in quality_rows(export)]
     text = (
-        f"Speed is measured with {export['provider']}, beside float32 in the same minute. Changes "
+        f"Speed is measured with {export['provider']}, all in turn in one measurement. Changes "
         "are of the IoU on val against Keras; a dash: not measured, since it answers as Keras does."
         f" Others: {command} --precision float16 (for GPUs) or int8 (for CPUs)."
     )

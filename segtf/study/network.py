@@ -54,7 +54,7 @@ def network_table(run: Path, config: TrainConfig, classes: int) -> Table:
         rows.append((BEST, f"{(run / BEST).stat().st_size / 1e6:.1f} MB"))
     export = read_export(run)
     for name, entry in export.get("precisions", {}).items():
-        if entry["kept"]:
+        if entry["kept"] and entry["ms"] is not None:
             size, pace = f"{entry['bytes'] / 1e6:.1f} MB", f"{entry['ms']:.1f} ms a photo"
             rows.append((f"{entry['file']}, {name}", f"{size}, {pace}"))
     if not (run / MODEL_FILE).is_file():

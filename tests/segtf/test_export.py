@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segtf import export, export_precision
+from segtf import export, export_precision, export_quality
 from segtf.config import TrainConfig
 from segtf.export import main, parity, require_parity
 from segtf.export_files import model_info
 from segtf.export_precision import add_precision, training_photos
-from segtf.export_quality import milliseconds, quality_table, require_quality
+from segtf.export_quality import milliseconds, quality_rows, quality_table, require_quality
 from segtf.onnx_model import OnnxModel
 from segtf.run_folder import read_data
 from tests.segtf.tiny_onnx import INFO, write_channels_model, write_convolutions_model
@@ -113,7 +113,7 @@ def exported(tmp_path: Path) -> tuple[Path, Any]:
     shapes = dict.fromkeys("abcdef", (16, 16))
     val = Val(name="val", ids=tuple("abcdef"), images=images, masks=brightest, shapes=shapes)
     scores = {"miou": 1.0, "iou": dict.fromkeys(INFO.classes, 1.0)}
-    entry = {"file": "model.onnx", "bytes": 9, "ms": 1.0, "ms_float32": 1.0, "kept": True}
+    entry = {"file": "model.onnx", "bytes": 9, "ms": 1e9, "kept": True}
     entry |= {"miou_change": 0.0, "iou_change": dict.fromkeys(INFO.classes, 0.0)}
     report = {"val": scores, "precisions": {"float32": entry}}
     (tmp_path / "export.json").write_text(json.dumps(report))
@@ -133,7 +133,7 @@ def test_a_precision_is_written_beside_float32_and_measured_on_val(
     assert entry["kept"]
     assert -0.01 < entry["miou_change"] <= 0
     assert set(entry["iou_change"]) == set(INFO.classes)
-    assert entry["ms"] > 0 and entry["ms_float32"] > 0
+    assert entry["ms"] > 0
     require_quality(entry, path, 1.0)
     table = quality_table(report)
     assert table.splitlines()[0].split()[-3:] == list(INFO.classes)
@@ -190,6 +190,42 @@ def test_networks_take_turns_when_their_speed_is_measured() -> None:
     found = milliseconds([Named("a"), Named("b")], PHOTOS[0])  # type: ignore[list-item]
     assert len(found) == 2
     assert turns[:6] == list("ababab")
+
+
+def test_all_precisions_are_timed_together_whenever_one_is_added(
+    exported: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, val = exported
+    asked: list[list[str]] = []
+
+    def in_turn(models: Any, photo: Any) -> list[float]:
+        asked.append([model.info.precision for model in models])
+        return [20.0, 25.0, 10.0][: len(models)]
+
+    monkeypatch.setattr(export_quality, "milliseconds", in_turn)
+    add_precision(folder, "float16", val, iter(()))
+    report = add_precision(folder, "int8", val, iter(list(val.images)), accept_loss=True)
+    assert asked == [["float32", "float16"], ["float32", "float16", "int8"]]
+    assert [entry["ms"] for entry in report["precisions"].values()] == [20.0, 25.0, 10.0]
+    assert [row[3:5] for row in quality_rows(report)] == [
+        ["20.0", "x 1.00"],
+        ["25.0", "x 0.80"],
+        ["10.0", "x 2.00"],
+    ]
+    (folder / "model_float16.onnx").unlink()
+    report = add_precision(folder, "int8", val, iter(list(val.images)), accept_loss=True)
+    assert asked[-1] == ["float32", "int8"]
+    assert report["precisions"]["float16"]["ms"] is None
+    assert quality_rows(report)[1][3:5] == ["–", "–"]
+
+
+def test_times_of_an_older_export_are_those_of_each_measurement() -> None:
+    entry = {"file": "a", "bytes": 9, "kept": True, "miou_change": None, "iou_change": None}
+    old = {
+        "float32": {**entry, "ms": 93.4, "ms_float32": 93.4},
+        "float16": {**entry, "ms": 31.8, "ms_float32": 26.4},
+    }
+    assert [row[4] for row in quality_rows({"precisions": old})] == ["x 1.00", "x 0.83"]
 
 
 @pytest.mark.parametrize("crop", [None, 32])
