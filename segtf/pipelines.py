@@ -7,14 +7,11 @@ import difflib
 import inspect
 import io
 import math
-import os
 import random
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for news at import
 
 import albumentations as A
 import cv2

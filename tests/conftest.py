@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+import segtf  # noqa: F401  turns off what packages report to their makers
+
 # One trains the run that many others wait for, the other takes long and waits for nobody.
 FIRST = ("test_train.py", "test_backends.py")
 
