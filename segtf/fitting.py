@@ -22,6 +22,7 @@ from segtf.devices import (
     alone,
     is_out_of_memory,
 )
+from segtf.log import open_log
 from segtf.loss_expression import parse_class_weights
 from segtf.losses import SegmentationLoss
 from segtf.model import build_model, fit_batchnorm, freeze_encoder
@@ -256,7 +257,7 @@ def _tidy(folder: Path, rows: int) -> None:
     log = folder / LOG
     if not rows:
         return
-    with log.open(encoding="utf-8", newline="") as file:
+    with open_log(log) as file:
         kept = list(csv.reader(file))[: rows + 1]
     with replacing(log) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(kept)

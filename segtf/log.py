@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +19,23 @@ REQUIRED = ("epoch", "loss", "val_loss", "miou", "val_miou", "learning_rate")
 Log = dict[str, NDArray[np.float64]]  # a column by its name, shape (epochs,)
 
 
+@contextmanager
+def open_log(path: Path) -> Iterator[TextIO]:
+    """A log.csv to be read. Raises `UserError` if it is not UTF-8."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            yield file
+    except UnicodeDecodeError as error:  # older versions wrote it in the encoding of the locale
+        raise UserError(f"{path}: not UTF-8 ({error.reason}): convert it, as iconv does") from None
+
+
 def read_log(path: Path) -> Log:
     """The columns of a log.csv; a value that is missing is NaN. Raises `UserError` for a file that
     is not there, has no epoch yet, lacks a column or holds what is no number.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file: name a run folder with a log.csv, or a log.csv")
-    with path.open(newline="", encoding="utf-8") as file:
+    with open_log(path) as file:
         rows = list(csv.DictReader(file))
     if not rows:
         raise UserError(f"{path}: no epoch is logged yet: wait for the first one to end")

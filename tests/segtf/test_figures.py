@@ -34,6 +34,14 @@ def read_picture(path: Path) -> np.ndarray:
     return picture
 
 
+def test_a_log_in_another_encoding_is_named_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes("epoch,val_iou_серый кот\n0,0.5\n".encode("cp1251"))
+    with pytest.raises(UserError, match=r"log\.csv: not UTF-8") as caught:
+        read_log(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_read_log_gives_columns_classes_and_the_best_epoch(tmp_path: Path) -> None:
     path = write_log(tmp_path / "log.csv", ["_bg", "фишка"], [0.5, NAN, 0.75, 0.25])
     log = read_log(path)
