@@ -340,6 +340,11 @@ def _begin(
     from segtf.sizing import write_sizing
 
     assert config.batch is not None
+    if config.run_folder.exists() and not config.overwrite:
+        raise UserError(
+            f"{config.run_folder}: another training has begun this run meanwhile: start again, or "
+            "choose a --run"
+        )
     with replacing(config.run_folder) as beside:
         write_json(_about(dataset, config), beside / DATA)
         write_pipeline(pipeline, beside / AUGMENT)

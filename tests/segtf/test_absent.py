@@ -12,15 +12,16 @@ import pytest
 from scripts.compare import CompareConfig, compare
 from scripts.notebook import cells, read_material
 from scripts.show_batch import main as show_batch
-from segtf import engines
+from segtf import engines, export
 from segtf.config import TrainConfig
 from segtf.finish import finish
-from segtf.report import write_report
 from segtf.run_folder import write_config, write_json
+from segtf.scoring import Predict
 from segtf.sizing import decide, write_sizing
 from segtf.tracking import best_scores
 from segtf.verdict import advice, read_scores, score_columns
 from tests.segtf.test_figures import read_picture, write_log
+from tests.segtf.tiny_onnx import write_channels_model
 from voc_builder.build import BuildConfig, build
 from voc_builder.voc import Dataset
 
@@ -28,16 +29,16 @@ pytestmark = pytest.mark.slow
 
 SIDE = 32
 CLASSES = ("background", "chip", "defect")
-# ids that train, val and test do not show; of None there is no photo
-ABSENT: list[tuple[set[int], set[int], set[int] | None]] = [
-    ({0}, {1}, {2}),
-    ({1}, {2}, {0}),
-    ({2}, {0}, {1}),
-    (set(), set(), {2}),
-    (set(), {1, 2}, set()),
-    (set(), set(), {1, 2}),
-    (set(), set(), None),
-    (set(), {2}, None),
+# ids that train, val and test do not show, and whether they are predicted there all the same; of
+# None there is no photo
+ABSENT: list[tuple[set[int], set[int], set[int] | None, bool]] = [
+    *(({0}, {1}, {2}, predicted) for predicted in (False, True)),
+    *(({1}, {2}, {0}, predicted) for predicted in (False, True)),
+    *(({2}, {0}, {1}, predicted) for predicted in (False, True)),
+    (set(), set(), {2}, True),
+    (set(), {1, 2}, set(), False),
+    (set(), set(), {1, 2}, False),
+    (set(), {2}, None, False),
 ]
 
 
@@ -68,7 +69,12 @@ def write_run(folder: Path, dataset: Dataset) -> Path:
     run = folder / "run"
     run.mkdir()
     config = TrainConfig(
-        dataset.path, size=SIDE, export=False, artifacts=folder, arch="unet_plain", augment="none"
+        dataset.path,
+        size=SIDE,
+        predict="JPEGImages",
+        artifacts=folder,
+        arch="unet_plain",
+        augment="none",
     )
     config, plan = decide(config, dataset, gpu=False)
     write_config(config, run)
@@ -82,8 +88,27 @@ def write_run(folder: Path, dataset: Dataset) -> Path:
     return run
 
 
-@pytest.mark.parametrize("predicted", [False, True], ids=["unpredicted", "predicted"])
-@pytest.mark.parametrize(("train", "val", "test"), ABSENT)
+def answer_by_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of every kind answer with the channels of the photo."""
+
+    def predict(path: Path) -> Predict:
+        return lambda images: images / np.float32(255)
+
+    for module, name in (
+        (engines, "keras_predict"),
+        (export, "keras_predict"),
+        (export, "saved_model_predict"),
+    ):
+        monkeypatch.setattr(module, name, predict)
+    monkeypatch.setattr(export, "write_saved_model", lambda network, out, info: None)
+    monkeypatch.setattr(
+        export,
+        "write_onnx",
+        lambda saved_model, out, info: write_channels_model(out, info=info),
+    )
+
+
+@pytest.mark.parametrize(("train", "val", "test", "predicted"), ABSENT)
 def test_every_page_is_drawn(
     train: set[int],
     val: set[int],
@@ -101,10 +126,8 @@ def test_every_page_is_drawn(
     )
     dataset = build(source)
     run = write_run(tmp_path, dataset)
-    monkeypatch.setattr(
-        engines, "keras_predict", lambda path: lambda images: images / np.float32(255)
-    )
-    finish(run)
+    answer_by_channels(monkeypatch)
+    assert not finish(run), "nothing is left out"
     (run / "best.keras").unlink()  # it is none
 
     splits = ["val"] if test is None else ["val", "test"]
@@ -119,7 +142,14 @@ def test_every_page_is_drawn(
         drawn = (run / f"thresholds_{split}.png").is_file()
         assert drawn == (scores["operating_point"] is not None)
     assert read_picture(run / "curves.png").shape[0] > 100
-    assert "Operating point" in write_report(run).read_text(encoding="utf-8")
+    report = (run / "report.html").read_text(encoding="utf-8")
+    assert "Operating point" in report
+    shown = json.loads((run / "overlays/scores.json").read_text(encoding="utf-8"))
+    assert shown["split"] == splits[-1]
+    assert [f"{photo['id']}.jpg" for photo in shown["photos"]] == sorted(
+        path.name for path in (run / "overlays").glob("*.jpg")
+    )
+    assert (run / "predictions/JPEGImages/index.html").is_file()
     assert compare(CompareConfig((run,), tmp_path / "compare")).count("\n") > 3
     assert (
         show_batch(

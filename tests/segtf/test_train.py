@@ -21,6 +21,7 @@ from segtf.config import TrainConfig
 from segtf.run_folder import read_config, read_data, write_config
 from tests.voc_builder.folders import write_mask, write_photo
 from voc_builder.build import BuildConfig, build
+from voc_builder.errors import UserError
 from voc_builder.voc import Dataset
 
 pytestmark = pytest.mark.slow
@@ -304,6 +305,14 @@ def test_a_loss_that_becomes_nan_stops_the_run_and_no_such_network_is_kept(
     (line,) = [li for li in capsys.readouterr().err.splitlines() if "error:" in li]
     assert "the loss became NaN in epoch 1: try a lower --learning-rate" in line
     assert not (tmp_path / "runs/nan/best.keras").exists()
+
+
+def test_a_training_that_chose_the_same_name_meanwhile_keeps_its_folder(tmp_path: Path) -> None:
+    config = TrainConfig(run="run", batch=1, artifacts=tmp_path)
+    (config.run_folder / "backup").mkdir(parents=True)
+    with pytest.raises(UserError, match="another training has begun this run"):
+        command._begin(config, None, None, None)  # type: ignore[arg-type]
+    assert (config.run_folder / "backup").is_dir()
 
 
 @pytest.mark.parametrize(("free", "warned"), [(10**12, False), (10**3, True)])
