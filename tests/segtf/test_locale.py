@@ -26,6 +26,7 @@ from segtf import callbacks, model
 from tests.segtf.small_unet import small_unet
 
 model._unet_plain = small_unet
+segtf.train.hand_over = lambda folder: int(segtf.train.finish(folder))
 run, overlays = ["--run", "r", "--artifacts", "."], callbacks.Overlays.on_epoch_end
 
 def told_to_end(self, epoch, logs=None):
