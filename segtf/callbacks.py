@@ -165,10 +165,13 @@ class Overlays(keras.callbacks.Callback):
         self.cost, self.drawn = 0.0, -math.inf  # seconds that drawing took, and when it ended
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        begun = time.monotonic()
-        soon = begun - self.drawn < self.cost * (1 / SHARE_OF_OVERLAYS - 1)
+        soon = time.monotonic() - self.drawn < self.cost * (1 / SHARE_OF_OVERLAYS - 1)
         if epoch + 1 != self.epochs and (epoch % self.every or soon):
             return
+        if self.drawn == -math.inf:
+            with alone():
+                self._predict(self.images[0])  # compiles the network, once: no part of the cost
+        begun = time.monotonic()
         with alone(), replacing(self.folder / f"epoch-{epoch + 1:04d}.jpg") as beside:
             beside.write_bytes(encode_jpeg(self._picture()))
         self.drawn = time.monotonic()
@@ -178,14 +181,17 @@ class Overlays(keras.callbacks.Callback):
         colours = voc_colours(len(self.classes))
         strips = []
         for image, truth in zip(self.images, self.masks, strict=True):
-            # one at a time and compiled: called eagerly, Keras keeps what every layer gives until
-            # the last one has answered, 1.6 GB a photo of 1024 x 1024
-            (probabilities,) = self.measured.network.predict_on_batch(image[None])
-            prediction = np.asarray(probabilities).argmax(-1).astype(np.uint8)
-            masks = (truth, prediction)
+            masks = (truth, self._predict(image))
             drawn = [draw_overlay(image, mask, self.classes, colours) for mask in masks]
             strips.append(np.vstack(drawn))
         return np.hstack(strips)
+
+    def _predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Class ids, shape (H, W), of one photo, by a compiled network: called eagerly, Keras keeps
+        what every layer gives until the last one has answered, 1.6 GB a photo of 1024 x 1024.
+        """
+        (probabilities,) = self.measured.network.predict_on_batch(image[None])
+        return np.asarray(probabilities).argmax(-1).astype(np.uint8)
 
 
 class Progress(keras.callbacks.Callback):
