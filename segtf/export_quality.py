@@ -70,7 +70,7 @@ def timed(entries: Json, models: Mapping[str, OnnxModel], photo: NDArray[np.uint
     spent = dict(zip(models, milliseconds(list(models.values()), photo), strict=True))
     return {
         name: {
-            **entry,
+            **{key: value for key, value in entry.items() if key != "ms_float32"},
             "ms": spent.get(name),
             "provider": models[name].provider if name in models else None,
         }

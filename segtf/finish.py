@@ -77,7 +77,7 @@ def _going_on(folder: Path) -> Iterator[None]:
     with Stop().listening(), going_on(kept, (OSError, UserError)):
         try:
             yield
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, BrokenPipeError):
             note(f"stopped; {again}")
             raise
 

@@ -161,7 +161,8 @@ def _why_none(
         point = dearer[-1]
         text += (
             f"; from {point.threshold:.3f} on it has, and an IoU of {point.iou:.4f} instead of "
-            f"{usual.iou:.4f}: --defect-threshold {point.threshold:.3f} takes it all the same"
+            f"{usual.iou:.4f}: --defect-threshold {point.threshold:.3f} instead of --defect-recall "
+            "takes it all the same"
         )
     return text
 

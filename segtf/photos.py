@@ -48,9 +48,14 @@ def _photos_of(image: Path, leave_out: Sequence[Path]) -> Iterator[Path]:
             yield path
 
 
+def folder_of(photo: Path) -> Path:
+    """The absolute folder of a photo, without `..`; links are left as they are."""
+    return Path(os.path.abspath(photo)).parent  # noqa: PTH100  Path.absolute() keeps `..`
+
+
 def shared_folder(photos: Sequence[Path]) -> Path | None:
     """The lowest folder that all photos lie under; None where they lie on several drives."""
-    folders = [photo.absolute().parent for photo in photos]
+    folders = [folder_of(photo) for photo in photos]
     one_drive = len({folder.drive for folder in folders}) == 1
     return Path(os.path.commonpath(folders)) if one_drive else None
 
@@ -64,7 +69,7 @@ def photo_ids(photos: Sequence[Path]) -> list[str]:
     for photo in photos:
         groups[photo.stem.casefold()].append(photo)
     shared = {
-        stem: os.path.commonpath([photo.absolute().parent for photo in alike])
+        stem: os.path.commonpath([folder_of(photo) for photo in alike])
         for stem, alike in groups.items()
     }
     taken = {stem for stem, alike in groups.items() if len(alike) == 1}
@@ -84,7 +89,7 @@ def _longer_ids(photo: Path, shared: str) -> Iterator[str]:
     """Ids for one of several photos of the same stem, all under the folder `shared`; the shortest
     first, without end.
     """
-    name = "_".join([*photo.absolute().parent.relative_to(shared).parts, photo.stem])
+    name = "_".join([*folder_of(photo).relative_to(shared).parts, photo.stem])
     yield name
     name += photo.suffix.replace(".", "_")
     yield name

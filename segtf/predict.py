@@ -20,6 +20,7 @@ from segtf.predict_folder import QUEUE, SCORES, predict_photos
 from segtf.predictor import Mode, Tta, open_predictor
 from segtf.providers import Provider, provider_name
 from segtf.scoring import score_table
+from segtf.stopping import Stop
 from segtf.truth import check_truth
 from voc_builder.command import run
 from voc_builder.errors import UserError
@@ -102,7 +103,7 @@ def _threshold(config: PredictConfig, classes: Sequence[str]) -> tuple[int, floa
 
 def _check_order(config: PredictConfig) -> None:
     """Raises `UserError` if the photos are named before the network."""
-    networks = [path for path in config.images if is_model(path)]
+    networks = [path for path in config.images if any(map(is_model, model_paths(path)))]
     if networks and not is_model(config.model) and _holds_photos(config.model):
         photos = [config.model, *(path for path in config.images if path not in networks)]
         order = (",".join(map(str, networks)), *map(str, photos[:NAMED]))
@@ -168,8 +169,13 @@ def predict(config: PredictConfig) -> int:
     return 1 if result.left_out or result.untrue else 0
 
 
+def _command(config: PredictConfig) -> int:
+    with Stop().listening():  # what is half written goes, also when the system ends the process
+        return predict(config)
+
+
 def main() -> int:
-    return run(predict, PredictConfig, "python -m segtf.predict")
+    return run(_command, PredictConfig, "python -m segtf.predict")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -130,6 +130,7 @@ def predict_photos(
     found = in_threads(work.attempt, named, min(AT_ONCE, len(named)))
     with _explained(out), ExitStack() as files:
         together = _Together(work, photos, files)
+        files.enter_context(closing(found))
         for (path, photo_id), done in progress(
             zip(named, found, strict=True), total=len(photos), what="photos"
         ):

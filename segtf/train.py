@@ -165,17 +165,20 @@ def hand_over(folder: Path) -> int:
     code where the system cannot replace a process.
     """
     command, environment = _command_to_finish(folder)
-    if os.name == "posix":
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os.execve(command[0], command, environment)
-    return subprocess.run(command, env=environment, check=False).returncode
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it is closed
+        stream.flush()
+    with going_on(f"what was trained is kept, go on with: {shlex.join(['python', *command[1:]])}"):
+        if os.name == "posix":
+            os.execve(command[0], command, environment)
+        return subprocess.run(command, env=environment, check=False).returncode
 
 
 def _command_to_finish(folder: Path) -> tuple[list[str], dict[str, str]]:
     """The command, and the environment in which TensorFlow runs it."""
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
-    return [sys.executable, "-m", "segtf.finish", str(folder)], environment
+    # -m would look for modules in the working directory first, -P leaves it out
+    here = [] if {"", str(Path.cwd())} & set(sys.path) else ["-P"]
+    return [sys.executable, *here, "-m", "segtf.finish", str(folder)], environment
 
 
 def _finish(config: TrainConfig) -> None:

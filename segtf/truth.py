@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segtf.photos import shared_folder
+from segtf.photos import folder_of, shared_folder
 from segtf.seen import stored_photo
 from voc_builder.colours import VOID
 from voc_builder.errors import UserError
@@ -96,7 +96,7 @@ def match_masks(photos: Sequence[Path], masks: Path) -> dict[Path, Path]:
     by_path: dict[Path, list[Path]] = defaultdict(list)
     by_stem: dict[Path, list[Path]] = defaultdict(list)
     for photo in photos:
-        named = photo.absolute().with_suffix(".png")
+        named = folder_of(photo) / f"{photo.stem}.png"
         places = [masks.joinpath(*named.parts[n:]) for n in range(1, len(named.parts) - 1)]
         places += [masks / named.relative_to(root)] if root else []
         flat = masks / named.name
@@ -164,7 +164,8 @@ def _is_of(annotation: Annotation, photo: Path) -> bool:
     names none that is there, and no other photo of that name lies beside it.
     """
     if annotation.photo is not None:
-        return folded(annotation.photo.name) == folded(photo.name)
+        named = annotation.photo
+        return folded(named.name) == folded(photo.name) or named.samefile(photo)
     return not any(
         other.stem == photo.stem and other.suffix.lower() in SUFFIXES and other.name != photo.name
         for other in photo.parent.iterdir()

@@ -38,12 +38,12 @@ def making(folder: Path) -> Iterator[None]:
     far as they are empty.
     """
     new = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        with suppress(OSError):  # not empty
-            for path in new:
+        for path in new:
+            with suppress(OSError):  # not empty, or not made
                 path.rmdir()
         raise
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -52,10 +52,10 @@ def note(text: str) -> None:
 
 def in_threads(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """`function` of every item, in order. At most `AHEAD` items a thread are taken before their
-    results are, so that neither items nor results pile up. Whatever stops the caller stops the
-    threads too: none works on when this ends.
+    results are, so that neither items nor results pile up. No thread works on when this ends or is
+    closed, which a caller whose own work may fail does with `contextlib.closing`.
     """
     executor = ThreadPoolExecutor(workers)
     begun: deque[Future[Result]] = deque()

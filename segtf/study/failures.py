@@ -48,17 +48,22 @@ def worst_photos(run: Run, dataset: Dataset, *, count: int = 4) -> list[Failure]
     """The photos with the most faults of the test split, or of val where there is no test, the
     worst first, as the exported network answers them at their full size; none without any fault.
     """
-    rows = sorted(filter(faults_of, _rows(run)), key=lambda row: (faults_of(row).rank, row["id"]))[
-        :count
-    ]
+    # rows of an earlier version tell no wrong pixels, but a mean IoU
+    found = [row for row in _rows(run) if faults_of(row) or _old_and_wrong(row)]
+    found.sort(key=lambda row: (faults_of(row).rank, row.get("miou") or 0.0, row["id"]))
+    rows = found[:count]
     masks = _predictions(run.path, dataset, [row["id"] for row in rows])
     failures = []
     for row, mask in zip(rows, masks, strict=True):
         photo_id, truth = row["id"], load_mask(dataset, row["id"])
         of_mask = row if mask is None else image_row(photo_id, truth, mask, dataset.classes)
         failures.append(Failure(photo_id, of_mask, load_photo(dataset, photo_id), truth, mask))
-    found = [one for one in failures if one.faults]
-    return sorted(found, key=lambda one: (one.faults.rank, one.photo_id))
+    wrong = [one for one in failures if one.faults or one.prediction is None]
+    return sorted(wrong, key=lambda one: one.faults.rank)
+
+
+def _old_and_wrong(row: Json) -> bool:
+    return "wrong" not in row and row["miou"] is not None and row["miou"] < 1
 
 
 def _rows(run: Run) -> list[Json]:

@@ -19,7 +19,13 @@ from segtf.config import TrainConfig
 from segtf.export import main, parity, require_parity
 from segtf.export_files import model_info
 from segtf.export_precision import add_precision, training_photos
-from segtf.export_quality import milliseconds, quality_rows, quality_table, require_quality
+from segtf.export_quality import (
+    milliseconds,
+    quality_rows,
+    quality_table,
+    require_quality,
+    timed,
+)
 from segtf.onnx_model import OnnxModel
 from segtf.run_folder import read_data
 from tests.segtf.tiny_onnx import INFO, write_channels_model, write_convolutions_model
@@ -226,6 +232,17 @@ def test_times_of_an_older_export_are_those_of_each_measurement() -> None:
         "float16": {**entry, "ms": 31.8, "ms_float32": 26.4},
     }
     assert [row[4] for row in quality_rows({"precisions": old})] == ["x 1.00", "x 0.83"]
+
+    class Quick:
+        provider = "CPUExecutionProvider"
+
+        def probabilities(self, images: np.ndarray) -> None:
+            """Takes no time."""
+
+    models = {name: Quick() for name in old}
+    anew = timed(old, models, PHOTOS[0])  # type: ignore[arg-type]
+    assert not any("ms_float32" in entry for entry in anew.values())
+    assert quality_rows({"precisions": anew})[0][4] == "x 1.00"
 
 
 @pytest.mark.parametrize("crop", [None, 32])

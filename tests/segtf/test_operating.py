@@ -129,7 +129,7 @@ def test_a_recall_that_costs_too_much_is_told_with_its_price() -> None:
     probability[22:28, :40] = 0.25
     decided = decide(Sought(2, recall=1.0), found((probability, truth)), "val")
     assert decided.threshold is None
-    assert f"--defect-threshold {51 / 256:.3f} takes it" in decided.text
+    assert f"--defect-threshold {51 / 256:.3f} instead of --defect-recall" in decided.text
     cheaper = decide(Sought(2, recall=0.6), found((probability, truth)), "val")
     assert cheaper.threshold == int(SURE["small"] * 256) / 256
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from segtf import predict_folder
 from segtf.outputs import Wanted
 from segtf.predict import PredictConfig, main, predict
 from segtf.predict_folder import draw_photo, predict_photos
@@ -235,6 +239,34 @@ def test_photos_in_front_of_the_network_get_the_command_that_works(
         assert call(monkeypatch, *shlex.split(command), "--out", out) == 0
     assert call(monkeypatch, *sorted(photos.iterdir()), model, "--out", out) == 2
     assert capsys.readouterr().err.endswith("c.png' ...\n")
+
+
+def test_networks_with_commas_behind_the_photos_are_seen_too(
+    tmp_path: Path,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_photo(tmp_path / "a.png")
+    assert call(monkeypatch, "a.png", "model.onnx,model.onnx") == 2
+    assert capsys.readouterr().err.endswith("segtf.predict model.onnx,model.onnx a.png\n")
+
+
+def test_told_to_end_it_takes_away_what_is_half_written(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [write_photo(tmp_path / f"{name}.png") for name in "abcdef"]
+    whole = predict_folder.ask
+
+    def told_to_end(*given: Any, **more: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return whole(*given, **more)
+
+    monkeypatch.setattr(predict_folder, "ask", told_to_end)
+    out = tmp_path / "out"
+    assert call(monkeypatch, model, *photos, "--out", out, "--save", "coco") == 143
+    assert list(out.iterdir()) == []
 
 
 def test_a_class_is_marked_from_the_probability_on_that_is_asked_for(

@@ -188,6 +188,11 @@ def test_a_faultless_photo_is_no_failure_however_low_its_mean_iou(
         return [one.photo_id for one in failures.worst_photos(run, dataset, count=count)]
 
     assert (worst(1), worst(4)) == ([third], [third, second])
+    for row in rows:
+        del row["wrong"]  # a run of an earlier version
+    assert worst(4) == [third, first, second]
+    for row, wrong in zip(rows, (0.0, 0.001, 0.0001), strict=True):
+        row["wrong"] = wrong
     (tmp_path / "overlays").mkdir()  # what is shown counts
     shown = {"split": "test", "photos": [rows[0], {**rows[1], "wrong": 0.0}]}
     (tmp_path / "overlays/scores.json").write_text(json.dumps(shown))

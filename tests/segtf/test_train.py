@@ -335,13 +335,18 @@ def test_the_command_ends_a_run_in_a_process_that_has_not_trained(
 ) -> None:
     monkeypatch.undo()  # of what keeps the tests within their process
     became: list[object] = []
+    monkeypatch.setattr(sys, "stdout", None)  # it may be closed
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.setattr(os, "execve", lambda *all_of: became.append(all_of))
     monkeypatch.setattr(
         subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], returncode=1)
     )
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path.cwd())])
     assert command.hand_over(Path("runs/it")) == 1
-    [(program, arguments, environment)] = became  # type: ignore[misc]
+    monkeypatch.setattr(sys, "path", ["/site"])  # that of a console script
+    assert command.hand_over(Path("runs/it")) == 1
+    [(program, arguments, environment), (_, others, _)] = became  # type: ignore[misc]
+    assert others[1:3] == ["-P", "-m"], "modules of the working directory stay unseen"
     assert program == sys.executable
     assert arguments[1:] == ["-m", "segtf.finish", "runs/it"]
     assert environment["KERAS_BACKEND"] == "tensorflow"

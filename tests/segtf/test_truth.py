@@ -70,6 +70,22 @@ def test_masks_of_a_folder_are_matched_by_path_and_by_stem_where_only_one_photo_
     assert matched(tmp_path, photos, masks) == wanted
 
 
+def test_a_relative_path_upwards_leads_to_no_file_but_the_masks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laid(
+        tmp_path, ["photos/a.jpg", "photos/a.png", "photos/b/a.jpg", "masks/a.png", "masks/b/a.png"]
+    )
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    photos = [Path("../photos/a.jpg"), Path("../photos/b/a.jpg")]
+    masks = Path("../masks")
+    assert match_masks(photos, masks) == {
+        photos[0]: masks / "a.png",
+        photos[1]: masks / "b/a.png",
+    }
+
+
 def test_masks_that_two_photos_claim_are_named_with_both_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

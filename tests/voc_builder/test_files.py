@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from voc_builder.files import replacing
+from voc_builder.files import making, replacing
 
 
 def names(folder: Path) -> list[str]:
@@ -123,3 +123,15 @@ def test_a_name_of_the_longest_legal_length_can_be_written(tmp_path: Path) -> No
     with replacing(path) as beside:
         beside.write_text("new")
     assert path.read_text() == "new"
+
+
+def test_a_folder_that_was_made_goes_where_nothing_is_put_into_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="early"), making(tmp_path / "a/b"):
+        raise ValueError("early")
+    with pytest.raises(OSError, match="long"), making(tmp_path / "a" / ("b" * 300)):
+        pass
+    assert names(tmp_path) == []
+    with pytest.raises(ValueError, match="late"), making(tmp_path / "a/b"):
+        (tmp_path / "a/b/c").touch()
+        raise ValueError("late")
+    assert names(tmp_path / "a/b") == ["c"]
