@@ -309,7 +309,7 @@ def test_the_controls_sort_and_filter_and_write_the_address(chromium: Chromium, 
 def test_a_click_opens_a_photo_and_back_closes_it(chromium: Chromium, page: Path) -> None:
     chromium.open(page, "sort=area:chip")
     chromium.click(".grid a")
-    assert chromium.ask(SHOWN) == "photo 10"
+    chromium.wait(f"({SHOWN}) === 'photo 10'")
     assert chromium.ask("location.hash") == "#sort=area%3Achip&photo=photo+10"
     about = chromium.ask("document.querySelector('.about').innerText")
     assert re.search(r"chip\s+50\s%\s+50\s%", about)
@@ -469,7 +469,7 @@ def test_dark_and_light_differ_and_a_narrow_window_cuts_nothing_off(
     for width, dark, back in ((1000, True, "rgb(20, 24, 30)"), (360, False, "rgb(246, 247, 249)")):
         chromium.open(page, "photo=photo+10", width=width, dark=dark)
         assert chromium.ask(shade) == back
-        assert chromium.ask("document.documentElement.scrollWidth") == width
+        assert chromium.ask("document.documentElement.scrollWidth") <= width
         for element in ("#close", ".stage", "[data-compare=photo-truth]", ".about"):
             left, top, wide, high = chromium.box(element)
             assert left >= 0 and top >= 0
