@@ -98,6 +98,8 @@ class Chromium:
         self.call("Page.navigate", url="about:blank")  # another # alone would load nothing
         self.call("Page.navigate", url=address)
         self.wait("location.protocol !== 'about:' && document.readyState === 'complete'")
+        # what is clicked before the first picture is drawn is dropped
+        self.ask("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
 
     def press(self, *keys: str, shift: bool = False) -> None:
         for key in keys:
@@ -118,8 +120,16 @@ class Chromium:
             self.call("Input.dispatchTouchEvent", type=f"touch{kind}", touchPoints=at)
 
     def click(self, element: str) -> None:
-        x, y = self.middle(element)
-        self.drag((x, y), (x, y))
+        """Clicks until the page has heard it: a busy browser drops what comes before it draws."""
+        hears = (
+            "addEventListener('click', () => { window.heard = true; }, {capture: true, once: true})"
+        )
+        self.ask(f"window.heard = false; {hears}; 0")
+        end = time.monotonic() + DEADLINE
+        while not self.ask("window.heard"):
+            assert time.monotonic() < end, f"never clicked: {element}"
+            x, y = self.middle(element)
+            self.drag((x, y), (x, y))
 
     def middle(self, element: str) -> tuple[float, float]:
         """Of what a CSS selector finds first, in pixels of the window."""
