@@ -11,7 +11,6 @@ import ctypes
 import gc
 import json
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from scripts.bench_child import told_by_child
 from scripts.bench_table import Table, met, network_name
 from scripts.bench_watch import draw_dataset, train_watched
 from segtf.config import TrainConfig
@@ -27,7 +27,6 @@ from voc_builder.errors import UserError
 from voc_builder.progress import note
 from voc_builder.voc import Dataset, read_dataset
 
-ROOT = Path(__file__).resolve().parents[1]
 STATUS = Path("/proc/self/status")
 MEGABYTE = 10**6
 GROWTH = 1 * MEGABYTE  # an epoch, that may be chance: what waits to be used comes and goes
@@ -88,19 +87,7 @@ def memory_of(dataset: Dataset, settings: dict[str, Any], *, tiny: bool) -> list
     fails.
     """
     wanted = json.dumps({**settings, "data": str(dataset.path.resolve()), "tiny": tiny})
-    command = [sys.executable, "-m", "scripts.bench_memory", wanted]
-    ended = subprocess.run(
-        command,
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        encoding="locale",
-        errors="backslashreplace",
-    )
-    told = [line for line in ended.stdout.splitlines() if line.startswith(MARK)]
-    if ended.returncode or not told:
-        raise RuntimeError(f"{' '.join(command[1:])}: {ended.stderr[-2000:]}")
-    return list(json.loads(told[0].removeprefix(MARK)))
+    return list(told_by_child("scripts.bench_memory", [wanted], MARK))
 
 
 def settled(after: Sequence[Memory]) -> tuple[int, int]:

@@ -11,7 +11,6 @@ import builtins
 import contextlib
 import json
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -21,12 +20,12 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from scripts.bench_child import told_by_child
 from scripts.bench_table import Table, met, network_name
 from segtf.rectangle import describe
 from segtf.run_folder import read_config, read_data
 from voc_builder.progress import note
 
-ROOT = Path(__file__).resolve().parents[1]
 WANTED = 30.0  # seconds, at most
 IMPORT, RUN, BUILD_DATA, SURVEY, AUGMENTATION, DECODE, NETWORK, FIT, TRACE, SECOND = (
     *("import: Python, TensorFlow and all else", "data: run folder and the like"),
@@ -176,19 +175,8 @@ def start_once(kind: str, flags: list[str]) -> dict[str, float]:
     """Seconds by phase of a fresh process; `kind` is train or bare. Raises RuntimeError with what
     it said if it fails.
     """
-    command = [sys.executable, "-m", "scripts.bench_start", str(time.time()), kind, *flags]
-    ended = subprocess.run(
-        command,
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        encoding="locale",
-        errors="backslashreplace",
-    )
-    told = [line for line in ended.stdout.splitlines() if line.startswith(MARK)]
-    if ended.returncode or not told:
-        raise RuntimeError(f"{' '.join(command[1:])}: {ended.stderr[-2000:]}")
-    return dict(json.loads(told[0].removeprefix(MARK)))
+    begun = str(time.time())
+    return dict(told_by_child("scripts.bench_start", [begun, kind, *flags], MARK))
 
 
 def summed(seconds: dict[str, float]) -> float:

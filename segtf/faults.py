@@ -14,16 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtf import metrics
-from segtf.objects import (
-    ALARMS,
-    FALSE,
-    HIT,
-    TRUE,
-    count_objects,
-    find_objects,
-    object_classes,
-    without_specks,
-)
+from segtf.inspection import named_counts
+from segtf.objects import count_objects, find_objects, object_classes, without_specks
 from segtf.scoring import pixel_scores
 from voc_builder.overlay import format_share
 
@@ -85,10 +77,8 @@ def image_row(
 
 def _objects(truth: NDArray[np.uint8], mask: NDArray[np.uint8], classes: Sequence[str]) -> Json:
     """Of each class with objects: `true`, `found`, `alarms` and `false`."""
-    columns = {"true": TRUE, "found": HIT, "alarms": ALARMS, "false": FALSE}
     found = {}
     for i in object_classes(classes):
-        counts = count_objects([find_objects(truth, mask, i)], (0, 0))
-        (row,) = without_specks(counts)
-        found[classes[i]] = {name: int(row[column]) for name, column in columns.items()}
+        (row,) = without_specks(count_objects([find_objects(truth, mask, i)], (0, 0)))
+        found[classes[i]] = named_counts(row)
     return found

@@ -106,7 +106,7 @@ def objects_by_photo(photos: Sequence[Inspected], classes: Sequence[str]) -> lis
     ids = object_classes(classes)
     _, counted = _counted(photos, ids)
     totals = {i: without_specks(counted[i]) for i in ids}
-    return [{classes[i]: _columns(totals[i][row]) for i in ids} for row in range(len(photos))]
+    return [{classes[i]: named_counts(totals[i][row]) for i in ids} for row in range(len(photos))]
 
 
 def object_table(values: Json) -> str:
@@ -178,7 +178,7 @@ def _counted(
 
 def _class_values(counts: Counts, limits: tuple[int, int], photos: int) -> Json:
     """The numbers of a class, of counts of shape (sizes, 4)."""
-    total = _columns(counts[1:].sum(axis=0))
+    total = named_counts(counts[1:].sum(axis=0))
     upto = (None, *limits, None)
     return {
         **total,
@@ -187,13 +187,14 @@ def _class_values(counts: Counts, limits: tuple[int, int], photos: int) -> Json:
         "false_share": number(share(total["false"], total["alarms"]).item()),
         "false_a_photo": number(share(total["false"], photos).item()),
         "sizes": [
-            {"size": name, "up_to": limit, **_columns(row)}
+            {"size": name, "up_to": limit, **named_counts(row)}
             for name, limit, row in zip(SIZES, upto, counts, strict=True)
         ],
     }
 
 
-def _columns(row: Counts) -> Json:
+def named_counts(row: Counts) -> Json:
+    """`true`, `found`, `alarms` and `false`, of the columns that `count_objects` gives."""
     return {
         "true": int(row[TRUE]),
         "found": int(row[HIT]),

@@ -187,6 +187,7 @@ def test_pixels_are_counted_by_class(tmp_path: Path, model: Path) -> None:
         (["model.onnx", "a.png", "--threads", "-1"], "--threads"),
         (["model.onnx", "a.png", "--defect-threshold", "30"], "a number between 0 and 1. Rec"),
         (["a.png", "model.onnx"], "python -m segtf.predict model.onnx a.png\n"),
+        (["a.png", "model.onnx,model.onnx"], "segtf.predict model.onnx,model.onnx a.png\n"),
         (["model.onnx", "a.png", "--out", "a.png"], "cannot be written"),
         (["model.onnx", "a.png", "--out", "a.png/deeper"], "cannot be written"),
     ],
@@ -239,18 +240,6 @@ def test_photos_in_front_of_the_network_get_the_command_that_works(
         assert call(monkeypatch, *shlex.split(command), "--out", out) == 0
     assert call(monkeypatch, *sorted(photos.iterdir()), model, "--out", out) == 2
     assert capsys.readouterr().err.endswith("c.png' ...\n")
-
-
-def test_networks_with_commas_behind_the_photos_are_seen_too(
-    tmp_path: Path,
-    model: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_photo(tmp_path / "a.png")
-    assert call(monkeypatch, "a.png", "model.onnx,model.onnx") == 2
-    assert capsys.readouterr().err.endswith("segtf.predict model.onnx,model.onnx a.png\n")
 
 
 def test_told_to_end_it_takes_away_what_is_half_written(
