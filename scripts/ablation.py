@@ -14,15 +14,15 @@ from typing import Any
 
 import yaml
 
-from scripts.compare import CompareConfig, compare
-from segtf.config import OF_THIS_START, TrainConfig
-from segtf.rectangle import size_of
-from segtf.run_folder import CONFIG, read_config
-from segtf.run_results import missing_files
-from segtf.sizing import read_sizing
-from voc_builder.command import parse, run
-from voc_builder.errors import UserError
-from voc_builder.progress import note
+from segtf.compare import CompareConfig, compare
+from segtf.reports.runs import missing_files
+from segtf.run.config import OF_THIS_START, TrainConfig
+from segtf.run.folder import CONFIG, read_config
+from segtf.run.size import size_of
+from segtf.training.sizing import read_sizing
+from voc_builder.base.command import parse, run
+from voc_builder.base.errors import UserError
+from voc_builder.base.progress import note
 
 TRAIN = "python -m segtf.train"
 DECIDED = ("batch", "learning_rate", "shares", "crops")  # by training, where they are null

@@ -30,7 +30,7 @@ def convert_serially(folder: Path, out: Path, *, instances: bool) -> None:
     and class ids and instance numbers saved as palette PNG and as NumPy files. Without `instances`
     only the photo and the class PNG, the least that makes a VOC tree.
     """
-    from voc_builder.colours import voc_colours
+    from voc_builder.base.colours import voc_colours
 
     palette = voc_colours().ravel().tolist()
     names = (folder / "obj.names").read_text(encoding="utf-8").split()

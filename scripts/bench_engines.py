@@ -11,21 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.bench_table import Table
-from segtf.onnx_model import OnnxModel
-from segtf.rectangle import describe
-from segtf.run_folder import BEST, SAVED_MODEL
-from voc_builder.images import decode_image, resize_image
-from voc_builder.progress import note
+from segtf.inference.onnx_model import OnnxModel
+from segtf.run.folder import BEST, SAVED_MODEL
+from segtf.run.size import describe
+from voc_builder.base.progress import note
+from voc_builder.pixels.images import decode_image, resize_image
 
 
 def measure_engines(run: Path, photo: Path, sizes: Sequence[int], *, rounds: int) -> Table:
     """Seconds that each engine takes to answer about one photo squeezed to each of the sizes,
     rounded up to what the network can take.
     """
-    from voc_builder.tfrecord import import_tensorflow
+    from voc_builder.tree.tfrecord import import_tensorflow
 
     import_tensorflow()
-    from segtf.engines import keras_predict, saved_model_predict
+    from segtf.inference.backends import keras_predict, saved_model_predict
 
     model = OnnxModel(run)
     engines: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.float32]]] = {

@@ -25,16 +25,16 @@ from numpy.typing import NDArray
 
 from scripts.bench_table import Table, met, network_name
 from scripts.bench_watch import train_watched
-from segtf.batches import training_batches, validation_batches
-from segtf.config import TrainConfig
-from segtf.confusion import ConfusionCounts
-from segtf.data import load_splits, loading, own_shares
-from segtf.losses import SegmentationLoss
-from segtf.prepare import prepare
-from segtf.rectangle import describe
-from segtf.sampling import Sampler
-from voc_builder.progress import note
-from voc_builder.voc import Dataset
+from segtf.data.batches import training_batches, validation_batches
+from segtf.data.records import load_splits, loading, own_shares
+from segtf.data.sampling import Sampler
+from segtf.networks.losses import SegmentationLoss
+from segtf.run.config import TrainConfig
+from segtf.run.size import describe
+from segtf.training.confusion import ConfusionCounts
+from segtf.training.prepare import prepare
+from voc_builder.base.progress import note
+from voc_builder.tree.voc import Dataset
 
 WANTED = 1.05  # times the bare epoch, at most
 HOOKS = ("on_epoch_begin", "on_epoch_end", "on_train_batch_end", "on_test_begin", "on_test_end")

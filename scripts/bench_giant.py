@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.bench_table import Table, met
-from segtf.onnx_model import INPUT, OUTPUT, ModelInfo, write_metadata
-from voc_builder.colours import voc_colours
-from voc_builder.errors import UserError
-from voc_builder.progress import note
+from segtf.inference.onnx_model import INPUT, OUTPUT, ModelInfo, write_metadata
+from voc_builder.base.colours import voc_colours
+from voc_builder.base.errors import UserError
+from voc_builder.base.progress import note
 
 LIMIT = 2 * 10**9  # bytes
 TILE = 512

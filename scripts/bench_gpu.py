@@ -137,8 +137,8 @@ def training_step(network: Any, classes: int) -> tuple[Any, tuple[list[Any], ...
     import jax
     import keras
 
-    from segtf.confusion import ConfusionCounts
-    from segtf.losses import SegmentationLoss
+    from segtf.networks.losses import SegmentationLoss
+    from segtf.training.confusion import ConfusionCounts
 
     loss, metric = SegmentationLoss("ce + dice"), ConfusionCounts(classes)
     optimizer = keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=0.99)
@@ -224,8 +224,8 @@ def sweep(
     """A row for each batch, doubled until memory runs out or less than 3 % is gained."""
     import keras
 
-    from segtf.devices import is_out_of_memory
-    from segtf.model import build_model
+    from segtf.networks.model import build_model
+    from segtf.training.devices import is_out_of_memory
 
     keras.config.set_dtype_policy(precision)
     network = build_model(args.arch, args.encoder, args.classes, (size, size))

@@ -20,15 +20,15 @@ import tensorflow as tf
 
 from scripts.bench_table import Table, met
 from scripts.bench_watch import draw_dataset
-from segtf.augment import augmenter
-from segtf.batches import training_batches
-from segtf.config import TrainConfig
-from segtf.data import load_splits, loading, own_shares
-from segtf.rectangle import describe
-from segtf.sampling import Sampler
-from voc_builder.png import grey_mask
-from voc_builder.progress import note
-from voc_builder.voc import Dataset
+from segtf.data.augment import augmenter
+from segtf.data.batches import training_batches
+from segtf.data.records import load_splits, loading, own_shares
+from segtf.data.sampling import Sampler
+from segtf.run.config import TrainConfig
+from segtf.run.size import describe
+from voc_builder.base.progress import note
+from voc_builder.pixels.png import grey_mask
+from voc_builder.tree.voc import Dataset
 
 WANTED = 5.0  # times the samples a second, at least
 SAME = 1.1  # the cost of a sample may depend on the photo's size by noise alone

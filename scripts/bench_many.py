@@ -8,8 +8,8 @@ from pathlib import Path
 from scripts.bench_giant import peak_of
 from scripts.bench_table import Table, met
 from scripts.bench_whole import lay_photos
-from segtf.onnx_model import find_model
-from voc_builder.progress import note
+from segtf.inference.onnx_model import find_model
+from voc_builder.base.progress import note
 
 LIMIT = 0.05  # of the memory for few photos: that of a process is not the same twice
 SAVE = ("mask", "mask,coco,rle")

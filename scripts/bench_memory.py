@@ -21,11 +21,11 @@ from unittest.mock import patch
 from scripts.bench_child import told_by_child
 from scripts.bench_table import Table, met, network_name
 from scripts.bench_watch import draw_dataset, train_watched
-from segtf.config import TrainConfig
-from segtf.rectangle import HeightWidth
-from voc_builder.errors import UserError
-from voc_builder.progress import note
-from voc_builder.voc import Dataset, read_dataset
+from segtf.run.config import TrainConfig
+from segtf.run.size import HeightWidth
+from voc_builder.base.errors import UserError
+from voc_builder.base.progress import note
+from voc_builder.tree.voc import Dataset, read_dataset
 
 STATUS = Path("/proc/self/status")
 MEGABYTE = 10**6
@@ -50,7 +50,7 @@ def read_memory() -> Memory:
 
 
 def tiny_network(arch: str, encoder: str, classes: int, shape: HeightWidth) -> Any:
-    """A stand-in for `segtf.model.build_model`: one answer for each 4 x 4 pixels."""
+    """A stand-in for `segtf.networks.model.build_model`: one answer for each 4 x 4 pixels."""
     import keras
     from keras import layers
 
@@ -66,7 +66,7 @@ def train_once(config: TrainConfig, disk: Path, *, tiny: bool) -> list[Memory]:
     """Trains in this process; its memory after each epoch, when every other callback is done."""
     import keras
 
-    from segtf import fitting, prepare
+    from segtf.training import fitting, prepare
 
     found: list[Memory] = []
 
@@ -114,7 +114,7 @@ def measure_memory(
     network on as many and on `many` photos of `size` x `size`. Raises `UserError` where memory
     cannot be told apart.
     """
-    from segtf.data import BYTES_A_PIXEL
+    from segtf.data.records import BYTES_A_PIXEL
 
     if not STATUS.is_file():
         raise UserError(f"no {STATUS} here: measure memory on Linux, or leave it out of --only")
@@ -173,7 +173,7 @@ def memory_table(found: dict[str, list[Memory]], held: dict[str, int]) -> Table:
 
 def main() -> None:
     """The child: settings as JSON."""
-    from voc_builder.tfrecord import import_tensorflow
+    from voc_builder.tree.tfrecord import import_tensorflow
 
     import_tensorflow()
     settings = json.loads(sys.argv[1])

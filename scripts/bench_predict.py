@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from scripts.bench_table import Table, measure_parts
-from segtf.photos import find_photos
-from voc_builder.command import run
-from voc_builder.errors import UserError, refuse_below_one
+from segtf.inference.find_images import find_photos
+from voc_builder.base.command import run
+from voc_builder.base.errors import UserError, refuse_below_one
 
 
 @dataclass(frozen=True)

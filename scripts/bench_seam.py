@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.bench_table import Table, met
-from segtf.ensembles import most_probable
-from segtf.onnx_model import OnnxModel
-from segtf.rectangle import describe
-from segtf.tiles import blended_strips, flat_window, gaussian_window
-from voc_builder.errors import UserError
-from voc_builder.images import decode_image
-from voc_builder.progress import note
+from segtf.inference.ensembles import most_probable
+from segtf.inference.onnx_model import OnnxModel
+from segtf.inference.tiles import blended_strips, flat_window, gaussian_window
+from segtf.run.size import describe
+from voc_builder.base.errors import UserError
+from voc_builder.base.progress import note
+from voc_builder.pixels.images import decode_image
 
 LIMIT = 0.995  # share of pixels
 WINDOWS = {"Gaussian": gaussian_window, "flat": flat_window}

@@ -27,15 +27,15 @@ import psutil
 from numpy.typing import NDArray
 
 from scripts.bench_table import Table, describe_machine, write_tables
-from segtf.onnx_model import OnnxModel
-from segtf.photos import find_photos
-from segtf.predictor import Predictor
-from segtf.rectangle import describe
-from voc_builder.command import run
-from voc_builder.errors import UserError, refuse_below_one
-from voc_builder.images import decode_image, resize_image
-from voc_builder.png import decode_mask, encode_mask
-from voc_builder.progress import note
+from segtf.inference.find_images import find_photos
+from segtf.inference.onnx_model import OnnxModel
+from segtf.inference.predictor import Predictor
+from segtf.run.size import describe
+from voc_builder.base.command import run
+from voc_builder.base.errors import UserError, refuse_below_one
+from voc_builder.base.progress import note
+from voc_builder.pixels.images import decode_image, resize_image
+from voc_builder.pixels.png import decode_mask, encode_mask
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = 256  # pixels; the side that the network without weights sees

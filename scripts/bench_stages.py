@@ -18,8 +18,8 @@ import psutil
 
 from scripts.bench_table import Table, met
 from scripts.bench_watch import watched
-from voc_builder.errors import UserError
-from voc_builder.progress import note
+from voc_builder.base.errors import UserError
+from voc_builder.base.progress import note
 
 ROOT = Path(__file__).resolve().parents[1]
 EVERY = 0.1  # seconds between two looks
@@ -163,9 +163,11 @@ def train_marked(marks: Marks) -> int:
 
 def finish_marked(marks: Marks, run: Path) -> int:
     """`segtf.finish` of a run."""
-    from segtf import export, figures, finish, report, results, scoring
+    from segtf import export, finish
+    from segtf.reports import figures, report, results
+    from segtf.scoring import evaluation
 
-    marks.within(scoring, "evaluate_split", "scoring")
+    marks.within(evaluation, "evaluate_split", "scoring")
     marks.within(export, "export_run", "export")
     marks.within(export, "parity", "parity")
     for module, name in (
@@ -181,7 +183,7 @@ def finish_marked(marks: Marks, run: Path) -> int:
 
 def main() -> int:
     """The child: the file of marks, then the flags of `segtf.train`, or `--finish` and a run."""
-    from voc_builder.tfrecord import import_tensorflow
+    from voc_builder.tree.tfrecord import import_tensorflow
 
     import_tensorflow()
     marks = Marks(Path(sys.argv[1]))

@@ -22,9 +22,9 @@ from unittest.mock import patch
 
 from scripts.bench_child import told_by_child
 from scripts.bench_table import Table, met, network_name
-from segtf.rectangle import describe
-from segtf.run_folder import read_config, read_data
-from voc_builder.progress import note
+from segtf.run.folder import read_config, read_data
+from segtf.run.size import describe
+from voc_builder.base.progress import note
 
 WANTED = 30.0  # seconds, at most
 IMPORT, RUN, BUILD_DATA, SURVEY, AUGMENTATION, DECODE, NETWORK, FIT, TRACE, SECOND = (
@@ -83,17 +83,19 @@ def first_steps(watch: Stopwatch) -> Any:
 
 def run_train(watch: Stopwatch, flags: list[str]) -> None:
     """What `python -m segtf.train` does, up to its second step."""
-    from segtf import sizing, train
-    from voc_builder.tfrecord import import_tensorflow
+    from segtf import train
+    from segtf.training import sizing
+    from voc_builder.tree.tfrecord import import_tensorflow
 
     def import_watched() -> Any:
         """What is imported here, `segtf.train` would import next."""
         imported = import_tensorflow()
-        from segtf import callbacks, data, fitting, pipelines, prepare
+        from segtf.data import pipelines, records
+        from segtf.training import callbacks, fitting, prepare
 
         pipelines.check_pipeline = watch.timed(pipelines.check_pipeline, AUGMENTATION)
         prepare.prepare = watch.timed(prepare.prepare, NETWORK)
-        data.load_splits = watch.timed(data.load_splits, DECODE)
+        records.load_splits = watch.timed(records.load_splits, DECODE)
         fitting.fit = watch.timed(fitting.fit, FIT)
         fit = watch.timed(callbacks.Trainer.fit, TRACE)
 
@@ -119,8 +121,8 @@ def run_bare(watch: Stopwatch, flags: list[str]) -> None:
     """
     import numpy as np
 
-    from segtf.losses import SegmentationLoss
-    from segtf.model import build_model
+    from segtf.networks.losses import SegmentationLoss
+    from segtf.networks.model import build_model
 
     arch, encoder, (height, width, batch, classes) = flags[0], flags[1], map(int, flags[2:])
     network = watch.timed(build_model, NETWORK)(arch, encoder, classes, (height, width))

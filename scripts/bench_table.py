@@ -13,9 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from voc_builder.errors import UserError
-from voc_builder.files import replacing
-from voc_builder.progress import note
+from voc_builder.base.errors import UserError
+from voc_builder.base.files import replacing
+from voc_builder.base.progress import note
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from scripts.bench_table import Table, measure_parts
-from segtf.architectures import Arch
-from voc_builder.command import run
-from voc_builder.errors import UserError
+from segtf.run.architectures import Arch
+from voc_builder.base.command import run
+from voc_builder.base.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _start(config: BenchConfig, folder: Path) -> Table:
 def _input(config: BenchConfig, folder: Path) -> Table:
     _import_tensorflow()
     from scripts.bench_input import measure_input
-    from segtf.config import TrainConfig
+    from segtf.run.config import TrainConfig
 
     return measure_input(
         TrainConfig(size=config.input_size, batch=min(8, config.input_photos)),
@@ -134,7 +134,7 @@ def _memory(config: BenchConfig, folder: Path) -> Table:
 def _epoch(config: BenchConfig, folder: Path) -> Table:
     _import_tensorflow()
     from scripts.bench_epoch import measure_epochs
-    from segtf.config import TrainConfig
+    from segtf.run.config import TrainConfig
     from segtf.train import open_dataset
 
     training = TrainConfig(
@@ -164,7 +164,7 @@ def _stages(config: BenchConfig, folder: Path) -> Table:
 
 def _import_tensorflow() -> None:
     """Quietly, before anything else imports it."""
-    from voc_builder.tfrecord import import_tensorflow
+    from voc_builder.tree.tfrecord import import_tensorflow
 
     import_tensorflow()
 

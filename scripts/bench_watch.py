@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from scripts.make_fishki import FishkiConfig, make_fishki
-from segtf.config import TrainConfig
+from segtf.run.config import TrainConfig
+from voc_builder.base.progress import note
 from voc_builder.build import BuildConfig, build
-from voc_builder.progress import note
 
 if TYPE_CHECKING:
-    from voc_builder.voc import Dataset
+    from voc_builder.tree.voc import Dataset
 
 Callbacks = list[Any]
 
@@ -29,7 +29,7 @@ def draw_dataset(folder: Path, count: int, size: int, split: str = "80/10/10") -
 @contextlib.contextmanager
 def watched(change: Callable[[Callbacks], Callbacks]) -> Iterator[None]:
     """Within it every training of ours has the callbacks that `change` makes of its own."""
-    from segtf.callbacks import Trainer
+    from segtf.training.callbacks import Trainer
 
     fit = Trainer.fit
 
@@ -46,9 +46,9 @@ def train_watched(
     """Prepares, decodes and fits, with all that a run's training does; the configuration with its
     batch decided.
     """
-    from segtf.data import load_splits, loading
-    from segtf.fitting import fit
-    from segtf.prepare import prepare
+    from segtf.data.records import load_splits, loading
+    from segtf.training.fitting import fit
+    from segtf.training.prepare import prepare
 
     config, devices, model = prepare(config, dataset.classes, len(dataset.splits["train"]))
     splits = load_splits(dataset, ("train", "val"), loading(config, disk))

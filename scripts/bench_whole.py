@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.bench_table import Table, met
-from segtf.onnx_model import OnnxModel
-from segtf.outputs import Wanted
-from segtf.predict_folder import predict_photos
-from segtf.predictor import Mode, Predictor
-from segtf.rectangle import HeightWidth, describe
-from segtf.tiles import tile_starts
-from voc_builder.images import decode_image, encode_jpeg, resize_image
-from voc_builder.progress import note
+from segtf.inference.onnx_model import OnnxModel
+from segtf.inference.predictor import Mode, Predictor
+from segtf.inference.tiles import tile_starts
+from segtf.outputs.files import Wanted
+from segtf.outputs.folder import predict_photos
+from segtf.run.size import HeightWidth, describe
+from voc_builder.base.progress import note
+from voc_builder.pixels.images import decode_image, encode_jpeg, resize_image
 
 LIMIT = 1.15  # times the bare runs
 SAVE = ("mask", "overlay")

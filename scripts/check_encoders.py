@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from voc_builder.command import run
-from voc_builder.tfrecord import import_tensorflow
+from voc_builder.base.command import run
+from voc_builder.tree.tfrecord import import_tensorflow
 
 LARGEST_DIFFERENCE = 1e-5  # of a probability, before and after the file
 
@@ -31,7 +31,7 @@ def round_trip(arch: str, encoder: str) -> str:
     import keras
     import numpy as np
 
-    from segtf.model import build_model, load_model
+    from segtf.networks.model import build_model, load_model
 
     keras.backend.clear_session()
     size = 96 if arch == "pspnet" else 64
@@ -51,7 +51,7 @@ def round_trip(arch: str, encoder: str) -> str:
 
 def _command(config: CheckConfig) -> None:
     import_tensorflow()
-    from segtf.model import known_encoders
+    from segtf.networks.model import known_encoders
 
     for encoder in config.encoders or known_encoders():
         print(f"{config.arch:8} {encoder:18} {round_trip(config.arch, encoder)}", flush=True)

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 
-from voc_builder.errors import UserError, going_on
-from voc_builder.files import naming, replacing
-from voc_builder.progress import note, progress
+from voc_builder.base.errors import UserError, going_on
+from voc_builder.base.files import naming, replacing
+from voc_builder.base.progress import note, progress
 
 SERVERS = ("https://thor.robots.ox.ac.uk/pets/", "https://www.robots.ox.ac.uk/~vgg/data/pets/data/")
 CHUNK = 2**20  # bytes read at once

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.own_files import refuse_taken_folder
-from voc_builder.command import run
-from voc_builder.errors import UserError
-from voc_builder.files import replacing
+from voc_builder.base.command import run
+from voc_builder.base.errors import UserError
+from voc_builder.base.files import replacing
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from scripts.own_files import refuse_taken_folder
-from voc_builder.command import given, run
-from voc_builder.errors import UserError
-from voc_builder.files import replacing
-from voc_builder.progress import progress
+from voc_builder.base.command import given, run
+from voc_builder.base.errors import UserError
+from voc_builder.base.files import replacing
+from voc_builder.base.progress import progress
 
 if TYPE_CHECKING:
     from scripts.drawing.pet import Breed
@@ -70,7 +70,7 @@ def make_pets(config: PetsConfig) -> None:
 
     from scripts.drawing.pet import BREEDS
     from scripts.drawing.pet_photo import draw_trimap
-    from voc_builder.images import encode_jpeg
+    from voc_builder.pixels.images import encode_jpeg
 
     if config.count < 2 or config.size < SMALLEST or config.seed < 0:
         raise UserError(

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.own_files import refuse_taken_folder
-from segtf.rectangle import describe, parse_size
-from voc_builder.command import run
-from voc_builder.errors import UserError
-from voc_builder.files import replacing
-from voc_builder.progress import in_threads, progress
+from segtf.run.size import describe, parse_size
+from voc_builder.base.command import run
+from voc_builder.base.errors import UserError
+from voc_builder.base.files import replacing
+from voc_builder.base.progress import in_threads, progress
 
 if TYPE_CHECKING:
     from scripts.drawing.pipe_photo import Box, Photo, Thing
@@ -119,7 +119,7 @@ def write_masks(folder: Path, split: str, name: str, photo: Photo) -> None:
     """The photo in `masks/train`, `masks/valid` or `masks/test`, its mask of ids in
     `masks/train_mask`, ..., and its boxes in `mask_boxes/train`, ...
     """
-    from voc_builder.png import encode_mask
+    from voc_builder.pixels.png import encode_mask
 
     place, (height, width) = "valid" if split == "val" else split, photo.image.shape[:2]
     _write(folder / "masks" / place / f"{name}.jpg", encode_jpeg(photo))

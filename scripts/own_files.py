@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from voc_builder.errors import UserError
+from voc_builder.base.errors import UserError
 
 
 def refuse_taken_folder(out: Path, own: re.Pattern[str], *, overwrite: bool) -> None:

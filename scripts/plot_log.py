@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from voc_builder.command import run
+from voc_builder.base.command import run
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class PlotLogConfig:
 
 def plot_log(config: PlotLogConfig) -> Path:
     """The picture that was written; raises `UserError` if there is no log that can be read."""
-    from segtf.figures import draw_curves
+    from segtf.reports.figures import draw_curves
 
     log = config.log if config.log.is_file() else config.log / "log.csv"
     out = config.out or log.with_name("curves.png")

@@ -1,53 +1,8 @@
-"""Write the page or the notebook about a run: python -m scripts.report RUN [--notebook]"""
-
-from __future__ import annotations
+"""The old name of `python -m segtf.report`."""
 
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 
-from voc_builder.command import run
-from voc_builder.errors import UserError
-
-
-@dataclass(frozen=True)
-class ReportConfig:
-    """Write report.html: data, training, scores, pictures and export of a run, finished or not; or
-    report.ipynb: a research report as a notebook, of a finished run.
-    """
-
-    run: Path
-    """Run folder"""
-    notebook: bool = False
-    """Write report.ipynb instead of report.html"""
-    runs: tuple[Path, ...] = ()
-    """With --notebook: run folders on the same data set to compare with (default: those beside the
-    run)"""
-    execute: bool = True
-    """With --notebook: execute its cells, so that it opens with its tables and pictures"""
-
-    def __post_init__(self) -> None:
-        if not self.notebook and (self.runs or not self.execute):
-            flag = "--runs" if self.runs else "--no-execute"
-            raise UserError(f"{flag}: belongs to --notebook: give both, or leave it out")
-
-
-def report(config: ReportConfig) -> None:
-    """Write the page and say where it is; raises `UserError` for what is no run folder."""
-    if config.notebook:
-        from scripts.notebook import write_notebook
-
-        print(write_notebook(config.run, others=config.runs or None, execute=config.execute))
-        return
-    from segtf.report import write_report
-
-    print(write_report(config.run))
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Exit code of the command."""
-    return run(report, ReportConfig, "python -m scripts.report", argv)
-
+from segtf.report import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voc_builder.command import run
+from voc_builder.base.command import run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,10 +33,10 @@ class ShowConfig:
 
 def show_outputs(config: ShowConfig) -> None:
     """Writes the sheet. Raises `UserError` for what cannot be predicted or has no background."""
-    from segtf.outputs import OUTPUTS, Wanted
-    from segtf.photos import find_photos
-    from segtf.predict_folder import predict_photos
-    from segtf.predictor import open_predictor
+    from segtf.inference.find_images import find_photos
+    from segtf.inference.predictor import open_predictor
+    from segtf.outputs.files import OUTPUTS, Wanted
+    from segtf.outputs.folder import predict_photos
 
     predictor = open_predictor([config.model])
     (photo,) = find_photos([config.photo])
@@ -54,9 +54,9 @@ def draw_sheet(photo: Path, folder: Path, out: Path) -> None:
     from matplotlib.figure import Figure
     from PIL import Image
 
-    from segtf.figures import chart_style
-    from segtf.outputs import EACH
-    from voc_builder.files import replacing
+    from segtf.outputs.files import EACH
+    from segtf.reports.figures import chart_style
+    from voc_builder.base.files import replacing
 
     files = {name: folder / pattern.format(photo.stem) for name, pattern in EACH.items()}
     with matplotlib.rc_context(chart_style()):
@@ -115,7 +115,7 @@ def _probabilities(axes: Axes, file: Path) -> None:
 def _polygons(axes: Axes, file: Path) -> None:
     import json
 
-    from voc_builder.colours import voc_colours
+    from voc_builder.base.colours import voc_colours
 
     shapes: list[dict[str, Any]] = json.loads(file.read_text("utf-8"))["shapes"]
     names = list(dict.fromkeys(shape["label"] for shape in shapes))

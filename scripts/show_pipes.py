@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from voc_builder.command import run
-from voc_builder.errors import UserError
+from voc_builder.base.command import run
+from voc_builder.base.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ class Seen:
 
 def show_pipes(config: ShowConfig) -> None:
     """Prints the scores and writes the picture. Raises `UserError` for other data or models."""
-    from segtf.metrics import confusion, dice, iou
+    from segtf.scoring.metrics import confusion, dice, iou
 
     if config.photos < 1:
         raise UserError(f"--photos {config.photos}: must be at least 1")
@@ -74,8 +74,8 @@ def read_split(data: Path, split: str, models: Sequence[Path]) -> list[Seen]:
     """The photos of a split and what the models answer."""
     import cv2
 
-    from segtf.predictor import open_predictor
-    from voc_builder.png import decode_mask
+    from segtf.inference.predictor import open_predictor
+    from voc_builder.pixels.png import decode_mask
 
     folder = FOLDER.get(split)
     photos = sorted((data / "masks" / folder).glob("*.jpg")) if folder else []
@@ -121,8 +121,8 @@ def draw_sheet(seen: Sequence[Seen], names: Sequence[str], out: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    from segtf.figures import chart_style
-    from voc_builder.files import replacing
+    from segtf.reports.figures import chart_style
+    from voc_builder.base.files import replacing
 
     columns = 2 + len(names)
     with matplotlib.rc_context(chart_style()):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from voc_builder.command import run
-from voc_builder.errors import UserError
+from voc_builder.base.command import run
+from voc_builder.base.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ def show_worst(config: ShowConfig) -> None:
     """
     if config.count < 1:
         raise UserError(f"--count {config.count}: must be at least 1")
-    from segtf.run_folder import read_run_dataset
-    from segtf.run_results import read_run
-    from segtf.study.failures import failure_picture, worst_photos
-    from segtf.study.show import Picture
-    from voc_builder.files import replacing
+    from segtf.reports.notebook.failures import failure_picture, worst_photos
+    from segtf.reports.notebook.show import Picture
+    from segtf.reports.runs import read_run
+    from segtf.run.folder import read_run_dataset
+    from voc_builder.base.files import replacing
 
     found, dataset = read_run(config.run), read_run_dataset(config.run)
     failures = worst_photos(found, dataset, count=config.count)

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from segtf.predictor import Mode, Predictor, Tta, open_predictor
-from voc_builder.classes import has_background
-from voc_builder.command import run
-from voc_builder.errors import UserError, refuse_below_one
+from segtf.inference.predictor import Mode, Predictor, Tta, open_predictor
+from voc_builder.base.classes import has_background
+from voc_builder.base.command import run
+from voc_builder.base.errors import UserError, refuse_below_one
 
 if TYPE_CHECKING:
     from aiogram import Bot
     from aiogram.types import Message, Update, User
 
-    from segtf.telegram.conversation import Conversation
+    from segtf.services.telegram.conversation import Conversation
 
 TOKEN = "SEGTF_BOT_TOKEN"  # environment variable
 TOKEN_FORM = r"[0-9]+:[A-Za-z0-9_-]+"
@@ -201,9 +201,9 @@ def open_bot(api_url: str, token: str) -> Bot:
 
 
 async def _converse(config: BotConfig, token: str, predictor: Predictor) -> None:
-    from segtf.telegram.conversation import Conversation
-    from segtf.telegram.messages import Limits
-    from segtf.telegram.photo import cut_photo
+    from segtf.services.telegram.conversation import Conversation
+    from segtf.services.telegram.messages import Limits
+    from segtf.services.telegram.photo import cut_photo
 
     limits = Limits(config.megapixels, config.waiting, config.queue)
     cut = partial(cut_photo, predictor, megapixels=config.megapixels)

@@ -10,23 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from segtf.costs import photos_at_once
-from segtf.ensembles import Ensemble, model_paths
-from segtf.operating import Decided, Sought, decide, given, sought_class
-from segtf.predictor import Tta
-from segtf.results import result_tables, results, write_results
-from segtf.run_folder import read_data, read_run_dataset
-from segtf.scoring import Evaluation, evaluate_split
-from segtf.seen import find_seen, note_silent, tell
-from voc_builder.classes import has_background
-from voc_builder.command import run
-from voc_builder.errors import UserError
-from voc_builder.progress import note
-from voc_builder.tfrecord import import_tensorflow
+from segtf.inference.ensembles import Ensemble, model_paths
+from segtf.inference.predictor import Tta
+from segtf.reports.results import result_tables, results, write_results
+from segtf.run.folder import read_data, read_run_dataset
+from segtf.run.provenance import find_seen, note_silent, tell
+from segtf.scoring.evaluation import Evaluation, evaluate_split
+from segtf.scoring.operating import Decided, Sought, decide, given, sought_class
+from segtf.training.costs import photos_at_once
+from voc_builder.base.classes import has_background
+from voc_builder.base.command import run
+from voc_builder.base.errors import UserError
+from voc_builder.base.progress import note
+from voc_builder.tree.tfrecord import import_tensorflow
 
 if TYPE_CHECKING:
-    from segtf.engines import Engine
-    from voc_builder.voc import Dataset
+    from segtf.inference.backends import Engine
+    from voc_builder.tree.voc import Dataset
 
 Json = dict[str, Any]
 
@@ -61,7 +61,7 @@ class EvaluateConfig:
 
 def evaluate(config: EvaluateConfig) -> Json:
     """The scores of a model on a split, written where `config` says."""
-    from segtf.engines import asked_together, open_engine
+    from segtf.inference.backends import asked_together, open_engine
 
     if config.batch is not None and config.batch < 1:
         raise UserError(f"--batch {config.batch}: must be at least 1")
@@ -134,7 +134,7 @@ def _for_classes(engine: Engine, dataset: Dataset) -> Engine:
     them; the background, which is all that a network does not know, counts only where the data set
     has one.
     """
-    from segtf.engines import with_classes
+    from segtf.inference.backends import with_classes
 
     without = not has_background(dataset.classes)
     known = engine.classes[1:] if without else engine.classes
@@ -174,7 +174,7 @@ def _evaluated(
 ) -> Evaluation:
     import tensorflow as tf
 
-    from segtf.data import Loading, load_splits
+    from segtf.data.records import Loading, load_splits
 
     # in the run folder, which is written to anyway: the data set may be read-only
     with tempfile.TemporaryDirectory(dir=engine.run, prefix=".cache-") as disk:
@@ -190,7 +190,7 @@ def _evaluated(
 
 def _dataset_for(config: EvaluateConfig, engines: Sequence[Engine]) -> Dataset:
     """The data set that is named, else the one that all networks were trained on."""
-    from voc_builder.voc import read_dataset
+    from voc_builder.tree.voc import read_dataset
 
     runs = [engine.run for engine in engines if engine.run is not None]
     if config.data is not None:

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from segtf.config import Optimizer, TrainConfig
-from segtf.onnx_model import MODEL_FILE
+from segtf.inference.onnx_model import MODEL_FILE
 from segtf.questions import NAME_RULE, Ask, ask_name, ask_yes_no, is_name
-from segtf.run_folder import BEST, free_name, read_config, write_json
-from segtf.tracking import Server, check_server, is_logged, keep_model, log_run, open_server
+from segtf.reports.mlflow import Server, check_server, is_logged, keep_model, log_run, open_server
+from segtf.run.config import Optimizer, TrainConfig
+from segtf.run.folder import BEST, free_name, read_config, write_json
 from segtf.train import check_files, train
 from segtf.verdict import advice, read_scores, score_columns
-from voc_builder.command import parse, run
-from voc_builder.errors import UserError, going_on
-from voc_builder.progress import note
+from voc_builder.base.command import parse, run
+from voc_builder.base.errors import UserError, going_on
+from voc_builder.base.progress import note
 
 PROG = "python -m segtf.experiment"
 RECIPES = Path(__file__).with_name("recipes")

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segtf.config import TrainConfig
-from segtf.engines import keras_predict, saved_model_predict
-from segtf.export_files import OPSET, model_info, write_onnx, write_saved_model
-from segtf.export_precision import (
+from segtf.exporting.export_precision import (
     add_precision,
     open_precisions,
     read_export,
     training_photos,
 )
-from segtf.export_quality import changes, quality_table, require_quality, scores_on_val, timed
-from segtf.onnx_model import MODEL_FILE as ONNX
-from segtf.onnx_model import OnnxModel, Precision
-from segtf.postprocess import Postprocess, Unit, describe
-from segtf.postprocess_choice import Answers, Trial, choose_postprocess
-from segtf.precision import FILES
-from segtf.run_folder import (
+from segtf.exporting.postprocess_choice import Answers, Trial, choose_postprocess
+from segtf.exporting.precision import FILES
+from segtf.exporting.quality import changes, quality_table, require_quality, scores_on_val, timed
+from segtf.exporting.writers import OPSET, model_info, write_onnx, write_saved_model
+from segtf.inference.backends import keras_predict, saved_model_predict
+from segtf.inference.onnx_model import MODEL_FILE as ONNX
+from segtf.inference.onnx_model import OnnxModel, Precision
+from segtf.inference.postprocess import Postprocess, Unit, describe
+from segtf.run.config import TrainConfig
+from segtf.run.folder import (
     BEST,
     EXPORT,
     SAVED_MODEL,
@@ -36,13 +36,13 @@ from segtf.run_folder import (
     read_run_dataset,
     write_json,
 )
-from segtf.scoring import join_tiles
-from voc_builder.command import run
-from voc_builder.errors import UserError
-from voc_builder.progress import note
+from segtf.scoring.evaluation import join_tiles
+from voc_builder.base.command import run
+from voc_builder.base.errors import UserError
+from voc_builder.base.progress import note
 
 if TYPE_CHECKING:
-    from segtf.data import Split
+    from segtf.data.records import Split
 
 Json = dict[str, Any]
 LARGEST_DIFFERENCE = 1e-4  # of a probability
@@ -195,14 +195,14 @@ def export(config: ExportConfig) -> Json:
     """Exports a run in the precision that is wanted; returns its `export.json`. Raises `UserError`
     for a network that does not answer alike, and for a precision that loses too much.
     """
-    from voc_builder.tfrecord import import_tensorflow
+    from voc_builder.tree.tfrecord import import_tensorflow
 
     folder, settings = config.run, read_config(config.run)
     dataset = read_run_dataset(folder)
     if not (folder / BEST).is_file():
         raise UserError(f"{folder}: no {BEST}: no epoch of this run has ended yet")
     import_tensorflow()
-    from segtf.data import load_splits, loading
+    from segtf.data.records import load_splits, loading
 
     report = read_export(folder)
     current = (
@@ -241,7 +241,7 @@ def _from_keras(folder: Path, splits: list[Split], config: TrainConfig) -> Json:
 
 
 def _command(config: ExportConfig) -> None:
-    from segtf.report import write_report
+    from segtf.reports.report import write_report
 
     report = export(config)
     worst = max(c["largest_difference"] for c in report["comparisons"])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segtf.export import require_parity
-from segtf.run_folder import (
+from segtf.run.folder import (
     BEST,
     LOG,
     OVERLAYS,
@@ -23,18 +23,18 @@ from segtf.run_folder import (
     read_run_dataset,
     write_json,
 )
-from segtf.stopping import Stop
-from voc_builder.command import run
-from voc_builder.errors import UserError, going_on
-from voc_builder.progress import note
-from voc_builder.tfrecord import import_tensorflow
-from voc_builder.voc import MASKS
+from segtf.training.stopping import Stop
+from voc_builder.base.command import run
+from voc_builder.base.errors import UserError, going_on
+from voc_builder.base.progress import note
+from voc_builder.tree.tfrecord import import_tensorflow
+from voc_builder.tree.voc import MASKS
 
 if TYPE_CHECKING:
-    from segtf.config import TrainConfig
-    from segtf.data import Split
+    from segtf.data.records import Split
     from segtf.export import OnVal
-    from voc_builder.voc import Dataset
+    from segtf.run.config import TrainConfig
+    from voc_builder.tree.voc import Dataset
 
 PROG = "python -m segtf.finish"
 
@@ -86,8 +86,8 @@ def check_places(config: TrainConfig) -> None:
     """Raises `UserError` for outputs that there are not, and for every place of photos to predict
     that has none.
     """
-    from segtf.outputs import outputs_of
-    from segtf.photos import find_photos
+    from segtf.inference.find_images import find_photos
+    from segtf.outputs.files import outputs_of
 
     outputs_of(config.predict_save, "--predict-save")
     if config.predict is not None:
@@ -98,7 +98,7 @@ def _predict_places(folder: Path) -> list[str]:
     """Predicts what the run is to predict, as `segtf.predict` does, with the annotations of its
     data set beside where it has the photo; returns the folders of which something was left out.
     """
-    from segtf.gallery import PAGE
+    from segtf.outputs.gallery import PAGE
     from segtf.predict import PredictConfig, predict
 
     config, dataset = read_config(folder), read_run_dataset(folder)
@@ -127,10 +127,10 @@ def _finished(folder: Path) -> dict[str, Any] | None:
     import_tensorflow()
     import numpy as np
 
-    from segtf.data import load_splits, loading
+    from segtf.data.records import load_splits, loading
     from segtf.export import PHOTOS, export_run
-    from segtf.figures import draw_curves
-    from segtf.report import write_report
+    from segtf.reports.figures import draw_curves
+    from segtf.reports.report import write_report
 
     draw_curves(folder / LOG, folder / "curves.png")
     names = [name for name in ("val", "test") if dataset.splits[name]]
@@ -153,12 +153,12 @@ def _scored(
     """Writes the scores of the splits, val first; returns what export needs of val, if it is
     wanted. The Keras network lives no longer than this.
     """
-    from segtf.engines import keras_predict
     from segtf.export import on_val
-    from segtf.operating import decide, sought_class
-    from segtf.postprocess_choice import Answers
-    from segtf.results import result_tables, results, write_results
-    from segtf.scoring import evaluate_split
+    from segtf.exporting.postprocess_choice import Answers
+    from segtf.inference.backends import keras_predict
+    from segtf.reports.results import result_tables, results, write_results
+    from segtf.scoring.evaluation import evaluate_split
+    from segtf.scoring.operating import decide, sought_class
 
     predict = keras_predict(folder / BEST)
     decided, sought = None, sought_class(dataset.classes)
@@ -191,13 +191,13 @@ def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
     """Every photo of a split at its full size, as the ONNX file sees it, the truth outlined; and
     the scores of these masks.
     """
-    from segtf.faults import image_row
-    from segtf.photo_rows import open_photo
-    from segtf.predict_folder import draw_photo, write_file
-    from segtf.predictor import open_predictor
-    from voc_builder.images import encode_jpeg
-    from voc_builder.png import decode_mask
-    from voc_builder.progress import progress
+    from segtf.inference.predictor import open_predictor
+    from segtf.outputs.folder import draw_photo, write_file
+    from segtf.scoring.faults import image_row
+    from voc_builder.base.progress import progress
+    from voc_builder.pixels.image_rows import open_photo
+    from voc_builder.pixels.images import encode_jpeg
+    from voc_builder.pixels.png import decode_mask
 
     predictor = open_predictor([folder])
     ids = dict.fromkeys(split.ids)  # once, also those cut into tiles

@@ -8,23 +8,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segtf.annotation_queue import describe_queue
-from segtf.ensembles import Ensemble, model_paths
-from segtf.gallery import FOLDERS, PAGE
-from segtf.onnx_model import is_model
-from segtf.operating import NONE, sought_class
-from segtf.outputs import EACH, TOGETHER, Shapes, Wanted, outputs_of
-from segtf.photos import find_photos
-from segtf.polygons import TOLERANCE
-from segtf.predict_folder import QUEUE, SCORES, predict_photos
-from segtf.predictor import Mode, Tta, open_predictor
-from segtf.providers import Provider, provider_name
-from segtf.scoring import score_table
-from segtf.stopping import Stop
-from segtf.truth import check_truth
-from voc_builder.command import run
-from voc_builder.errors import UserError
-from voc_builder.images import SUFFIXES
+from segtf.inference.ensembles import Ensemble, model_paths
+from segtf.inference.find_images import find_photos
+from segtf.inference.onnx_model import is_model
+from segtf.inference.predictor import Mode, Tta, open_predictor
+from segtf.inference.providers import Provider, provider_name
+from segtf.outputs.annotation_queue import describe_queue
+from segtf.outputs.files import EACH, TOGETHER, Shapes, Wanted, outputs_of
+from segtf.outputs.folder import QUEUE, SCORES, predict_photos
+from segtf.outputs.gallery import FOLDERS, PAGE
+from segtf.outputs.polygons import TOLERANCE
+from segtf.outputs.truth import check_truth
+from segtf.scoring.evaluation import score_table
+from segtf.scoring.operating import NONE, sought_class
+from segtf.training.stopping import Stop
+from voc_builder.base.command import run
+from voc_builder.base.errors import UserError
+from voc_builder.pixels.images import SUFFIXES
 
 NAMED = 3  # photos that a message names
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from voc_builder.errors import UserError
+from voc_builder.base.errors import UserError
 
 NAME = re.compile(r"[A-Za-z]+(?:[-' ][A-Za-z]+)*")
 LONGEST_NAME = 60  # characters

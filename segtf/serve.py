@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtf.ensembles import Ensemble, model_paths
-from segtf.predictor import Mode, Tta
-from voc_builder.command import run
-from voc_builder.errors import UserError, refuse_below_one
+from segtf.inference.ensembles import Ensemble, model_paths
+from segtf.inference.predictor import Mode, Tta
+from voc_builder.base.command import run
+from voc_builder.base.errors import UserError, refuse_below_one
 
 if TYPE_CHECKING:
     from uvicorn import Server
 
-    from segtf.serving.service import Service
+    from segtf.services.http.service import Service
 
 BACKLOG = 2048  # connections that the system holds until they are taken
 GRACE = 60  # seconds that clients have to take their answers when the server ends
@@ -128,7 +128,7 @@ def _service(config: ServeConfig) -> Service:
         import uvicorn  # noqa: F401
     except ModuleNotFoundError as error:
         raise UserError(f"no package {error.name}: pip install 'segtf[serve]'") from None
-    from segtf.serving.service import Service
+    from segtf.services.http.service import Service
 
     return Service(model_paths(config.model), config)
 
@@ -136,7 +136,7 @@ def _service(config: ServeConfig) -> Service:
 def _server(service: Service) -> Server:
     import uvicorn
 
-    from segtf.serving.app import create_app
+    from segtf.services.http.app import create_app
 
     return uvicorn.Server(
         uvicorn.Config(

@@ -19,14 +19,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtf.architectures import describe_inside, padding_of
-from segtf.cluster import LOST, Absent, barrier, joined, leave
-from segtf.config import TrainConfig, augmentation_file
 from segtf.finish import check_places, finish
-from segtf.init_from import check_weights
-from segtf.loss_expression import parse_class_weights
-from segtf.rectangle import padded
-from segtf.run_folder import (
+from segtf.run.architectures import describe_inside, padding_of
+from segtf.run.config import TrainConfig, augmentation_file
+from segtf.run.folder import (
     AUGMENT,
     BACKUP,
     BEST,
@@ -39,26 +35,30 @@ from segtf.run_folder import (
     write_config,
     write_json,
 )
-from segtf.seen import TRAINED_ON, refuse_seen, trained_on
-from segtf.stopping import Stop
+from segtf.run.loss_expression import parse_class_weights
+from segtf.run.provenance import TRAINED_ON, refuse_seen, trained_on
+from segtf.run.size import padded
+from segtf.training.cluster import LOST, Absent, barrier, joined, leave
+from segtf.training.init_from import check_weights
+from segtf.training.stopping import Stop
+from voc_builder.base.command import given, run
+from voc_builder.base.errors import UserError, going_on
+from voc_builder.base.files import making, replacing
+from voc_builder.base.progress import note
 from voc_builder.build import BuildConfig
 from voc_builder.cache import build_cached
-from voc_builder.command import given, run
-from voc_builder.errors import UserError, going_on
-from voc_builder.files import making, replacing
-from voc_builder.progress import note
-from voc_builder.source_config import source_settings
-from voc_builder.tfrecord import import_tensorflow
+from voc_builder.sources.config import source_settings
+from voc_builder.tree.tfrecord import import_tensorflow
 
 if TYPE_CHECKING:
     import albumentations
     import keras
 
-    from segtf.sizing import Plan
-    from voc_builder.voc import Dataset
+    from segtf.training.sizing import Plan
+    from voc_builder.tree.voc import Dataset
 
 PROG = "python -m segtf.train"
-STATE = "state.json"  # as segtf.backup calls it, which imports Keras
+STATE = "state.json"  # as segtf.training.backup calls it, which imports Keras
 PACKAGES = (
     *("segtf", "tensorflow", "keras", "segmentation-models", "albumentations", "numpy"),
     *("opencv-python-headless", "tf2onnx", "onnx", "onnxruntime"),
@@ -101,7 +101,7 @@ def check_files(config: TrainConfig) -> None:
     """Raises `UserError` for a file that `config` names and that is not there, or not of its kind.
     Needs no framework.
     """
-    from segtf.pipelines import load_pipeline
+    from segtf.data.pipelines import load_pipeline
 
     augmentation_file(config.augment)  # at once, without albumentations
     check_weights(config)
@@ -265,14 +265,14 @@ def _trained(
     asked: Callable[[], bool],
 ) -> TrainConfig:
     """Fits the network into the run folder; returns the configuration with all decided."""
-    from segtf.sizing import decide
+    from segtf.training.sizing import decide
 
     config, plan = _named(config), None
     _check(dataset, config)
     if not config.resume:
         refuse_seen(config, dataset)
     import_tensorflow()
-    from segtf.devices import has_gpu, leave_gpus_to_jax
+    from segtf.training.devices import has_gpu, leave_gpus_to_jax
 
     if not config.resume:
         config, plan = decide(config, dataset, gpu=None if has_gpu() else False)
@@ -281,10 +281,10 @@ def _trained(
 
     if config.backend == "jax":
         leave_gpus_to_jax()  # TensorFlow only reads records here
-    from segtf.data import load_splits, loading
-    from segtf.fitting import fit
-    from segtf.pipelines import check_pipeline
-    from segtf.prepare import prepare
+    from segtf.data.pipelines import check_pipeline
+    from segtf.data.records import load_splits, loading
+    from segtf.training.fitting import fit
+    from segtf.training.prepare import prepare
 
     if config.resume:
         config = replace(config, augment=str(config.run_folder / AUGMENT))
@@ -311,9 +311,9 @@ def _trained(
 
 def _tell_memory(config: TrainConfig, model: keras.Model) -> None:
     """Says what training will take and what is free, and warns where it will not be enough."""
-    from segtf.devices import training_bytes
-    from segtf.fitting import smaller_steps
-    from segtf.memory import free_memory, taken_memory
+    from segtf.data.memory import free_memory, taken_memory
+    from segtf.training.devices import training_bytes
+    from segtf.training.fitting import smaller_steps
 
     assert config.batch is not None
     inside = padded(config.shape, padding_of(config.arch, config.shape))
@@ -339,8 +339,8 @@ def _begin(
     config: TrainConfig, dataset: Dataset, pipeline: albumentations.Compose, plan: Plan
 ) -> None:
     """Makes the run folder, with all that the run begins with."""
-    from segtf.pipelines import write_pipeline
-    from segtf.sizing import write_sizing
+    from segtf.data.pipelines import write_pipeline
+    from segtf.training.sizing import write_sizing
 
     assert config.batch is not None
     if config.run_folder.exists() and not config.overwrite:
@@ -360,7 +360,7 @@ def _kept(config: TrainConfig, started: float, gpus: tuple[str, ...]) -> Iterato
     """Writes down what runs where and for how long; says of what ends training within it how to go
     on.
     """
-    from segtf.backup import has_backup
+    from segtf.training.backup import has_backup
 
     environment = _environment(config.run_folder, started, gpus)
     again = _command_to_resume(config)

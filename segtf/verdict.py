@@ -7,8 +7,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from segtf.operating import sought_class
-from voc_builder.errors import UserError
+from segtf.scoring.operating import sought_class
+from voc_builder.base.errors import UserError
 
 Json = dict[str, Any]
 

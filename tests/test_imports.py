@@ -88,8 +88,8 @@ def test_only_tfrecord_of_voc_builder_imports_tensorflow() -> None:
     assert users <= {"tfrecord.py"}
 
 
-@pytest.mark.parametrize("name", ["segtf.predict", "segtf.serve", "segtf.serving.app"])
+@pytest.mark.parametrize("name", ["segtf.predict", "segtf.serve", "segtf.services.http.app"])
 def test_what_runs_at_a_customers_reaches_no_training_framework(name: str) -> None:
     heavy = {name: packages(found) & HEAVY for name, found in reachable(name).items()}
-    assert "voc_builder.images" in heavy
+    assert "voc_builder.pixels.images" in heavy
     assert {name: found for name, found in heavy.items() if found} == {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from voc_builder.command import run
+from voc_builder.base.command import run
 
 PROG = "python -m voc_builder"
 USAGE = f"""\

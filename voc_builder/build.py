@@ -10,8 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from voc_builder.checks import check_groups, check_photos
-from voc_builder.classes import has_background
+from voc_builder.base.classes import has_background
+from voc_builder.base.errors import UserError, refuse_below_one
+from voc_builder.base.files import making, replacing
+from voc_builder.base.problems import Problem, errors
+from voc_builder.base.progress import in_threads, note, progress
 from voc_builder.convert import (
     Converted,
     convert_sample,
@@ -21,15 +24,12 @@ from voc_builder.convert import (
     draw_picture,
     kind_of,
 )
-from voc_builder.errors import UserError, refuse_below_one
-from voc_builder.files import making, replacing
-from voc_builder.folds import draw_folds, name_folds
-from voc_builder.problems import Problem, errors
-from voc_builder.progress import in_threads, note, progress
-from voc_builder.sample import Found
-from voc_builder.source_config import SourceConfig, base_of, flag_of, source_settings
-from voc_builder.sources import choose_source, find_groups, find_samples
-from voc_builder.split import (
+from voc_builder.sources.checks import check_groups, check_photos
+from voc_builder.sources.config import SourceConfig, base_of, flag_of, source_settings
+from voc_builder.sources.detect import choose_source, find_groups, find_samples
+from voc_builder.sources.sample import Found
+from voc_builder.tree.folds import draw_folds, name_folds
+from voc_builder.tree.split import (
     READY_MADE,
     SPLITS,
     USUAL,
@@ -40,7 +40,7 @@ from voc_builder.split import (
     splits_of_groups,
     too_few,
 )
-from voc_builder.voc import (
+from voc_builder.tree.voc import (
     MASKS,
     PHOTOS,
     PICTURES,
@@ -349,7 +349,7 @@ def _write_records(
     """The names of the shards of every split; shard k of n holds every n-th photo from the k-th."""
     if not config.records:
         return {split: [] for split in splits}
-    from voc_builder.tfrecord import import_tensorflow, shard_names, write_shard
+    from voc_builder.tree.tfrecord import import_tensorflow, shard_names, write_shard
 
     import_tensorflow()  # before the threads: it turns the stderr of all of them away
     (tree / RECORDS).mkdir()

@@ -9,12 +9,12 @@ import shlex
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
+from voc_builder.base.errors import UserError
+from voc_builder.base.progress import in_threads, progress
 from voc_builder.build import BuildConfig, build, read_before
-from voc_builder.errors import UserError
-from voc_builder.progress import in_threads, progress
-from voc_builder.source_config import base_of, name_of
-from voc_builder.sources import files_of
-from voc_builder.voc import FORMAT, Dataset, is_tree, read_dataset
+from voc_builder.sources.config import base_of, name_of
+from voc_builder.sources.detect import files_of
+from voc_builder.tree.voc import FORMAT, Dataset, is_tree, read_dataset
 
 # settings that change nothing in a data set; of files the contents count
 NO_PART = ("folder", "out", "classes", "colors", "split_from", "workers", "overwrite")

@@ -11,14 +11,14 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from voc_builder.checks import check_groups, check_photos, examine
-from voc_builder.errors import UserError, refuse_below_one
-from voc_builder.files import replacing
-from voc_builder.problems import Problem, errors
-from voc_builder.progress import in_threads, progress
-from voc_builder.sample import Sample
-from voc_builder.source_config import SourceConfig
-from voc_builder.sources import find_groups, find_samples
+from voc_builder.base.errors import UserError, refuse_below_one
+from voc_builder.base.files import replacing
+from voc_builder.base.problems import Problem, errors
+from voc_builder.base.progress import in_threads, progress
+from voc_builder.sources.checks import check_groups, check_photos, examine
+from voc_builder.sources.config import SourceConfig
+from voc_builder.sources.detect import find_groups, find_samples
+from voc_builder.sources.sample import Sample
 
 
 @dataclass(frozen=True)

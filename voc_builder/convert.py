@@ -10,16 +10,16 @@ from pathlib import Path
 
 from PIL import Image
 
-from voc_builder.checks import examine
-from voc_builder.classes import has_background
-from voc_builder.colours import VOID, voc_colours
-from voc_builder.images import as_stored, decode_image, encode_jpeg
-from voc_builder.labelme import IGNORE
-from voc_builder.png import decode_mask, encode_mask
-from voc_builder.problems import Problem, errors
-from voc_builder.sample import Sample
-from voc_builder.split import Kind
-from voc_builder.voc import MASKS, PHOTOS, PICTURES
+from voc_builder.base.classes import has_background
+from voc_builder.base.colours import VOID, voc_colours
+from voc_builder.base.problems import Problem, errors
+from voc_builder.pixels.images import as_stored, decode_image, encode_jpeg
+from voc_builder.pixels.png import decode_mask, encode_mask
+from voc_builder.sources.checks import examine
+from voc_builder.sources.labelme import IGNORE
+from voc_builder.sources.sample import Sample
+from voc_builder.tree.split import Kind
+from voc_builder.tree.voc import MASKS, PHOTOS, PICTURES
 
 Splits = Mapping[str, Sequence[str]]
 CountsBySplit = dict[str, dict[str, int]]
@@ -63,7 +63,7 @@ def convert_sample(tree: Path, classes: Sequence[str], sample: Sample) -> Conver
 
 def draw_picture(tree: Path, classes: Sequence[str], photo_id: str) -> None:
     """Write the mask of a photo of the tree drawn over it."""
-    from voc_builder.overlay import draw_overlay
+    from voc_builder.pixels.overlay import draw_overlay
 
     path = tree / PHOTOS / f"{photo_id}.jpg"
     image = decode_image(path.read_bytes(), str(path))

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from scripts import ablation, draw_comparison
-from segtf.config import TrainConfig
-from segtf.run_folder import write_config
-from tests.scripts.test_compare import write_run
-from voc_builder.command import parse, run
+from scripts import ablation
+from segtf.reports import draw_comparison
+from segtf.run.config import TrainConfig
+from segtf.run.folder import write_config
+from tests.segtf.test_compare import write_run
+from voc_builder.base.command import parse, run
 
 VARIATIONS = {"default": {}, "mosaic": {"mosaic": 0.5}, "unbalanced": {"balance": False}}
 FLAGS = "--size 128 --epochs 4 --encoder-weights none"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scripts.bench_gpu import multiply_adds, peak_teraflops
-from voc_builder.tfrecord import import_tensorflow
+from voc_builder.tree.tfrecord import import_tensorflow
 
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ sys.meta_path.insert(0, WithoutTensorFlow())
 from scripts import bench_gpu
 real = bench_gpu.sweep
 def of_small_unet(*arguments):
-    from segtf import model  # not before the bench has chosen the backend
+    from segtf.networks import model  # not before the bench has chosen the backend
     from tests.segtf.small_unet import small_unet
     model._unet_plain = small_unet
     return real(*arguments)

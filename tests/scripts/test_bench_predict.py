@@ -15,9 +15,9 @@ from scripts import bench_giant, bench_many, bench_predict
 from scripts.bench_predict import BenchConfig
 from scripts.bench_seam import measure_seam, whole_mask
 from scripts.bench_whole import inputs_of, lay_photos
-from segtf.onnx_model import OnnxModel
+from segtf.inference.onnx_model import OnnxModel
 from tests.segtf.tiny_onnx import INFO, write_channels_model
-from voc_builder.errors import UserError
+from voc_builder.base.errors import UserError
 
 
 @pytest.fixture
@@ -68,8 +68,8 @@ def test_the_bare_calls_see_what_prediction_sees(run: Path, photos: Path, tmp_pa
         return OnnxModel.probabilities(model, images)
 
     model.probabilities = watch  # type: ignore[method-assign]
-    from segtf.photo_rows import open_photo
-    from segtf.predictor import Predictor
+    from segtf.inference.predictor import Predictor
+    from voc_builder.pixels.image_rows import open_photo
 
     with open_photo(path) as photo:
         Predictor([model], overlap=0.5).mask(photo)

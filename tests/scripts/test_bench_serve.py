@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from scripts.bench_serve import ask, main
-from voc_builder.png import encode_mask
+from voc_builder.pixels.png import encode_mask
 
 MASK = np.zeros((4, 6), np.uint8)
 

@@ -14,8 +14,8 @@ from scripts.bench_stages import STAGES, by_stage, stage_table
 from scripts.bench_start import BUILD_DATA, DECODE, IMPORT, NETWORK, TRACE, Stopwatch
 from scripts.bench_table import Table, met
 from scripts.bench_train import BenchConfig, bench_train
-from voc_builder.errors import UserError
-from voc_builder.voc import Dataset
+from voc_builder.base.errors import UserError
+from voc_builder.tree.voc import Dataset
 
 TINY = {"arch": "unet_plain", "size": 32, "batch": 4, "epochs": 2, "repeats": 1, "starts": 1}
 SMALL = {"input_size": 32, "photo_size": 128, "input_photos": 4, "input_rounds": 1}

@@ -21,7 +21,7 @@ import pytest
 from scripts import download_pets
 from scripts.download_pets import Archive
 from scripts.make_pets import main
-from voc_builder.errors import UserError
+from voc_builder.base.errors import UserError
 
 PHOTO = bytes(range(256)) * 40
 TRIMAP = b"trimap" * 500

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from scripts.drawing.pet import BREEDS
 from scripts.make_pets import main
-from segtf import config
-from segtf.config import TrainConfig
-from voc_builder.colours import VOID
-from voc_builder.command import parse
-from voc_builder.sources import find_samples
+from segtf.run import config
+from segtf.run.config import TrainConfig
+from voc_builder.base.colours import VOID
+from voc_builder.base.command import parse
+from voc_builder.sources.detect import find_samples
 
 COUNT = 20
 

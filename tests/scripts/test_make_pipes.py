@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scripts.drawing.pipe_photo import Photo
 from scripts.drawing.pipe_things import KINDS
 from scripts.make_pipes import draw_photo, main, splits
-from segtf import config
+from segtf.run import config
 from voc_builder.build import BuildConfig, build
-from voc_builder.png import decode_mask
+from voc_builder.pixels.png import decode_mask
 
 RECIPE = Path(config.__file__).parent / "recipes/pipes.yaml"
 HEIGHT, WIDTH, COUNT = 48, 64, 30

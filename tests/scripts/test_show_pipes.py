@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from scripts.show_pipes import fill_boxes, main, read_boxes
-from segtf.onnx_model import write_metadata
+from segtf.inference.onnx_model import write_metadata
 from tests.segtf.tiny_onnx import INFO, write_channels_model
-from voc_builder.png import decode_mask, encode_mask
+from voc_builder.pixels.png import decode_mask, encode_mask
 
 HEIGHT, WIDTH = 48, 64
 CLASSES = ("background", "object")

@@ -13,8 +13,8 @@ from filelock import FileLock
 from scripts.make_fishki import FishkiConfig, make_fishki
 from segtf import train
 from voc_builder.build import BuildConfig, build
-from voc_builder.tfrecord import import_tensorflow
-from voc_builder.voc import Dataset
+from voc_builder.tree.tfrecord import import_tensorflow
+from voc_builder.tree.voc import Dataset
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +64,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes `unet_plain` a small network, for a test that is about something else."""
     import_tensorflow()
-    from segtf import model
+    from segtf.networks import model
     from tests.segtf.small_unet import small_unet
 
     monkeypatch.setattr(model, "_unet_plain", small_unet)
@@ -81,7 +81,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of two epochs at 64 x 64, with everything that a training leaves. Of several
     workers one trains it, and each has a copy to write in.
     """
-    from segtf.run_folder import read_config, write_config
+    from segtf.run.folder import read_config, write_config
 
     told = of_all_workers(tmp_path_factory) / "tiny_run"
     with FileLock(f"{told}.lock"):
@@ -95,7 +95,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tiny_run(photos: Path, artifacts: Path) -> Path:
-    from segtf.config import TrainConfig
+    from segtf.run.config import TrainConfig
 
     return train.train(
         TrainConfig(

@@ -16,17 +16,18 @@ EPOCHS = 6  # of four steps
 
 def warm_up() -> None:
     """Imports all that a training does, and computes nothing."""
-    from voc_builder.tfrecord import import_tensorflow
+    from voc_builder.tree.tfrecord import import_tensorflow
 
     import_tensorflow()
-    from segtf import fitting, pipelines, prepare, sizing  # noqa: F401
+    from segtf.data import pipelines  # noqa: F401
     from tests.segtf import small_unet  # noqa: F401
 
 
 def child(data: str, artifacts: str, moment: str, resume: str) -> None:
     """One start of the run; it goes on if `resume` says so."""
-    from segtf import model, train
-    from segtf.config import TrainConfig
+    from segtf import train
+    from segtf.networks import model
+    from segtf.run.config import TrainConfig
     from tests.segtf.small_unet import small_unet
 
     model._unet_plain = small_unet
@@ -54,7 +55,7 @@ def die_at(moment: str) -> None:
     """Has the process die at that moment."""
     import keras
 
-    from segtf import backup, callbacks
+    from segtf.training import backup, callbacks
 
     if moment == "best":  # half the best network is written
         keras.Model.save = lambda self, path: die(Path(path).write_bytes(b"half"))

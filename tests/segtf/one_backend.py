@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from segtf.architectures import ARCHS
-from segtf.loss_expression import PARAMETERS
-from voc_builder.colours import VOID
+from segtf.run.architectures import ARCHS
+from segtf.run.loss_expression import PARAMETERS
+from voc_builder.base.colours import VOID
 
 CLASSES, ENCODER = 3, "mobilenetv2"
 TRAINED = "unet_plain"  # whose gradient is compared: its batch normalisation has many values at 32
@@ -104,7 +104,7 @@ def losses() -> Arrays:
     """Value and gradient of every term, and of all together."""
     from keras import ops
 
-    from segtf.losses import SegmentationLoss
+    from segtf.networks.losses import SegmentationLoss
 
     found, size = {}, 8
     weighted = [(name, weights) for name in PARAMETERS for weights in (None, (1.0, 2.0, 0.5))]
@@ -122,7 +122,7 @@ def losses() -> Arrays:
 
 def counts() -> Arrays:
     """The confusion matrix after two batches, and its mean IoU, from each of COUNTED on."""
-    from segtf.confusion import ConfusionCounts
+    from segtf.training.confusion import ConfusionCounts
 
     found, size = {}, 16
     for start in COUNTED:
@@ -152,8 +152,8 @@ def networks(own: Path) -> Arrays:
     """Answers and checkpoints of every architecture, and one step of training of one."""
     import keras
 
-    from segtf.losses import SegmentationLoss
-    from segtf.model import build_model
+    from segtf.networks.losses import SegmentationLoss
+    from segtf.networks.model import build_model
 
     found = {}
     for arch in ARCHS:
@@ -175,9 +175,9 @@ def training(own: Path) -> Arrays:
     """The default network, compiled and fitted for two epochs, then read from its file."""
     import keras
 
-    from segtf.confusion import ConfusionCounts
-    from segtf.losses import SegmentationLoss
-    from segtf.model import build_model, load_model
+    from segtf.networks.losses import SegmentationLoss
+    from segtf.networks.model import build_model, load_model
+    from segtf.training.confusion import ConfusionCounts
 
     keras.utils.set_random_seed(5)
     draw_zeros()
@@ -198,7 +198,7 @@ def training(own: Path) -> Arrays:
 
 def loaded(other: Path) -> Arrays:
     """Answers of the other backend's checkpoints: whole networks, and weights in our own."""
-    from segtf.model import load_model
+    from segtf.networks.model import load_model
 
     found = {}
     for arch in ARCHS:
@@ -214,9 +214,9 @@ def shared() -> Arrays:
     """Counts of training and validation on two devices, and of the same photos by hand."""
     import keras
 
-    from segtf.confusion import ConfusionCounts
-    from segtf.losses import SegmentationLoss
-    from segtf.metrics import confusion
+    from segtf.networks.losses import SegmentationLoss
+    from segtf.scoring.metrics import confusion
+    from segtf.training.confusion import ConfusionCounts
 
     size = 16
     layers = [keras.Input((None, None, 3)), keras.layers.Rescaling(1 / 255)]
@@ -240,10 +240,10 @@ def shared() -> Arrays:
 
 
 def devices() -> Arrays:
-    """What `segtf.devices` finds, and bytes a photo of two networks."""
+    """What `segtf.training.devices` finds, and bytes a photo of two networks."""
     import keras
 
-    from segtf import devices as of
+    from segtf.training import devices as of
 
     def convolution(filters: int) -> keras.Model:
         layers = [keras.Input((None, None, 3)), keras.layers.Conv2D(filters, 3, padding="same")]
@@ -271,7 +271,7 @@ def out_of_memory() -> bool:
     """Whether an array that no machine can hold is told from other mistakes."""
     import jax
 
-    from segtf.devices import is_out_of_memory
+    from segtf.training.devices import is_out_of_memory
 
     try:
         jax.numpy.zeros((2**24, 2**24), "uint8").block_until_ready()

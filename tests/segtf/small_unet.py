@@ -7,8 +7,8 @@ from keras import layers
 
 
 def small_unet(classes: int) -> keras.Model:
-    """In place of `segtf.model._unet_plain`, where a test is not about the network; 3,000 weights
-    and a dropout, whose chance too must be kept.
+    """In place of `segtf.networks.model._unet_plain`, where a test is not about the network;
+    3,000 weights and a dropout, whose chance too must be kept.
     """
 
     def block(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:

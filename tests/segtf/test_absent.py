@@ -9,21 +9,22 @@ import cv2
 import numpy as np
 import pytest
 
-from scripts.compare import CompareConfig, compare
-from scripts.notebook import cells, read_material
-from scripts.show_batch import main as show_batch
-from segtf import engines, export
-from segtf.config import TrainConfig
+from segtf import export
+from segtf.compare import CompareConfig, compare
 from segtf.finish import finish
-from segtf.run_folder import write_config, write_json
-from segtf.scoring import Predict
-from segtf.sizing import decide, write_sizing
-from segtf.tracking import best_scores
+from segtf.inference import backends
+from segtf.reports.mlflow import best_scores
+from segtf.reports.notebook.notebook import cells, read_material
+from segtf.run.config import TrainConfig
+from segtf.run.folder import write_config, write_json
+from segtf.scoring.evaluation import Predict
+from segtf.show_batch import main as show_batch
+from segtf.training.sizing import decide, write_sizing
 from segtf.verdict import advice, read_scores, score_columns
-from tests.segtf.test_figures import read_picture, write_log
+from tests.segtf.reports.test_figures import read_picture, write_log
 from tests.segtf.tiny_onnx import write_channels_model
 from voc_builder.build import BuildConfig, build
-from voc_builder.voc import Dataset
+from voc_builder.tree.voc import Dataset
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +96,7 @@ def answer_by_channels(monkeypatch: pytest.MonkeyPatch) -> None:
         return lambda images: images / np.float32(255)
 
     for module, name in (
-        (engines, "keras_predict"),
+        (backends, "keras_predict"),
         (export, "keras_predict"),
         (export, "saved_model_predict"),
     ):

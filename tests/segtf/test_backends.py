@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segtf.architectures import ARCHS
-from segtf.loss_expression import PARAMETERS
-from segtf.metrics import confusion, miou
+from segtf.run.architectures import ARCHS
+from segtf.run.loss_expression import PARAMETERS
+from segtf.scoring.metrics import confusion, miou
 from tests.segtf.one_backend import CLASSES, COUNTED, TRAINED, Arrays, probabilities, truth
-from voc_builder.colours import VOID
+from voc_builder.base.colours import VOID
 
 pytestmark = pytest.mark.slow
 

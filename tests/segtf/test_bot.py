@@ -26,16 +26,16 @@ from PIL import Image
 
 from segtf import bot
 from segtf.bot import LogFormatter, converse, main, open_bot
-from segtf.predictor import open_predictor
-from segtf.telegram import conversation
-from segtf.telegram import photo as bot_photo
-from segtf.telegram.conversation import Conversation
-from segtf.telegram.messages import NOTHING, Limits, describe, help_text
-from segtf.telegram.photo import CutPhoto, Refused, cut_photo
-from tests.segtf.bot_api import PATIENCE, TOKEN, BotApi, bot_api
+from segtf.inference.predictor import open_predictor
+from segtf.services.telegram import conversation
+from segtf.services.telegram import photo as bot_photo
+from segtf.services.telegram.conversation import Conversation
+from segtf.services.telegram.messages import NOTHING, Limits, describe, help_text
+from segtf.services.telegram.photo import CutPhoto, Refused, cut_photo
+from tests.segtf.services.telegram.bot_api import PATIENCE, TOKEN, BotApi, bot_api
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 from tests.test_imports import HEAVY, packages, reachable
-from voc_builder.errors import UserError
+from voc_builder.base.errors import UserError
 
 Cut = Callable[[bytes], CutPhoto]
 
@@ -226,8 +226,8 @@ def test_without_aiogram_the_extra_is_named(
 
 
 def test_the_bot_and_its_help_need_no_training_framework() -> None:
-    reached = reachable("segtf.bot") | reachable("segtf.telegram.conversation")
-    assert "voc_builder.images" in reached
+    reached = reachable("segtf.bot") | reachable("segtf.services.telegram.conversation")
+    assert "voc_builder.pixels.images" in reached
     assert {name for name, found in reached.items() if packages(found) & HEAVY} == set()
     assert not {"aiogram", "aiohttp"} & packages(set().union(*reachable("segtf.bot").values()))
     shown = subprocess.run(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from segtf.config import TrainConfig
-from segtf.run_folder import write_config, write_json
+from segtf.run.config import TrainConfig
+from segtf.run.folder import write_config, write_json
 from tests.voc_builder.folders import chips
 from voc_builder.build import BuildConfig, build
 

@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 
 from segtf import evaluate as command
-from segtf import metrics
-from segtf.config import TrainConfig
-from segtf.engines import Engine
 from segtf.evaluate import EvaluateConfig, evaluate
-from segtf.results import result_tables
-from segtf.run_folder import write_json
-from segtf.seen import find_seen, trained_on
+from segtf.inference.backends import Engine
+from segtf.reports.results import result_tables
+from segtf.run.config import TrainConfig
+from segtf.run.folder import write_json
+from segtf.run.provenance import find_seen, trained_on
+from segtf.scoring import metrics
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 from tests.voc_builder.folders import write_mask, write_photo
+from voc_builder.base.errors import UserError
 from voc_builder.build import BuildConfig, build
-from voc_builder.errors import UserError
-from voc_builder.voc import Dataset
+from voc_builder.tree.voc import Dataset
 
 CLASSES = ("__background__", "fishka", "defect")
 
@@ -194,7 +194,7 @@ def test_networks_of_several_runs_are_written_where_out_says_alone(
 def test_networks_that_know_other_classes_are_scored_on_data_of_all_of_them(
     chips: Dataset, tmp_path: Path
 ) -> None:
-    from segtf.data import Loading, load_splits
+    from segtf.data.records import Loading, load_splits
 
     background, fishka, defect = chips.classes
     one = write_channels_run(tmp_path / "one", chips, classes=(background, defect, fishka))
@@ -216,7 +216,7 @@ def test_networks_that_know_other_classes_are_scored_on_data_of_all_of_them(
 def test_the_background_of_such_networks_counts_not_where_the_data_have_none(
     chips: Dataset, tmp_path: Path
 ) -> None:
-    from segtf.data import Loading, load_splits
+    from segtf.data.records import Loading, load_splits
 
     belt = tmp_path / "belt"
     shutil.copytree(chips.path, belt)

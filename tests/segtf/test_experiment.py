@@ -22,12 +22,12 @@ import pytest
 import yaml
 
 from segtf import experiment as of
-from segtf.config import TrainConfig
 from segtf.experiment import ExperimentConfig
-from segtf.run_folder import read_config
+from segtf.run.config import TrainConfig
+from segtf.run.folder import read_config
 from tests.segtf.test_questions import typed
-from voc_builder.command import parse
-from voc_builder.errors import UserError
+from voc_builder.base.command import parse
+from voc_builder.base.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,7 +46,7 @@ FILES = {
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with MLflow's tables, which take seconds to make, and nothing in them."""
     pytest.importorskip("mlflow")
-    from segtf.tracking import check_server, open_server
+    from segtf.reports.mlflow import check_server, open_server
 
     folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:

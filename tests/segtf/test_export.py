@@ -14,23 +14,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segtf import export, export_precision, export_quality
-from segtf.config import TrainConfig
+from segtf import export
 from segtf.export import main, parity, require_parity
-from segtf.export_files import model_info
-from segtf.export_precision import add_precision, training_photos
-from segtf.export_quality import (
+from segtf.exporting import export_precision, quality
+from segtf.exporting.export_precision import add_precision, training_photos
+from segtf.exporting.quality import (
     milliseconds,
     quality_rows,
     quality_table,
     require_quality,
     timed,
 )
-from segtf.onnx_model import OnnxModel
-from segtf.run_folder import read_data
+from segtf.exporting.writers import model_info
+from segtf.inference.onnx_model import OnnxModel
+from segtf.run.config import TrainConfig
+from segtf.run.folder import read_data
 from tests.segtf.tiny_onnx import INFO, write_channels_model, write_convolutions_model
-from voc_builder.errors import UserError
-from voc_builder.images import decode_image, resize_image
+from voc_builder.base.errors import UserError
+from voc_builder.pixels.images import decode_image, resize_image
 
 PHOTOS = np.zeros((2, 10, 10, 3), np.uint8)
 
@@ -208,7 +209,7 @@ def test_all_precisions_are_timed_together_whenever_one_is_added(
         asked.append([model.info.precision for model in models])
         return [20.0, 25.0, 10.0][: len(models)]
 
-    monkeypatch.setattr(export_quality, "milliseconds", in_turn)
+    monkeypatch.setattr(quality, "milliseconds", in_turn)
     add_precision(folder, "float16", val, iter(()))
     report = add_precision(folder, "int8", val, iter(list(val.images)), accept_loss=True)
     assert asked == [["float32", "float16"], ["float32", "float16", "int8"]]
@@ -316,7 +317,7 @@ def test_the_onnx_file_names_its_input_its_output_and_the_sizes_left_open(run: P
 
 @pytest.mark.slow
 def test_the_saved_model_stands_alone(run: Path) -> None:
-    from voc_builder.tfrecord import import_tensorflow
+    from voc_builder.tree.tfrecord import import_tensorflow
 
     tf = import_tensorflow()
     serve = tf.saved_model.load(str(run / "saved_model")).signatures["serving_default"]

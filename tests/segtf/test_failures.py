@@ -17,16 +17,18 @@ from pathlib import Path
 import pytest
 
 from segtf import train as command
-from voc_builder.errors import UserError
-from voc_builder.tfrecord import import_tensorflow
-from voc_builder.voc import Dataset
+from voc_builder.base.errors import UserError
+from voc_builder.tree.tfrecord import import_tensorflow
+from voc_builder.tree.voc import Dataset
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_network")]
 tf = import_tensorflow()
 
 import keras  # noqa: E402  after TensorFlow
 
-from segtf import callbacks, data, export, sampling  # noqa: E402
+from segtf import export  # noqa: E402
+from segtf.data import records, sampling  # noqa: E402
+from segtf.training import callbacks  # noqa: E402
 
 EPOCHS = 2
 NO_SPACE = "No space left on device"
@@ -252,7 +254,7 @@ def test_sigterm_while_photos_are_decoded_ends_the_run_before_it_begins(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(data, "_load_split", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(records, "_load_split", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     assert begun(monkeypatch, dataset, tmp_path) == 143
     assert "terminated" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

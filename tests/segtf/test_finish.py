@@ -14,22 +14,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segtf import engines
 from segtf import finish as command
 from segtf import train as training
-from segtf.config import TrainConfig
-from segtf.faults import Faults, faults_of
 from segtf.finish import finish
-from segtf.postprocess import Postprocess, Rule
-from segtf.run_folder import write_json
+from segtf.inference import backends
+from segtf.inference.postprocess import Postprocess, Rule
+from segtf.run.config import TrainConfig
+from segtf.run.folder import write_json
+from segtf.scoring.faults import Faults, faults_of
 from segtf.train import train
-from tests.segtf.test_figures import write_log
+from tests.segtf.reports.test_figures import write_log
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 from tests.voc_builder.folders import write_photo
+from voc_builder.base.errors import UserError
 from voc_builder.build import BuildConfig, build
-from voc_builder.errors import UserError
-from voc_builder.png import encode_mask
-from voc_builder.voc import Dataset
+from voc_builder.pixels.png import encode_mask
+from voc_builder.tree.voc import Dataset
 
 
 def test_val_and_test_are_scored_at_the_threshold_that_was_chosen_on_val(
@@ -50,7 +50,7 @@ def test_val_and_test_are_scored_at_the_threshold_that_was_chosen_on_val(
     (run / "best.keras").touch()
     # the channels are the probabilities
     monkeypatch.setattr(
-        engines, "keras_predict", lambda path: lambda images: images / np.float32(255)
+        backends, "keras_predict", lambda path: lambda images: images / np.float32(255)
     )
     finish(run)
     val, test = (

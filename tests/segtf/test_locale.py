@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from segtf.log import read_log
+from segtf.run.log import read_log
 from tests.voc_builder.folders import square, write_annotated
 
 pytestmark = pytest.mark.slow
@@ -19,10 +19,11 @@ ROOT = Path(__file__).parents[2]
 # all in one process, which imports TensorFlow once; training is told to end after its first epoch
 COMMANDS = """
 import os, signal, sys
-from voc_builder.tfrecord import import_tensorflow
+from voc_builder.tree.tfrecord import import_tensorflow
 import_tensorflow()
-import scripts.plot_log, scripts.report, segtf.evaluate, segtf.train
-from segtf import callbacks, model
+import scripts.plot_log, segtf.report, segtf.evaluate, segtf.train
+from segtf.training import callbacks
+from segtf.networks import model
 from tests.segtf.small_unet import small_unet
 
 model._unet_plain = small_unet
@@ -44,7 +45,7 @@ codes = [
     code_of(segtf.train.main, "--resume", *run),
     code_of(scripts.plot_log.main, "runs/r"),
     code_of(segtf.evaluate.main, "runs/r"),
-    code_of(scripts.report.main, "runs/r"),
+    code_of(segtf.report.main, "runs/r"),
 ]
 print("codes", *codes)
 """

@@ -17,13 +17,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from segtf import predict_folder
-from segtf.outputs import Wanted
+from segtf.inference.predictor import open_predictor
+from segtf.outputs import folder
+from segtf.outputs.files import Wanted
+from segtf.outputs.folder import draw_photo, predict_photos
 from segtf.predict import PredictConfig, main, predict
-from segtf.predict_folder import draw_photo, predict_photos
-from segtf.predictor import open_predictor
 from tests.segtf.tiny_onnx import write_channels_model
-from voc_builder.colours import voc_colours
+from voc_builder.base.colours import voc_colours
 
 HEAVY = ("tensorflow", "keras", "albumentations", "matplotlib", "onnx", "tf2onnx")
 
@@ -246,13 +246,13 @@ def test_told_to_end_it_takes_away_what_is_half_written(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = [write_photo(tmp_path / f"{name}.png") for name in "abcdef"]
-    whole = predict_folder.ask
+    whole = folder.ask
 
     def told_to_end(*given: Any, **more: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         return whole(*given, **more)
 
-    monkeypatch.setattr(predict_folder, "ask", told_to_end)
+    monkeypatch.setattr(folder, "ask", told_to_end)
     out = tmp_path / "out"
     assert call(monkeypatch, model, *photos, "--out", out, "--save", "coco") == 143
     assert list(out.iterdir()) == []

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from segtf.questions import NAME_RULE, ask_name, ask_yes_no, is_name
-from voc_builder.errors import UserError
+from voc_builder.base.errors import UserError
 
 
 def typed(*lines: str) -> Callable[[str], str]:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from segtf import cluster
-from segtf.config import TrainConfig
-from voc_builder.command import build_parser
+from segtf.run.config import TrainConfig
+from segtf.training import cluster
+from voc_builder.base.command import build_parser
 
 RECIPES = Path(cluster.__file__).parent / "recipes/cluster"
 PROG = "python -m segtf.train"

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import yaml
 
-from segtf.config import TrainConfig
-from segtf.engines import open_engine
 from segtf.evaluate import EvaluateConfig, evaluate
-from segtf.onnx_model import OnnxModel
-from segtf.precision import write_float16, write_int8
-from segtf.predictor import open_predictor
+from segtf.exporting.precision import write_float16, write_int8
+from segtf.inference.backends import open_engine
+from segtf.inference.onnx_model import OnnxModel
+from segtf.inference.predictor import open_predictor
+from segtf.run.config import TrainConfig
 from segtf.train import train
-from voc_builder.errors import UserError
-from voc_builder.images import decode_image
-from voc_builder.voc import Dataset
+from voc_builder.base.errors import UserError
+from voc_builder.pixels.images import decode_image
+from voc_builder.tree.voc import Dataset
 
 pytestmark = pytest.mark.slow
 

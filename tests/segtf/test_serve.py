@@ -27,16 +27,23 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from starlette.requests import ClientDisconnect, Request
 
-from segtf.predictor import open_predictor
+from segtf.inference.predictor import open_predictor
 from segtf.serve import ServeConfig, listen, main, serve
-from segtf.serving import answer as serving_answer
-from segtf.serving.answer import Answer, Gone, Wanted, answer
-from segtf.serving.app import accepted, create_app
-from segtf.serving.docs import EXAMPLE
-from segtf.serving.service import Service
-from segtf.serving.upload import Refused
-from tests.segtf.serving import CLASSES, DEADLINE, encoded, server, squares, write_model
-from voc_builder.errors import UserError
+from segtf.services.http import answer as serving_answer
+from segtf.services.http.answer import Answer, Gone, Wanted, answer
+from segtf.services.http.app import accepted, create_app
+from segtf.services.http.docs import EXAMPLE
+from segtf.services.http.service import Service
+from segtf.services.http.upload import Refused
+from tests.segtf.services.http.serving import (
+    CLASSES,
+    DEADLINE,
+    encoded,
+    server,
+    squares,
+    write_model,
+)
+from voc_builder.base.errors import UserError
 
 PHOTO = squares()
 PNG = encoded(PHOTO)
@@ -551,7 +558,7 @@ def test_without_the_extra_the_line_says_how_to_install_it(
 def test_a_network_that_cannot_run_ends_the_server(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from segtf.serving.shared_model import OnnxModel
+    from segtf.services.http.shared_model import OnnxModel
 
     monkeypatch.setattr(OnnxModel, "probabilities", lambda *_: fail(UserError("no memory")))
     with pytest.raises(UserError, match="no memory"):

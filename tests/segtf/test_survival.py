@@ -20,16 +20,17 @@ import pytest
 
 from tests.segtf.killed_run import EPOCHS
 from tests.segtf.warm import Warm, warm
-from voc_builder.voc import Dataset
+from voc_builder.tree.voc import Dataset
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 OF_TIME = {"seconds", "images_per_second", "data_wait"}
 SMALL = """
-from voc_builder.tfrecord import import_tensorflow
+from voc_builder.tree.tfrecord import import_tensorflow
 import_tensorflow()
-from segtf import model, train
+from segtf.networks import model
+from segtf import train
 from tests.segtf.small_unet import small_unet
 model._unet_plain = small_unet
 """

@@ -31,8 +31,8 @@ for package in packages:
 for name in ("albumentations", "mlflow", "onnxruntime.quantization", "tf2onnx"):
     importlib.import_module(name)
 import numpy as np
-from segtf.onnx_model import OnnxModel
-from segtf.tracking import open_server
+from segtf.inference.onnx_model import OnnxModel
+from segtf.reports.mlflow import open_server
 from pathlib import Path
 
 OnnxModel(Path(sys.argv[1])).probabilities(np.zeros((1, 16, 16, 3), np.uint8))

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 
 from segtf import train as command
-from segtf.config import TrainConfig
-from segtf.run_folder import read_config, read_data, write_config
+from segtf.run.config import TrainConfig
+from segtf.run.folder import read_config, read_data, write_config
 from tests.voc_builder.folders import write_mask, write_photo
+from voc_builder.base.errors import UserError
 from voc_builder.build import BuildConfig, build
-from voc_builder.errors import UserError
-from voc_builder.voc import Dataset
+from voc_builder.tree.voc import Dataset
 
 pytestmark = pytest.mark.slow
 
@@ -97,7 +97,7 @@ def test_a_run_that_was_stopped_goes_on_with_its_log_its_score_and_its_optimiser
     folder = config.run_folder
     write_config(config, tmp_path)
     with monkeypatch.context() as patch:
-        from segtf.callbacks import Overlays
+        from segtf.training.callbacks import Overlays
 
         patch.setattr(Overlays, "on_epoch_end", lambda self, epoch, logs: epoch == 1 and stop())
         assert called(patch, "--config", str(tmp_path / "config.yaml")) == 130
@@ -127,7 +127,7 @@ def test_a_run_stopped_in_its_first_epoch_begins_again_with_the_encoder_it_was_g
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    from voc_builder.tfrecord import import_tensorflow
+    from voc_builder.tree.tfrecord import import_tensorflow
 
     import_tensorflow()
     import keras
@@ -273,7 +273,7 @@ def test_out_of_memory_names_the_batch_to_try(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from voc_builder.tfrecord import import_tensorflow
+    from voc_builder.tree.tfrecord import import_tensorflow
 
     tf = import_tensorflow()
     import keras
@@ -295,7 +295,7 @@ def test_a_loss_that_becomes_nan_stops_the_run_and_no_such_network_is_kept(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from segtf.losses import SegmentationLoss
+    from segtf.networks.losses import SegmentationLoss
 
     monkeypatch.setattr(
         SegmentationLoss, "call", lambda self, truth, answer: answer[0, 0] * float("nan")
@@ -319,8 +319,8 @@ def test_a_training_that_chose_the_same_name_meanwhile_keeps_its_folder(tmp_path
 def test_a_run_says_what_memory_it_will_take_and_warns_where_that_is_too_much(
     free: int, warned: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from segtf import memory
-    from segtf.model import build_model
+    from segtf.data import memory
+    from segtf.networks.model import build_model
 
     monkeypatch.setattr(memory, "free_memory", lambda: free)
     config = TrainConfig(arch="unet_plain", size=64, batch=4)

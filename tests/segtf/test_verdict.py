@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from segtf.verdict import advice, read_scores, score_columns
-from voc_builder.errors import UserError
+from voc_builder.base.errors import UserError
 
 
 def scores(iou: float | None, *names: str) -> dict[str, Any]:

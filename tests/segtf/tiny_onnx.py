@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from segtf.onnx_model import ModelInfo, write_metadata
+from segtf.inference.onnx_model import ModelInfo, write_metadata
 
 INFO = ModelInfo(
     classes=("red", "green", "синий"),

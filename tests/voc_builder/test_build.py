@@ -31,10 +31,11 @@ from tests.voc_builder.folders import (
     write_photo,
 )
 from voc_builder import build as build_module
-from voc_builder import convert, tfrecord
+from voc_builder import convert
+from voc_builder.base.errors import UserError
 from voc_builder.build import BuildConfig, build
-from voc_builder.errors import UserError
-from voc_builder.voc import Dataset, read_dataset
+from voc_builder.tree import tfrecord
+from voc_builder.tree.voc import Dataset, read_dataset
 
 SETS = ("train", "val")
 

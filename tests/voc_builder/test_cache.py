@@ -23,11 +23,12 @@ from tests.voc_builder.folders import (
     write_json,
 )
 from voc_builder import build as build_module
-from voc_builder import cache, progress
+from voc_builder import cache
+from voc_builder.base import progress
+from voc_builder.base.errors import UserError
 from voc_builder.build import BuildConfig, build
 from voc_builder.cache import build_cached
-from voc_builder.errors import UserError
-from voc_builder.voc import Dataset, read_dataset
+from voc_builder.tree.voc import Dataset, read_dataset
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 
 from tests.voc_builder.folders import square, write_annotated, write_mask, write_photo
 from voc_builder.__main__ import main
-from voc_builder.classes import read_ids
-from voc_builder.voc import read_dataset
+from voc_builder.base.classes import read_ids
+from voc_builder.tree.voc import read_dataset
 
 BREAKS = ["\n", "\t", "\r", "\x7f", "\x85", "\u2028"]
 

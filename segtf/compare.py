@@ -1,0 +1,220 @@
+"""Tabulate and draw runs side by side: python -m segtf.compare RUNS..."""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from segtf.reports.markdown import code, plain
+from segtf.reports.runs import (
+    SPLITS,
+    Group,
+    Run,
+    Summary,
+    common_settings,
+    differing_settings,
+    find_doubts,
+    group_runs,
+    read_runs,
+)
+from voc_builder.base.command import run
+from voc_builder.base.errors import UserError
+from voc_builder.base.files import replacing
+from voc_builder.base.progress import note
+
+TABLE, ROWS, PICTURE = "compare.md", "compare.csv", "compare.png"
+COUNTED = ("epochs", "best epoch", "minutes")  # not scores of 0 to 1
+SCORES: dict[str, list[str]] = {  # columns of the table by the names that metrics_SPLIT.json has
+    "miou": [f"{split} mIoU" for split in SPLITS],
+    "iou_micro_imagewise": ["micro imagewise"],
+    "pixel_accuracy": ["pixel accuracy"],
+    "dice_mean": ["Dice"],
+    "iou": [],  # a column of each class
+}
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Tabulate and draw finished runs; those that differ in seed or fold alone become one row of
+    mean and spread.
+    """
+
+    runs: tuple[Path, ...]
+    """Run folders"""
+    out: Path = Path("artifacts/compare")
+    """Folder for compare.md, compare.csv and compare.png"""
+    split: Literal["val", "test"] | None = None
+    """Photos that scores other than mIoU are of; null: test if all runs have it, else val"""
+    scores: str = "miou,iou_micro_imagewise,dice_mean,iou"
+    """Columns of the table, with commas: miou (val and test), iou_micro_imagewise, pixel_accuracy,
+    dice_mean, iou (of each class). iou_micro_imagewise needs no class to be there. The CSV has all
+    but Dice of classes."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.scores.split(",") if name not in SCORES]
+        if unknown:
+            raise UserError(
+                f"--scores {self.scores}: {', '.join(map(repr, unknown))}: must be some of "
+                f"{', '.join(SCORES)}, with commas"
+            )
+
+
+def compare(config: CompareConfig) -> str:
+    """The table as Markdown, written beside the picture and the rows of every run. Raises
+    `UserError` for what is no finished run, and for runs of different classes.
+    """
+    from segtf.reports.draw_comparison import draw_comparison
+
+    runs = read_runs(config.runs)
+    split = config.split or ("test" if all("test" in one.scores for one in runs) else "val")
+    without = [str(one.path) for one in runs if split not in one.scores]
+    if without:
+        raise UserError(f"{', '.join(without)}: no {split} photos: compare with --split val")
+    groups = group_runs(runs)
+    doubts = find_doubts(groups)
+    for doubt in doubts:
+        note(f"warning: {doubt}")
+    text = _document(groups, split, config.scores.split(","), doubts)
+    with replacing(config.out / TABLE) as beside:
+        beside.write_text(text, encoding="utf-8")
+    with replacing(config.out / ROWS) as beside:
+        _write_rows(groups, beside)
+    draw_comparison(groups, split, config.out / PICTURE)
+    return text
+
+
+def _document(
+    groups: Sequence[Group], split: str, scores: Sequence[str], doubts: Sequence[str]
+) -> str:
+    """Table, what it shows, warnings, and the commands to repeat the runs."""
+    classes = [f"IoU {name}" for name in groups[0].runs[0].classes]  # the same of all runs
+    wanted = [name for score in scores for name in (SCORES[score] or classes)]
+    shown = [
+        name for name in (*wanted, *COUNTED) if any(_known(group, name, split) for group in groups)
+    ]
+    rows = [
+        [
+            str(group.number),
+            plain(group.label),
+            group.repeats,
+            *(_cell(group, name, split) for name in shown),
+        ]
+        for group in groups
+    ]
+    lines = [
+        *_table(["", "settings", "over", *map(plain, shown)], rows),
+        "",
+        f"Scores that do not name val or test are of {split}. Mean ± sample standard deviation"
+        f"{_over(groups)}; n where fewer had a value.",
+        *_unsaid(groups),
+        *[f"\nWarning: {doubt}." for doubt in doubts],
+        "\nCommands:\n",
+        *(
+            f"- {group.number}, {plain(one.name)}: "
+            f"{code(str(one.environment.get('command', 'not recorded')))}"
+            for group in groups
+            for one in group.runs
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _unsaid(groups: Sequence[Group]) -> list[str]:
+    """What the column of settings leaves out, as a paragraph of its own."""
+    common = ", ".join(f"{name} {value}" for name, value in common_settings(groups).items())
+    return [f"\nWhere the settings do not say otherwise: {plain(common)}."] if common else []
+
+
+def _over(groups: Sequence[Group]) -> str:
+    """What mean and spread are over; which rows have folds says their column `over`."""
+    with_folds = [group for group in groups if len(group.folds) > 1]
+    more = any(len(group.runs) > len(group.folds) for group in with_folds)
+    folds = "folds, of each the mean of its runs" if more else "folds"
+    if not with_folds:
+        return " over the runs"
+    if any(len(group.runs) > 1 for group in groups if group not in with_folds):
+        return f" over the runs of a row, where it has several folds over its {folds}"
+    return f" over the {folds}"
+
+
+def _known(group: Group, name: str, split: str) -> bool:
+    return _summary(group, name, split).count > 0
+
+
+def _summary(group: Group, name: str, split: str) -> Summary:
+    return group.summary(lambda one: one.measures(split)[name])
+
+
+def _cell(group: Group, name: str, split: str) -> str:
+    """Mean and spread of a number, with n where it is not that of the group."""
+    found, full = _summary(group, name, split), _summary(group, "epochs", split)
+    if not found.count:
+        return "–"
+    few = "" if found.count == full.count else f" (n = {found.count})"
+    if name in ("epochs", "best epoch") and not found.spread > 0:
+        return f"{found.mean:.0f}{few}"
+    digits = 1 if name in COUNTED else 4
+    spread = "" if math.isnan(found.spread) else f" ± {found.spread:.{digits}f}"
+    return f"{found.mean:.{digits}f}{spread}{few}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table, numbers to the right."""
+    ruler = ["---" if name == "settings" else "---:" for name in head]
+    return [f"| {' | '.join(row)} |" for row in (head, ruler, *rows)]
+
+
+def _write_rows(groups: Sequence[Group], path: Path) -> None:
+    """All runs as CSV, a row each: settings in which they differ, and every score."""
+    runs = [one for group in groups for one in group.runs]
+    settings = differing_settings(runs)
+    rows = []
+    for place, (group, one) in enumerate((g, one) for g in groups for one in g.runs):
+        seed, fold = one.repeat
+        rows.append(
+            {
+                **{"group": group.number, "run": str(one.path), "seed": seed, "fold": fold},
+                **{name: values[place] for name, values in settings.items()},
+                **_numbers(one),
+                "command": one.environment.get("command"),
+            }
+        )
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _numbers(one: Run) -> dict[str, float | None]:
+    """Scores of both splits, epochs and time by the names of their columns, as in a log.csv."""
+    scores: dict[str, float | None] = {}
+    for split in SPLITS:
+        found = one.scores.get(split, {})
+        for name in ("miou", "iou_micro_imagewise", "pixel_accuracy"):
+            scores[f"{split}_{name}"] = found.get(name)
+        scores[f"{split}_dice"] = found.get("dice_mean")
+        for name in one.classes:
+            scores[f"{split}_iou_{name}"] = found.get("iou", {}).get(name)
+    measures = one.measures("val")
+    counted = {name.replace(" ", "_"): measures[name] for name in COUNTED}
+    counted["epochs_done"] = counted.pop("epochs")  # `epochs` is the setting
+    return scores | {name: None if math.isnan(v) else round(v, 2) for name, v in counted.items()}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code of the command."""
+    return run(
+        lambda config: print(compare(config), end=""),
+        CompareConfig,
+        "python -m segtf.compare",
+        argv,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

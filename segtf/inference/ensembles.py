@@ -1,0 +1,118 @@
+"""Put the answers of several networks together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voc_builder.base.classes import has_background
+from voc_builder.base.errors import UserError
+
+Ensemble = Literal["mean", "vote", "per-class"]
+Known = tuple[str, tuple[str, ...]]  # where a network lies, and the classes that it knows
+
+TIE = 0.5  # of a vote: what the mean of the probabilities counts at most, so that it breaks ties
+
+
+def model_paths(named: Path) -> list[Path]:
+    """The models that a command line names, several with commas; a file may have a comma in its
+    name. Raises `UserError` if it names none.
+    """
+    if named.exists():
+        return [named]
+    paths = [Path(part) for part in str(named).split(",") if part]
+    if not paths:
+        raise UserError(f"{named}: no model: name a run folder or an ONNX file")
+    return paths
+
+
+def classes_together(networks: Sequence[Known], how: Ensemble) -> tuple[str, ...]:
+    """The classes that networks answer about together. Raises `UserError` for networks that do not
+    fit together.
+    """
+    return _united(networks) if how == "per-class" else _common(networks)
+
+
+def together(
+    answers: Sequence[NDArray[np.float32]], networks: Sequence[Known], how: Ensemble
+) -> NDArray[np.float32]:
+    """The probabilities of `classes_together`, shape (..., C), of those of each network.
+
+    mean of the probabilities; vote, the share of the networks that name the class; per-class, for
+    networks that each know other classes beside the background.
+    """
+    if how == "mean":
+        return np.mean(answers, axis=0, dtype=np.float32)
+    return _voted(answers) if how == "vote" else _joined(answers, networks)
+
+
+def most_probable(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Class ids, shape (...), of probabilities, shape (..., C); the lowest id of equals."""
+    return best_of(probabilities)[0]
+
+
+def best_of(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The most probable class and its probability, each of shape (...)."""
+    mask = np.zeros(probabilities.shape[:-1], np.uint8)
+    best = probabilities[..., 0].copy()
+    for class_id in range(1, probabilities.shape[-1]):  # a quarter of the time of argmax
+        plane = probabilities[..., class_id]
+        mask[plane > best] = class_id
+        np.maximum(best, plane, out=best)
+    return mask, best
+
+
+def _voted(answers: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The share of the networks that name each class; equals are parted by the mean."""
+    votes = np.array(np.mean(answers, axis=0) * TIE, np.float32)
+    for answer in answers:
+        chosen = most_probable(answer)[..., None]
+        votes += np.arange(answer.shape[-1]) == chosen
+    votes /= len(answers) + TIE
+    return votes
+
+
+def _joined(
+    answers: Sequence[NDArray[np.float32]], networks: Sequence[Known]
+) -> NDArray[np.float32]:
+    """Of each class the mean over the networks that know it; the background is what all of them
+    hold for background, so the least of theirs; scaled to a sum of 1.
+    """
+    united = _united(networks)
+    result = np.zeros((*answers[0].shape[:-1], len(united)), np.float32)
+    known = np.zeros(len(united), np.float32)
+    for (_, classes), answer in zip(networks, answers, strict=True):
+        for class_id, name in enumerate(classes[1:], start=1):
+            result[..., united.index(name)] += answer[..., class_id]
+            known[united.index(name)] += 1
+    result[..., 1:] /= known[1:]
+    result[..., 0] = np.min([answer[..., 0] for answer in answers], axis=0)
+    return result / np.maximum(result.sum(-1, keepdims=True), np.finfo(np.float32).tiny)
+
+
+def _common(networks: Sequence[Known]) -> tuple[str, ...]:
+    """The classes that all networks have. Raises `UserError` where they differ."""
+    first, classes = networks[0]
+    for path, others in networks[1:]:
+        if others != classes:
+            raise UserError(
+                f"{path} knows the classes {', '.join(others)}, {first} {', '.join(classes)}: take "
+                "networks of the same classes, or --ensemble per-class"
+            )
+    return classes
+
+
+def _united(networks: Sequence[Known]) -> tuple[str, ...]:
+    """The background and every other class that one of the networks knows, in their order."""
+    for path, classes in networks:
+        if not has_background(classes):
+            raise UserError(
+                f"--ensemble per-class: {path} has no background, its first class is "
+                f"{classes[0]}: take --ensemble mean for networks of the same classes"
+            )
+    names = dict.fromkeys(name for _, classes in networks for name in classes[1:])
+    return (networks[0][1][0], *names)

@@ -1,0 +1,67 @@
+"""List what to annotate and what to check next: where the network is unsure, where it disagrees."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from segtf.scoring.faults import Faults
+
+COLUMNS = ("task", "photo", "uncertainty", "missed", "false_alarms", "wrong")
+Task = Literal["annotate", "check"]
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A photo that may be worth somebody's time."""
+
+    photo: Path
+    uncertainty: float  # 0 to 1, as in `segtf.inference.prediction`
+    faults: Faults | None = None  # against the annotation, where there is one
+
+    @property
+    def task(self) -> Task:
+        """What there is to do."""
+        return "annotate" if self.faults is None else "check"
+
+
+def sort_queue(photos: Iterable[Queued]) -> list[Queued]:
+    """Photos to annotate, the most unsure first, then annotations to check, those first against
+    which the prediction has the most faults: either they are wrong or the network is.
+    """
+    return sorted(
+        photos,
+        key=lambda one: (() if one.faults is None else (1, *one.faults.rank), -one.uncertainty),
+    )
+
+
+def encode_queue(photos: Iterable[Queued]) -> bytes:
+    """`queue.csv`: a line of `COLUMNS`, then the photos in their order, in UTF-8."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for one in photos:
+        of = one.faults
+        faults = ("", "", "") if of is None else (of.missed, of.false, f"{of.wrong:.6f}")
+        writer.writerow((one.task, one.photo, f"{one.uncertainty:.4f}", *faults))
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def describe_queue(photos: list[Queued]) -> str:
+    """One line: how many there are of each task, and the first of each."""
+    parts = []
+    for task, what in (("annotate", "to annotate"), ("check", "with annotations to check")):
+        of_task = [one for one in photos if one.task == task]
+        if of_task:
+            first = of_task[0]
+            value = (
+                f"uncertainty {first.uncertainty:.2f}"
+                if first.faults is None
+                else str(first.faults)
+            )
+            parts.append(f"{len(of_task)} {what}, first {first.photo} ({value})")
+    return "; ".join(parts)

@@ -1,0 +1,155 @@
+"""Make the files that people take away from a prediction, and say where each goes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segtf.inference.prediction import Answer
+from segtf.outputs.labelme_json import labelme_annotation
+from segtf.outputs.matting import cut_out
+from segtf.outputs.polygons import TOLERANCE
+from voc_builder.base.classes import has_background
+from voc_builder.base.errors import UserError
+from voc_builder.pixels.image_rows import Rows, shrunk
+from voc_builder.pixels.images import encode_jpeg, resize_mask
+from voc_builder.pixels.overlay import draw_overlay
+
+PIXELS = 64_000_000  # of a picture at most: it is to be looked at
+# where the files of each photo go under the folder of results, and those of all photos together
+EACH = {
+    "mask": "masks/{}.png",
+    "overlay": "overlays/{}.jpg",
+    "cutout": "cutouts/{}.png",
+    "probabilities": "probabilities/{}.npz",
+    "labelme": "labelme/{}.json",
+}
+TOGETHER = {"rle": "rle.csv", "coco": "coco.json"}
+OUTPUTS = (*EACH, *TOGETHER)
+Shapes = Literal["polygon", "mask"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to make of every photo."""
+
+    save: tuple[str, ...] = ("mask", "overlay")  # names of `OUTPUTS`
+    tolerance: float = TOLERANCE  # pixels, of the polygons for labelme
+    shapes: Shapes = "polygon"  # for labelme
+    rle_class: str | None = None  # None: all but the background
+    queue: bool = False
+    gallery: bool = False
+    threshold: tuple[int, float] | None = (
+        None  # class id and probability, as in `segtf.inference.prediction`
+    )
+
+
+def outputs_of(save: str, flag: str = "--save") -> tuple[str, ...]:
+    """The outputs that a list such as `mask,overlay` names. Raises `UserError` for others."""
+    wanted = tuple(name.strip() for name in save.split(",") if name.strip())
+    unknown = [name for name in wanted if name not in OUTPUTS]
+    if unknown or not wanted:
+        raise UserError(f"{flag} takes a list of {', '.join(OUTPUTS)}. Received: {save}")
+    return wanted
+
+
+def check_outputs(wanted: Wanted, classes: Sequence[str]) -> None:
+    """Raises `UserError` for outputs that cannot be made of the `classes` of a network."""
+    first = classes[0]
+    if "cutout" in wanted.save and not has_background(classes):
+        raise UserError(
+            f"--save cutout: no class of this network is the background, its first is {first}: "
+            "there is nothing to cut out of"
+        )
+    if wanted.rle_class is not None and wanted.rle_class not in classes:
+        raise UserError(
+            f"--rle-class {wanted.rle_class}: the network knows {', '.join(classes)}: "
+            "name one of them"
+        )
+    if "rle" in wanted.save and wanted.rle_class is None and not has_background(classes):
+        raise UserError(
+            f"--save rle: no class of this network is the background: name the one to encode with "
+            f"--rle-class, one of {', '.join(classes)}"
+        )
+    if not 0 <= wanted.tolerance < math.inf:
+        raise UserError(f"--tolerance takes pixels from 0 on. Received: {wanted.tolerance}")
+
+
+@dataclass(frozen=True)
+class View:
+    """A photo and what was answered at a size at which pictures are made: its own, but for one of
+    more than 64 megapixels, which is brought down to as many.
+    """
+
+    photo: NDArray[np.uint8]  # RGB, (H, W, 3)
+    mask: NDArray[np.uint8]  # (H, W)
+    background: NDArray[np.float32] | None  # (H, W)
+    truth: NDArray[np.uint8] | None  # (H, W)
+
+
+def view_of(photo: Rows, answer: Answer, truth: NDArray[np.uint8] | None = None) -> View:
+    """The view of a photo; with the class ids `truth`, shape (H, W), if they are known."""
+    height, width = photo.shape[:2]
+    side = math.sqrt(PIXELS / (height * width))
+    if side >= 1:
+        return View(photo[:], answer.mask, answer.background, truth)
+    height, width = (max(round(length * side), 1) for length in (height, width))
+    background = answer.background
+    if background is not None:
+        small = cv2.resize(background, (width, height), interpolation=cv2.INTER_AREA)
+        background = np.asarray(small, np.float32)
+    return View(
+        shrunk(photo, height, width),
+        resize_mask(answer.mask, height, width),
+        background,
+        None if truth is None else resize_mask(truth, height, width),
+    )
+
+
+def encode_overlay(view: View, classes: Sequence[str], colours: NDArray[np.uint8]) -> bytes:
+    """A JPEG of the photo with the classes drawn over it. Raises `UserError` if it is too long."""
+    return encode_jpeg(draw_overlay(view.photo, view.mask, classes, colours))
+
+
+def encode_cutout(view: View) -> bytes:
+    """A PNG of the photo, its background transparent."""
+    assert view.background is not None
+    rgba = cut_out(view.photo, view.background[..., None])
+    encoded = cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))[1]
+    return encoded.tobytes()
+
+
+def encode_labelme(
+    photo: Path,
+    mask: NDArray[np.uint8],
+    classes: Sequence[str],
+    file: Path,
+    *,
+    tolerance: float = TOLERANCE,
+    shapes: Shapes = "polygon",
+) -> bytes:
+    """The labelme file of class ids, shape (H, W), that is to lie at `file` and names its photo
+    from there.
+    """
+    content = labelme_annotation(
+        mask, classes, _way(photo, file.parent), tolerance=tolerance, shapes=shapes
+    )
+    return json.dumps(content, ensure_ascii=False, indent=2).encode()
+
+
+def _way(photo: Path, folder: Path) -> str:
+    """How a file in the folder names the photo, with slashes as labelme writes them."""
+    try:
+        way = os.path.relpath(photo.resolve(), folder.resolve())
+    except ValueError:  # on another drive
+        way = str(photo.resolve())
+    return Path(way).as_posix()

@@ -1,0 +1,297 @@
+"""Show predictions on one page that opens from disk: sorted, filtered, compared with the truth.
+
+`index.html` holds the numbers, the folder `images` beside it the pictures. Over a photo lie layers,
+transparent PNGs of a few kilobytes: that is what a slider can open and close.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path, PurePath
+from string import Template
+from typing import Any
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from segtf.outputs.page import CSS
+from segtf.scoring import metrics
+from segtf.scoring.faults import Faults, find_faults
+from voc_builder.base.classes import has_background
+from voc_builder.base.colours import VOID
+from voc_builder.base.files import replacing
+from voc_builder.pixels.images import encode_jpeg, resize_image, resize_mask
+from voc_builder.pixels.overlay import FILL, count_ids, draw_overlay
+
+PAGE = "index.html"
+PICTURES = {  # where each goes under the gallery's folder
+    "photo": "images/photos/{}.jpg",
+    "prediction": "images/predictions/{}.png",
+    "truth": "images/truths/{}.png",
+    "thumbnail": "images/thumbnails/{}.jpg",
+    "truth_thumbnail": "images/truth_thumbnails/{}.jpg",
+}
+FOLDERS = tuple(PurePath(pattern).parent for pattern in PICTURES.values())
+VIEW, THUMBNAIL = 1600, 360  # pixels, the longer side
+RARE = 0.05  # share of a photo below which a class must not be lost when it shrinks
+BLACK, WHITE = (0, 0, 0, 255), (255, 255, 255, 255)
+MOST = 250  # classes in one layer: a palette has 256 colours
+HATCH = ((90, 90, 90, 166), (200, 200, 200, 166))  # void
+Rgba = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the page says of a photo whose pictures are written."""
+
+    photo_id: str
+    size: tuple[int, int]  # width and height, pixels
+    predicted: dict[int, float]  # share of the area by class id
+    true: dict[int, float] | None
+    faults: Faults | None
+    scores: dict[str, float | None]
+    uncertainty: float | None
+
+
+class Gallery:
+    """The page of some photos: `draw` and `append` each, then `write`. It holds a few numbers of a
+    photo only.
+
+    `classes` are the names by id, `colours` their RGB, shape (C, 3); `title` and `subtitle` are
+    plain text.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        classes: Sequence[str],
+        colours: NDArray[np.uint8],
+        *,
+        title: str = "Predictions",
+        subtitle: str = "",
+    ) -> None:
+        self.out = out
+        self.classes = tuple(classes)
+        self.colours = colours
+        self.title, self.subtitle = title, subtitle
+        self._unpainted = {0, VOID} if has_background(classes) else {VOID}
+        self._rows: dict[str, Drawn] = {}
+        self._scores: dict[str, None] = {}  # every name that was given, in order
+
+    def draw(
+        self,
+        photo_id: str,
+        photo: NDArray[np.uint8],
+        mask: NDArray[np.uint8],
+        *,
+        truth: NDArray[np.uint8] | None = None,
+        faults: Faults | None = None,
+        scores: Mapping[str, float | None] | None = None,
+        uncertainty: float | None = None,
+    ) -> Drawn:
+        """Writes the pictures of an RGB photo, shape (H, W, 3), with its predicted class ids and,
+        if they are known, the true ones, shape (H, W), under its id, which may hold slashes; any
+        thread may do so. The page shows them once the result is appended.
+
+        "Worst first" goes by the `faults`; `scores` are named numbers, the higher the better.
+        Without them the truth gives both. The higher `uncertainty`, the less sure the
+        model. NaN and None are numbers that are not known. Raises ValueError for shapes that differ
+        and ids without a name, `OSError` if a picture cannot be written.
+        """
+        self._write_pictures(photo_id, photo, mask, truth)
+        if truth is not None and faults is None:
+            faults = find_faults(truth, mask, self.classes)
+        if truth is not None and scores is None:
+            counts = metrics.confusion(truth, mask, len(self.classes))
+            scores = photo_scores(counts, self.classes)
+        return Drawn(
+            photo_id,
+            (photo.shape[1], photo.shape[0]),
+            _shares(mask),
+            None if truth is None else _shares(truth),
+            faults,
+            {name: _number(score) for name, score in (scores or {}).items()},
+            _number(uncertainty),
+        )
+
+    def append(self, drawn: Drawn) -> None:
+        """Puts a photo on the page, behind those before; in the place of an older one of its id."""
+        self._scores.update(dict.fromkeys(drawn.scores))
+        self._rows[drawn.photo_id] = drawn
+
+    def write(self) -> Path:
+        """Writes `index.html` with all photos added so far; returns its path. Raises `OSError`."""
+        page = _Page(Path(__file__).with_name("gallery.html").read_text(encoding="utf-8"))
+        out = self.out / PAGE
+        with replacing(out) as beside:
+            text = page.substitute(
+                title=escape(self.title),
+                subtitle=escape(self.subtitle),
+                style=CSS,
+                values=_json_in_html(self._values()),
+            )
+            beside.write_text(text, encoding="utf-8")
+        return out
+
+    def _write_pictures(
+        self,
+        photo_id: str,
+        photo: NDArray[np.uint8],
+        mask: NDArray[np.uint8],
+        truth: NDArray[np.uint8] | None,
+    ) -> None:
+        view = resize_image(photo, *_fit(photo.shape, VIEW))
+        height, width = _fit(view.shape, THUMBNAIL)
+        thumbnail = resize_image(view, height, width)
+        pictures = {"photo": encode_jpeg(view, quality=80)}
+        for kind, ids in {"prediction": mask, "truth": truth}.items():
+            if ids is None:
+                continue
+            if ids.shape != photo.shape[:2]:
+                raise ValueError(
+                    f"a photo (H, W, 3) and its {kind} (H, W) are of one size. "
+                    f"Received: {photo.shape} and {ids.shape}"
+                )
+            ids = shrink_mask(ids, *view.shape[:2])
+            small = shrink_mask(ids, height, width)
+            drawn = draw_overlay(thumbnail, small, self.classes, self.colours, legend=False)
+            name = "thumbnail" if kind == "prediction" else "truth_thumbnail"
+            pictures[name] = encode_jpeg(drawn, quality=75)
+            pictures[kind] = draw_layer(ids, self.colours, self._unpainted)
+        for kind, encoded in pictures.items():
+            with replacing(self.out / PICTURES[kind].format(photo_id)) as beside:
+                beside.write_bytes(encoded)
+
+    def _values(self) -> dict[str, Any]:
+        """All that the page's script knows."""
+        unnamed = 0 if 0 in self._unpainted else -1
+        ranks = sorted({drawn.faults.rank for drawn in self._rows.values() if drawn.faults})
+        places = {rank: place for place, rank in enumerate(ranks)}
+        return {
+            "classes": [
+                [i, name, self.colours[i].tolist()]
+                for i, name in enumerate(self.classes)
+                if i != unnamed
+            ],
+            "void": VOID,
+            "scores": list(self._scores),
+            "pictures": PICTURES,
+            "photos": [self._row(drawn, places) for drawn in self._rows.values()],
+        }
+
+    def _row(self, drawn: Drawn, places: Mapping[tuple[int, float], int]) -> list[Any]:
+        """Name, width, height, shares of the prediction and the truth by class id; missed objects,
+        false alarms, wrong fraction and the place among the worst, null without any fault; scores
+        in the order of their names, uncertainty; at the end the name in URLs where it is not the
+        name itself.
+        """
+        scores = [drawn.scores.get(name) for name in self._scores]
+        faults = None
+        if (of := drawn.faults) is not None:
+            faults = [of.missed, of.false, float(f"{of.wrong:.4g}"), places.get(of.rank)]
+        values = [*drawn.size, drawn.predicted, drawn.true, faults, scores, drawn.uncertainty]
+        raw = os.fsencode(drawn.photo_id)
+        name = raw.decode("utf-8", "backslashreplace")  # a file name need not be UTF-8
+        return [name, *values] if name == drawn.photo_id else [name, *values, quote(raw)]
+
+
+def photo_scores(counts: metrics.Counts, classes: Sequence[str]) -> dict[str, float | None]:
+    """`IoU CLASS` of one photo from its pixels by true and predicted class, shape (C, C); None for
+    a class that is in neither.
+    """
+    named = zip(classes, metrics.iou(counts), strict=True)
+    return {f"IoU {name}": _number(score) for name, score in named}
+
+
+def shrink_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Class ids at (height, width) in which no spot of a rare class is lost: wherever one of its
+    pixels lay it wins, the rarest over all. Else each pixel is that of the nearest one.
+    """
+    small = resize_mask(mask, height, width).copy()
+    if small.shape == mask.shape:
+        return small
+    areas = count_ids(mask)
+    rare = [i for i in np.flatnonzero(areas) if areas[i] < RARE * mask.size]
+    for i in sorted(rare, key=lambda i: -areas[i]):
+        spots = np.where(mask == i, np.uint8(255), np.uint8(0))
+        small[cv2.resize(spots, (width, height), interpolation=cv2.INTER_AREA) > 0] = i
+    return small
+
+
+def draw_layer(mask: NDArray[np.uint8], colours: NDArray[np.uint8], unpainted: set[int]) -> bytes:
+    """A palette PNG to lie over a photo: class ids, shape (H, W), as translucent fills with cased
+    contours, void hatched, all else transparent. `colours` is RGB, shape (C, 3).
+    """
+    areas = count_ids(mask)
+    line = max(2, round(math.sqrt(mask.size) / 350))
+    ids = [int(i) for i in np.flatnonzero(areas) if i not in unpainted]
+    # the largest first: a small area beside a large one keeps its own contour
+    present = sorted(ids, key=lambda i: -areas[i])[:MOST]
+    palette: list[Rgba] = [(0, 0, 0, 0), BLACK, WHITE, *HATCH]
+    fill_of = np.zeros(256, np.uint8)
+    fill_of[present] = range(len(palette), len(palette) + len(present))
+    rgb = [tuple(colours[i].tolist()) for i in present]
+    palette += [(*colour, round(255 * FILL)) for colour in rgb]
+    # a photo with more classes than the palette has room for goes without lines of full colour
+    lines = len(present) if len(palette) + len(present) <= 256 else 0
+    palette += [(*colour, 255) for colour in rgb[:lines]]
+
+    canvas = cv2.LUT(mask, fill_of)
+    if areas[VOID]:
+        stripes = np.add.outer(*map(np.arange, mask.shape)) // (3 * line) % 2
+        canvas = np.where(mask == VOID, stripes + palette.index(HATCH[0]), canvas).astype(np.uint8)
+    outlines = []
+    for i in present:
+        area = (mask == i).view(np.uint8)
+        contours = cv2.findContours(area, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0]
+        outlines.append((i, contours))
+    for i, contours in outlines:
+        light = colours[i] @ (0.299, 0.587, 0.114) > 150
+        cv2.drawContours(canvas, contours, -1, palette.index(BLACK if light else WHITE), 3 * line)
+    for i, contours in outlines:
+        cv2.drawContours(canvas, contours, -1, int(fill_of[i]) + lines, line)
+
+    layer = Image.fromarray(canvas)
+    layer.putpalette(np.array(palette, np.uint8)[:, :3].tobytes())
+    encoded = io.BytesIO()
+    opacities = bytes(colour[3] for colour in palette)
+    layer.save(encoded, "PNG", transparency=opacities, compress_level=3)
+    return encoded.getvalue()
+
+
+class _Page(Template):
+    """A template in which `$` is the script's."""
+
+    delimiter = "@@"
+
+
+def _fit(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
+    """Height and width of a picture made smaller, if it must be, so that no side is longer."""
+    scale = min(1.0, longest / max(shape[:2]))
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+
+
+def _shares(mask: NDArray[np.uint8]) -> dict[int, float]:
+    """Share of the photo's area, 0 to 1, of each class id that is there, to four digits."""
+    areas = count_ids(mask)
+    return {int(i): float(f"{areas[i] / mask.size:.4g}") for i in np.flatnonzero(areas)}
+
+
+def _number(value: float | None) -> float | None:
+    """Four decimals; None for NaN and infinity, which JSON does not have."""
+    return None if value is None or not math.isfinite(value) else round(float(value), 4)
+
+
+def _json_in_html(values: dict[str, Any]) -> str:
+    """JSON that ends no script element, whatever the names hold."""
+    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")

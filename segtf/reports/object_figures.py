@@ -1,0 +1,154 @@
+"""Draw which objects were found and missed, and what each threshold would give, as PNG files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from segtf.reports.figures import VAL, chart_style, save_chart, shorten
+from segtf.scoring.operating import decision_text
+
+FOUND, MISSED, OBJECTS = VAL, "#c8453b", "#d97706"
+ROW, GAP = 0.3, 0.36  # inches: a bar, and what is above the first one of a class
+WIDTH, CURVE = 7.5, 4.5  # inches: the width of both pictures, the height of the curve
+NARROW = 0.09  # of all objects: a bar that is shorter has no room for its number
+Json = dict[str, Any]
+
+
+def draw_objects(values: Json, out: Path) -> None:
+    """Found and missed objects of each class by size, of the values of `metrics_SPLIT.json`."""
+    groups = [
+        (name, rows)
+        for name, counts in values["objects"]["classes"].items()
+        if (rows := [row for row in counts["sizes"] if row["true"] or row["false"]])
+    ]
+    height = 0.9 + sum(GAP + ROW * len(rows) for _, rows in groups)
+    with matplotlib.rc_context(chart_style()):
+        figure = Figure(figsize=(WIDTH, max(height, 1.6)), layout="constrained")
+        _draw_bars(figure.subplots(), groups)
+        save_chart(figure, out)
+
+
+def draw_thresholds(values: Json, out: Path) -> None:
+    """Precision and recall of all thresholds, and the operating point that `values`, those of
+    `metrics_SPLIT.json`, hold.
+    """
+    with matplotlib.rc_context(chart_style()):
+        figure = Figure(figsize=(WIDTH, CURVE), layout="constrained")
+        _draw_curve(figure.subplots(), values["operating_point"], values["split"])
+        save_chart(figure, out)
+
+
+def size_name(row: Json) -> str:
+    """What a size of `metrics_SPLIT.json` means, in pixels."""
+    if row["size"] == "specks":
+        return "specks, under 3 px wide"
+    if row["size"] == "large":
+        return "large"
+    return f"{row['size']}, up to {row['up_to']:,} px"
+
+
+def _draw_bars(axes: Any, groups: list[tuple[str, list[Json]]]) -> None:
+    """A bar for each size of each class: found and missed as shares, the counts as words."""
+    places, names, at = [], [], 0.0
+    for name, rows in groups:
+        at += GAP
+        _name_group(axes, name, at - ROW * 0.9)
+        for row in rows:
+            _draw_bar(axes, row, at)
+            places.append(at)
+            names.append(size_name(row))
+            at += ROW
+    axes.set_yticks(places, names)
+    axes.set_ylim(max(at, ROW) - ROW * 0.3, 0)
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(True, axis="x")
+    axes.set_xlabel("share of the true objects")
+    axes.set_title("Objects by size", loc="left", pad=10)
+    if groups:
+        axes.legend(
+            [Patch(color=FOUND), Patch(color=MISSED)],
+            ["found", "missed"],
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            borderaxespad=0.5,
+            ncols=2,
+        )
+    else:
+        axes.text(0.5, 0.5, "no objects and no false alarms", transform=axes.transAxes, ha="center")
+
+
+def _name_group(axes: Any, name: str, at: float) -> None:
+    label = axes.text(0, at, shorten(name, 40), va="center", fontweight="bold")
+    label.set_parse_math(False)
+
+
+def _draw_bar(axes: Any, row: Json, at: float) -> None:
+    left = 0.0
+    for count, colour in ((row["found"], FOUND), (row["true"] - row["found"], MISSED)):
+        if not count:
+            continue
+        share = count / row["true"]
+        axes.barh(at, share, height=ROW * 0.78, left=left, color=colour, linewidth=0)
+        if share >= NARROW:
+            middle = left + share / 2
+            axes.text(middle, at, f"{count:,}", ha="center", va="center_baseline", color="white")
+        left += share
+    text = f"{row['found']:,} of {row['true']:,}" if row["true"] else "none there"
+    if row["false"]:
+        text += f", {row['false']:,} false alarm{'s' if row['false'] > 1 else ''}"
+    axes.annotate(
+        text,
+        (1, at),
+        (6, 0),
+        textcoords="offset points",
+        va="center_baseline",
+        annotation_clip=False,
+    )
+
+
+def _draw_curve(axes: Any, point: Json, split: str) -> None:
+    """Precision over recall of all thresholds, over pixels and over objects, and the chosen one."""
+    curve = point["curve"]
+    for key, colour, style in (("pixels", VAL, "-"), ("objects", OBJECTS, "--")):
+        recall, precision = (
+            np.array(curve[f"{key}_{of}"], np.float64) for of in ("recall", "precision")
+        )
+        axes.plot(recall, precision, style, color=colour, linewidth=1.8, label=f"over {key}")
+        scores = point[key]
+        if scores["precision"] is None or scores["recall"] is None:
+            continue  # nothing is marked, or there is nothing to find
+        axes.plot(
+            scores["recall"],
+            scores["precision"],
+            "o",
+            color=colour,
+            markersize=9,
+            markeredgecolor="white",
+            clip_on=False,
+            zorder=5,
+        )
+    why = decision_text(point).replace(", ", ",\n", 1)
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    axes.grid(True)
+    axes.legend(
+        loc="best",  # where it hides least of the curves
+        title=f"● threshold {point['threshold']:.3f}: {why}",
+        alignment="left",
+        frameon=True,
+        framealpha=0.8,
+        edgecolor="white",
+    )
+    if not point["objects"]["true"]:
+        text = f"no {shorten(point['class'], 30)} in {split}"
+        axes.text(0.5, 0.5, text, ha="center", parse_math=False)
+    title = axes.set_title(f"Thresholds of {shorten(point['class'], 30)}, {split}", loc="left")
+    title.set_parse_math(False)

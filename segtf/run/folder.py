@@ -1,0 +1,112 @@
+"""The folder of a run: what lies in it, and what it remembers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segtf.run.config import OF_THIS_START, TrainConfig
+from voc_builder.base.command import parse
+from voc_builder.base.errors import UserError
+from voc_builder.base.files import replacing
+from voc_builder.tree.voc import Dataset, read_dataset
+
+# what lies in a run folder
+CONFIG, DATA, ENVIRONMENT, EXPORT = "config.yaml", "data.json", "environment.json", "export.json"
+LOG, BEST, BACKUP, SAVED_MODEL = "log.csv", "best.keras", "backup", "saved_model"
+OVERLAYS, PROGRESS = "overlays", "progress"  # the second lies in the first
+SHOWN = "overlays/scores.json"  # of the masks that the overlays show
+PREDICTIONS = "predictions"  # of photos that are named in the settings
+AUGMENT = "augment.yaml"  # the pipeline as the run began with it
+
+
+def write_config(config: TrainConfig, run: Path) -> None:
+    """Writes `config.yaml`; it is also what `--config` reads."""
+    values = {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in dataclasses.asdict(config).items()
+        if key not in OF_THIS_START
+    }
+    with replacing(run / CONFIG) as beside:
+        beside.write_text(
+            yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
+
+
+def read_config(run: Path) -> TrainConfig:
+    """The settings of a run. Raises `UserError` if `run` is not a run folder."""
+    path = run / CONFIG
+    if not path.is_file():
+        raise UserError(f"{run}: not a run folder (no {CONFIG}): name one of artifacts/runs")
+    # older runs hold the default size, 512, beside the crop that they were trained on
+    crop = re.search(rb"^crop: (\d+)", path.read_bytes(), re.MULTILINE)
+    size = ["--size", crop[1].decode()] if crop else []
+    return parse(TrainConfig, str(path), ["--config", str(path), *size])
+
+
+def resumed(config: TrainConfig, given: Collection[str] = ()) -> TrainConfig:
+    """The settings that the run began with. Raises `UserError` if one of the fields that were
+    `given` has another value in `config`.
+    """
+    saved = read_config(config.run_folder)
+    asked = [
+        f"--{field.name.replace('_', '-')} {getattr(config, field.name)} "
+        f"(the run has {getattr(saved, field.name)})"
+        for field in dataclasses.fields(config)
+        if field.name in given
+        and field.name not in ("run", "artifacts", *OF_THIS_START)
+        and getattr(config, field.name) != getattr(saved, field.name)
+    ]
+    if asked:
+        raise UserError(f"--resume keeps a run's settings; leave out {', '.join(asked)}")
+    here = {name: getattr(config, name) for name in ("run", "artifacts", *OF_THIS_START)}
+    return dataclasses.replace(saved, **here)
+
+
+def free_name(folder: Path) -> str:
+    """The name of a run folder, with a number behind it if there is one of that name."""
+    taken = {path.name for path in folder.parent.glob("*")}
+    numbered = (f"{folder.name}-{number}" for number in range(2, len(taken) + 3))
+    return next(name for name in (folder.name, *numbered) if name not in taken)
+
+
+def write_json(values: dict[str, Any], path: Path) -> None:
+    """Writes readable JSON; NaN is not JSON and must not be in `values`."""
+    with replacing(path) as beside:
+        text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+        beside.write_text(text + "\n", encoding="utf-8")
+
+
+def read_data(run: Path) -> dict[str, Any]:
+    """The data set that a run was trained on: `path` of its VOC tree, `sha256`, `classes`, number
+    of `images` and `pixels` by split. Raises `UserError` if the run has none.
+    """
+    path = run / DATA
+    if not path.is_file():
+        raise UserError(f"{run}: not a run folder (no {DATA}): name one of artifacts/runs")
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values["path"], values["sha256"], values["classes"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({error!r}): train the run again") from None
+    return values
+
+
+def read_run_dataset(run: Path) -> Dataset:
+    """The data set that a run was trained on. Raises `UserError` if it is gone or another by now:
+    with other splits, photos of training would be scored as unseen.
+    """
+    data = read_data(run)
+    dataset = read_dataset(Path(data["path"]))
+    if dataset.sha256 != data["sha256"]:
+        raise UserError(
+            f"{dataset.path}: not the data set that {run} was trained on any more (SHA-256 "
+            f"{dataset.sha256[:10]}, then {data['sha256'][:10]}): train again"
+        )
+    return dataset if "fold" not in data else dataset.in_fold(data["fold"])

@@ -1,0 +1,157 @@
+"""Say between what values a score lies: 95 % bootstrap intervals over photos.
+
+Photos are drawn again, as many as there are and with repetition, and the score is computed from
+their summed counts, `RESAMPLES` times; pixels of one photo depend on each other, photos do not.
+Each interval is that of expanded percentiles (Hesterberg 2015, https://arxiv.org/abs/1411.5279):
+for n photos the quantiles are those that make the bootstrap of a mean as wide as Student's t, since
+plain percentiles of few photos are too narrow. Only the photos that hold what is scored count as n.
+
+Where every photo has the same perfect or worst score, nothing varies, and the bootstrap would claim
+certainty: there the open end is what n photos like that allow, 0.025 ** (1 / n) for a share (the
+"rule of three" of two-sided intervals).
+
+The same counts give the same intervals, whatever the machine: sums of counts are exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from segtf.scoring.metrics import Counts, Scores, share
+
+LEVEL = 0.95
+RESAMPLES = 2000
+# photos; of 5 independent values even the whole range holds their median in 94 % of cases only
+FEW = 6
+AT_ONCE = 2**20  # numbers of one block of resamples
+TAIL = (1 - LEVEL) / 2
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Between which values a score lies; NaN where that cannot be said."""
+
+    low: float
+    high: float
+    photos: int  # that it rests on
+
+    @property
+    def few(self) -> bool:
+        """Whether there are too few photos for the 95 % to be more than a rough guess."""
+        return self.photos < FEW
+
+
+def parts_of(confusions: Counts) -> Counts:
+    """Intersection and union of each class and photo, shape (P, C, 2), of confusion matrices, shape
+    (P, C, C): what `share_intervals` and `mean_share_interval` take for the IoU.
+    """
+    both = np.diagonal(confusions, axis1=1, axis2=2)
+    return np.stack([both, confusions.sum(axis=1) + confusions.sum(axis=2) - both], axis=-1)
+
+
+def share_intervals(
+    parts: Counts, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[Interval, ...]:
+    """Intervals of the shares part / whole of sums over photos, of counts of shape (P, S, 2): part
+    and whole of S things in P photos. What no photo holds has none, nor has what one holds; draws
+    without it are left out.
+    """
+    drawn = _shares(_resampled_sums(parts, resamples, seed))
+    holders = (parts[..., 1] > 0).sum(axis=0)
+    return tuple(
+        _interval(drawn[:, i], int(n), lambda n: 1 - TAIL ** (1 / n), most=1.0)
+        for i, n in enumerate(holders)
+    )
+
+
+def mean_share_interval(parts: Counts, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """The interval of the mean of the shares of those of S things that there are, as the mean IoU
+    is one. In a draw without one of them it has its share of all photos: left out, the mean would
+    jump. It rests on no more photos than the rarest of them.
+    """
+    scores = _shares(parts.sum(axis=0))
+    there = ~np.isnan(scores)
+    if not there.any():
+        return Interval(math.nan, math.nan, 0)
+    drawn = _shares(_resampled_sums(parts[:, there], resamples, seed))
+    drawn = np.where(np.isnan(drawn), scores[there], drawn).mean(axis=1)
+    holders = int((parts[:, there, 1] > 0).sum(axis=0).min())
+    return _interval(drawn, holders, lambda n: 1 - TAIL ** (1 / n), most=1.0)
+
+
+def rate_intervals(
+    counts: Counts, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[Interval, ...]:
+    """Intervals of counts a photo, shape (P, S) for S things in P photos. Where nothing was seen in
+    P photos, the upper end is the rate at which that happens in 2.5 % of cases, 3.7 / P.
+    """
+    photos = len(counts)
+    drawn = _resampled_sums(counts, resamples, seed) / max(photos, 1)
+    return tuple(
+        _interval(drawn[:, i], photos, lambda n: -math.log(TAIL) / n, most=math.inf)
+        for i in range(drawn.shape[1])
+    )
+
+
+def _shares(parts: Scores | Counts) -> Scores:
+    return share(parts[..., 0], parts[..., 1])
+
+
+def _resampled_sums(counts: Counts, resamples: int, seed: int) -> Scores:
+    """Sums over the photos of each draw, shape (resamples, ...), of counts of shape (P, ...)."""
+    photos = len(counts)
+    things = math.prod(counts.shape[1:])
+    flat = counts.reshape(photos, things).astype(np.float64)  # exact below 2^53
+    sums = np.zeros((resamples, things))
+    if not photos:
+        return sums.reshape(resamples, *counts.shape[1:])
+    rng = np.random.default_rng(seed)
+    step = max(1, AT_ONCE // photos)
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
+        drawn = rng.integers(photos, size=(rows, photos)) + photos * np.arange(rows)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=rows * photos).reshape(rows, photos)
+        sums[start : start + rows] = times.astype(np.float64) @ flat
+    return sums.reshape(resamples, *counts.shape[1:])
+
+
+def _interval(
+    drawn: Scores, photos: int, margin: Callable[[int], float], *, most: float
+) -> Interval:
+    """The interval of a score from its values in the draws; `margin` is how far n photos without
+    any difference let the truth be from 0 or from `most`.
+    """
+    drawn = drawn[~np.isnan(drawn)]
+    if photos < 2 or not drawn.size:
+        return Interval(math.nan, math.nan, photos)
+    if drawn.max() == 0:
+        return Interval(0.0, margin(photos), photos)
+    if drawn.min() == most:
+        return Interval(most - margin(photos), most, photos)
+    tail = _expanded_tail(photos)
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return Interval(float(low), float(high), photos)
+
+
+def _expanded_tail(photos: int) -> float:
+    """The share of draws to leave out at each end."""
+    return NormalDist().cdf(-math.sqrt(photos / (photos - 1)) * _student(photos - 1))
+
+
+def _student(freedom: int) -> float:
+    """The quantile of Student's t beyond which `TAIL` lies, right to 0.001 from 5 degrees of
+    freedom on (Abramowitz and Stegun 26.7.5).
+    """
+    z = NormalDist().inv_cdf(1 - TAIL)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))

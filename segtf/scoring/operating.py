@@ -1,0 +1,271 @@
+"""Decide from which probability on a pixel is of the class that is sought, and say what it gives.
+
+It is chosen over objects: an inspector is shown places, and each missed defect and each false alarm
+costs him as much whatever its area; over pixels the few large defects would decide. It may cost at
+most a twentieth of the IoU that the most probable class has, and where it is no better than that
+there is none. Where several thresholds are equally good, as with few objects, it is the one nearest
+to 0.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segtf.scoring import metrics
+from segtf.scoring.evaluation import Evaluation
+from segtf.scoring.inspection import decimal, number, percent
+from segtf.scoring.metrics import share
+from segtf.scoring.objects import (
+    ALARMS,
+    FALSE,
+    HIT,
+    TRUE,
+    count_objects,
+    object_classes,
+    size_limits,
+    without_specks,
+)
+from segtf.scoring.thresholds import (
+    BINS,
+    MOST_LOST,
+    THRESHOLDS,
+    Curve,
+    OperatingPoint,
+    ThresholdCounts,
+    choose_threshold,
+    counted_objects,
+    object_curve,
+    operating_points,
+    pixel_curve,
+)
+from voc_builder.base.errors import UserError
+
+DEFECT = "defect"  # the class that is sought if there is one of that name
+AUTO, NONE = "auto", "none"
+FEW = 20  # objects; of fewer, a single one more would move the recall by over 5 %
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sought:
+    """A class, and how the threshold of its probability is decided."""
+
+    class_id: int
+    threshold: float | None = None  # a multiple of 1 / BINS; None: chosen on val
+    recall: float | None = None  # what the chosen one must reach; None: it has the largest F1
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The threshold of a class; `text` says why it is this one, or why there is none, `chosen` what
+    it gives where it was chosen.
+    """
+
+    threshold: float | None
+    text: str
+    split: str | None = None  # on which it was chosen; None: it was given
+    chosen: Json | None = None
+
+
+def sought_class(
+    classes: Sequence[str],
+    name: str | None = None,
+    *,
+    threshold: str = AUTO,
+    recall: float | None = None,
+) -> Sought | None:
+    """What --defect, --defect-threshold and --defect-recall ask for; None for no threshold, or no
+    class but the background. Without a `name` it is the class called defect, else the last one.
+    Raises `UserError` naming the flag.
+    """
+    with_objects = [classes[i] for i in object_classes(classes)]
+    if name is not None and name not in with_objects:
+        raise UserError(f"--defect takes one of {', '.join(with_objects)}. Received: {name}")
+    if recall is not None and not 0 < recall <= 1:
+        raise UserError(f"--defect-recall takes a share above 0 and up to 1. Received: {recall}")
+    if recall is not None and threshold != AUTO:
+        raise UserError(
+            f"--defect-recall {recall} has the threshold chosen: leave out --defect-threshold "
+            f"{threshold}"
+        )
+    value = None if threshold in (AUTO, NONE) else _nearest(threshold)
+    if threshold == NONE or not with_objects:
+        return None
+    chosen = name or (DEFECT if DEFECT in with_objects else with_objects[-1])
+    return Sought(list(classes).index(chosen), value, recall)
+
+
+def _nearest(text: str) -> float:
+    """The threshold that is counted nearest to a number of the command line."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise UserError(
+            f"--defect-threshold takes {AUTO}, {NONE} or a number between 0 and 1. Received: {text}"
+        )
+    return float(THRESHOLDS[min(max(round(value * BINS), 1), BINS - 1)])
+
+
+def decide(sought: Sought, found: Evaluation, split: str) -> Decided:
+    """The given threshold, or the one chosen on the photos of a split that were `found` so."""
+    if sought.threshold is not None:
+        return given(sought)
+    assert found.thresholds is not None
+    true = int(counted_objects(found.thresholds)[0, TRUE])
+    if not true:
+        return Decided(None, f"{split} shows none")
+    usual = most_probable_point(found, sought.class_id)
+    point = choose_threshold(found.thresholds, usual, recall=sought.recall)
+    kept = f"{percent(1 - MOST_LOST)} of the most probable class's IoU"
+    if point is None:
+        return Decided(None, _why_none(sought, found.thresholds, usual, kept, split))
+    wanted = "largest F1 over objects"
+    if sought.recall is not None:
+        wanted = f"recall over objects of at least {sought.recall:g}"
+    scores = {"precision": point.precision, "recall": point.recall, "f1": point.f1}
+    chosen = {"true": true, **{name: number(value) for name, value in scores.items()}}
+    return Decided(point.threshold, f"{wanted} with at least {kept}", split, chosen)
+
+
+def most_probable_point(found: Evaluation, class_id: int) -> OperatingPoint:
+    """What a class has on the photos of an evaluation where it is the most probable one."""
+    confusions = [confusion for _, confusion in found.photos]
+    objects = [photo.objects[class_id] for photo in found.inspected]
+    counted = without_specks(count_objects(objects, size_limits(objects))).sum(axis=0)
+    right = counted[ALARMS] - counted[FALSE]
+    curve = Curve(share(right, counted[ALARMS]), share(counted[HIT], counted[TRUE]))
+    iou = metrics.iou(np.sum(confusions, axis=0))[class_id]
+    return OperatingPoint(
+        None, curve.precision.item(), curve.recall.item(), curve.f1.item(), float(iou)
+    )
+
+
+def _why_none(
+    sought: Sought, counts: ThresholdCounts, usual: OperatingPoint, kept: str, split: str
+) -> str:
+    """Why no threshold was chosen on a split that has objects to find."""
+    if sought.recall is None:
+        return (
+            f"on {split} none has a larger F1 over objects than the most probable class, which has "
+            f"{usual.f1:.3f}, and at least {kept}"
+        )
+    text = f"on {split} none has a recall over objects of {sought.recall:g} and at least {kept}"
+    dearer = [point for point in operating_points(counts) if point.recall >= sought.recall]
+    if dearer:
+        point = dearer[-1]
+        text += (
+            f"; from {point.threshold:.3f} on it has, and an IoU of {point.iou:.4f} instead of "
+            f"{usual.iou:.4f}: --defect-threshold {point.threshold:.3f} instead of --defect-recall "
+            "takes it all the same"
+        )
+    return text
+
+
+def given(sought: Sought) -> Decided:
+    """The threshold that was asked for."""
+    assert sought.threshold is not None
+    return Decided(sought.threshold, "as asked")
+
+
+def operating_values(name: str, decided: Decided, counts: ThresholdCounts, *, photos: int) -> Json:
+    """The key `operating_point` of `metrics_SPLIT.json`: the threshold of the class `name`, how it
+    was decided, and what it and every other one give on the photos that are scored: `counts` of
+    so many of them.
+    """
+    assert decided.threshold is not None
+    at = round(decided.threshold * BINS)
+    curves = {"pixels": pixel_curve(counts), "objects": object_curve(counts)}
+    of = {
+        key: {
+            score: number(column[at])
+            for score, column in (
+                ("precision", curve.precision),
+                ("recall", curve.recall),
+                ("f1", curve.f1),
+            )
+        }
+        for key, curve in curves.items()
+    }
+    right, marked = counts.pixels[at]
+    of["pixels"]["iou"] = number(share(right, marked + counts.pixels[0, 0] - right).item())
+    row = counted_objects(counts)[at]
+    objects: Json = {
+        **of["objects"],
+        "true": int(row[TRUE]),
+        "found": int(row[HIT]),
+        "missed": int(row[TRUE] - row[HIT]),
+        "alarms": int(row[ALARMS]),
+        "false": int(row[FALSE]),
+        "found_share": number(share(row[HIT], row[TRUE]).item()),
+        "false_a_photo": number(share(row[FALSE], photos).item()),
+    }
+    rounded = {
+        f"{key}_{score}": [number(round(value, 5)) for value in column]
+        for key, curve in curves.items()
+        for score, column in (("precision", curve.precision), ("recall", curve.recall))
+    }
+    return {
+        "class": name,
+        "threshold": decided.threshold,
+        "criterion": decided.text,
+        "split": decided.split,
+        "chosen": decided.chosen,
+        "pixels": of["pixels"],
+        "objects": objects,
+        "curve": {"threshold": THRESHOLDS.tolist(), **rounded},
+    }
+
+
+def decision_text(point: Json) -> str:
+    """Why the threshold of an `operating_point` is this one, in words."""
+    if point["chosen"] is None:
+        return str(point["criterion"])
+    true = point["chosen"]["true"]
+    few = ", a rough guess" if true < FEW else ""
+    objects = "1 object" if true == 1 else f"{true:,} objects"
+    return f"{point['criterion']}, chosen on {objects} in {point['split']}{few}"
+
+
+def compared(values: Json) -> list[tuple[str, Json]]:
+    """What `metrics_SPLIT.json` says of the class that is sought where the most probable class
+    takes a pixel, and at its operating point: `iou` and the counts of its objects.
+    """
+    point = values["operating_point"]
+    name = point["class"]
+    usual = {**values["objects"]["classes"][name], "iou": values["iou"][name]}
+    at_point = {**point["objects"], "iou": point["pixels"]["iou"]}
+    return [("most probable class", usual), (f"from {point['threshold']:.3f} on", at_point)]
+
+
+def operating_table(values: Json) -> str:
+    """The operating point beside the most probable class, as text."""
+    point = values["operating_point"]
+    rows = [("", "IoU", "found", "missed", "false alarms", "a photo")]
+    for name, of in compared(values):
+        iou = "–" if of["iou"] is None else f"{of['iou']:.4f}"
+        rows.append(
+            (
+                name,
+                iou,
+                f"{of['found']} of {of['true']} ({percent(of['found_share'])})",
+                str(of["missed"]),
+                str(of["false"]),
+                decimal(of["false_a_photo"]),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(
+            f"{cell:<{width}}" if i == 0 else f"{cell:>{width}}"
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+    head = f"{point['class']} from a probability of {point['threshold']:.3f} on"
+    return "\n".join([f"{head} ({decision_text(point)}):", *lines])

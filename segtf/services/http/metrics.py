@@ -1,0 +1,99 @@
+"""Count what a server does, in the form that Prometheus reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from segtf.services.http.queue import Queue
+
+CLIENT_GONE = 499  # as nginx counts a request that nobody waits for
+OTHER = "other"  # paths that are none of ours: any number of them may be asked for
+MEDIA_TYPE = CONTENT_TYPE_LATEST
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+
+
+class Metrics:
+    """The numbers of one server."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)  # memory, CPU seconds, open files
+        self._requests = Counter(
+            "segtf_requests",
+            "Requests by path and status; 499: the client went away.",
+            ("path", "status"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "segtf_request_seconds",
+            "From a request's headers to the end of its answer.",
+            ("path",),
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self.in_flight = self._gauge("segtf_in_flight", "Requests that are not answered yet.")
+        waiting = self._gauge("segtf_queue_length", "Photos being sent or waiting for their turn.")
+        waiting.set_function(lambda: queue.waiting)
+        working = self._gauge("segtf_working", "Photos that are worked on.")
+        working.set_function(lambda: queue.working)
+        self._batch = Histogram(
+            "segtf_batch_images",
+            "Images, squeezed photos or tiles, that the network saw in one run.",
+            buckets=SIZES,
+            registry=self._registry,
+        )
+        self._run_seconds = Histogram(
+            "segtf_network_seconds",
+            "Of one run of the network.",
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, registry=self._registry)
+
+    def see_run(self, images: int, seconds: float) -> None:
+        """Counts a run of a network."""
+        self._batch.observe(images)
+        self._run_seconds.observe(seconds)
+
+    def text(self) -> bytes:
+        """The content of /metrics."""
+        return generate_latest(self._registry)
+
+    def count(self, path: str, status: int, seconds: float) -> None:
+        """Counts a request that was answered, or will never be."""
+        self._requests.labels(path, status).inc()
+        self._seconds.labels(path).observe(seconds)
+
+
+class CountRequests:
+    """An ASGI application whose requests are counted; `paths` are those that it has."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Collection[str]) -> None:
+        self.app, self.metrics, self.paths = app, metrics, paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        status, started = 500, time.perf_counter()
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            with self.metrics.in_flight.track_inprogress():
+                await self.app(scope, receive, noting)
+        finally:
+            path = scope["path"] if scope["path"] in self.paths else OTHER
+            self.metrics.count(path, status, time.perf_counter() - started)

@@ -1,0 +1,116 @@
+"""Boxes of Pascal VOC are filled, and what is wrong with them is all named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.voc_builder.folders import write_photo
+from voc_builder.build import BuildConfig, build
+from voc_builder.check import CheckConfig, check
+from voc_builder.sources.config import SourceConfig
+from voc_builder.sources.detect import choose_source, find_samples
+from voc_builder.sources.voc_boxes import read_boxes
+
+Box = tuple[str, object, object, object, object]
+
+
+def write_boxes(path: Path, *boxes: Box, size: tuple[int, int] = (8, 6)) -> Path:
+    """The XML of a photo of (width, height)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    objects = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{left}</xmin><ymin>{top}</ymin>"
+        f"<xmax>{right}</xmax><ymax>{bottom}</ymax></bndbox></object>"
+        for name, left, top, right, bottom in boxes
+    )
+    said = f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>"
+    path.write_text(f"<annotation>{said}{objects}</annotation>", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def pipes(tmp_path: Path) -> Path:
+    """A VOC tree of ten photos with lists."""
+    for number in range(10):
+        write_photo(tmp_path / f"pipes/JPEGImages/{number}.jpg")
+        boxes: list[Box] = [("pipe", 2, 2, 5, 4), ("hole", 3, 3, 3, 3)]
+        write_boxes(tmp_path / f"pipes/Annotations/{number}.xml", *boxes[: 1 + number % 2])
+    lists = tmp_path / "pipes/ImageSets/Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("".join(f"{number}\n" for number in range(6)))
+    (lists / "val.txt").write_text("6\n7\n")
+    (lists / "test.txt").write_text("8\n9\n")
+    (lists / "pipe_train.txt").write_text("0 1\n1 -1\n")
+    return tmp_path / "pipes"
+
+
+def test_boxes_are_filled_the_small_over_the_large_and_lists_are_kept(pipes: Path) -> None:
+    dataset = build(BuildConfig(pipes, pipes.parent / "out", records=False))
+    assert dataset.classes == ("__background__", "hole", "pipe")
+    assert {name: len(ids) for name, ids in dataset.splits.items()} == {
+        "train": 6,
+        "val": 2,
+        "test": 2,
+    }
+    sample = next(
+        s for s in find_samples(pipes, SourceConfig(), empty=False).samples if s.id == "1"
+    )
+    expected = np.zeros((6, 8), np.uint8)
+    expected[1:4, 1:5] = 2
+    expected[2, 2] = 1
+    np.testing.assert_array_equal(sample.draw_mask(dataset.classes, 6, 8), expected)
+
+
+def test_files_may_lie_beside_the_photos_of_each_split(tmp_path: Path) -> None:
+    for split, count in {"train": 5, "valid": 2}.items():
+        for number in range(count):
+            write_photo(tmp_path / f"pipes/{split}/{number}.jpg")
+            write_boxes(tmp_path / f"pipes/{split}/{number}.xml", ("pipe", 1, 1, 5, 4))
+    assert choose_source(tmp_path / "pipes", SourceConfig()) == "boxes"
+    dataset = build(BuildConfig(tmp_path / "pipes", tmp_path / "out", records=False))
+    assert {name: len(ids) for name, ids in dataset.splits.items()} == {
+        "train": 5,
+        "val": 2,
+        "test": 0,
+    }
+    assert "train_0" in dataset.splits["train"] and "valid_0" in dataset.splits["val"]
+
+
+def test_all_that_is_wrong_is_in_one_report(pipes: Path) -> None:
+    xml = pipes / "Annotations"
+    write_boxes(xml / "0.xml", ("pipe", 4, 1, 3, 4), ("pipe", 9, 1, 12, 4), ("pipe", 1, 1, 12, 4))
+    write_boxes(xml / "1.xml", ("pipe", 1, 1, 4, 4), size=(6, 8))
+    (xml / "2.xml").write_text("<annotation>")
+    (xml / "3.xml").write_text("<note/>")
+    write_boxes(xml / "4.xml", ("pipe", "a", 1, 4, 4), ("", 1, 1, 4, 4), ("pipe", "", 1, 4, 4))
+    write_boxes(xml / "5.xml", ("hoel", 1, 1, 4, 4))
+    write_boxes(xml / "lonely.xml")
+    write_photo(pipes / "JPEGImages/6.png")
+    (pipes / "obj.names").write_text("background\npipe\nhole\n")
+    found, _ = check(CheckConfig(pipes))
+    assert [(p.file.name, p.severity, p.rule, p.shape) for p in found] == [
+        ("0.xml", "error", "box", 0),
+        ("0.xml", "error", "outside", 1),
+        ("0.xml", "warning", "outside", 2),
+        ("1.xml", "error", "size", None),
+        ("2.xml", "error", "xml-unreadable", None),
+        ("3.xml", "error", "not-voc", None),
+        ("4.xml", "error", "box", 0),
+        ("4.xml", "error", "box", 1),
+        ("4.xml", "error", "box", 2),
+        ("5.xml", "error", "label", 0),
+        ("lonely.xml", "error", "photo-missing", None),
+        ("val.txt", "error", "split-unclear", None),
+        ("6.jpg", "error", "two-photos", None),
+        ("6.png", "error", "two-photos", None),
+    ]
+    assert found[0].value == "xmax 3 is below xmin 4"
+    assert found[3].value == "height and width are (8, 6), the photo is (6, 8)"
+    assert "rename it 'hole'" in found[9].cure
+
+
+def test_a_size_of_0_is_none(tmp_path: Path) -> None:
+    file = write_boxes(tmp_path / "a.xml", ("pipe", 1, 1, 4, 4), size=(0, 0))
+    assert read_boxes("a", file, file).size is None

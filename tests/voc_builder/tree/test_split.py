@@ -1,0 +1,199 @@
+"""Splits keep every kind in its share, no group in two of them, and the same for the same seed."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from voc_builder.base.errors import UserError
+from voc_builder.tree.split import SPLITS, Kind, draw_split, join_groups, parse_split, too_few
+
+EMPTY, CLEAN, BAD = frozenset[str](), frozenset({"chip"}), frozenset({"chip", "defect"})
+
+
+def photos(**kinds: tuple[Kind, int]) -> dict[str, Kind]:
+    return {f"{name}{number}": kind for name, (kind, n) in kinds.items() for number in range(n)}
+
+
+def counted(splits: dict[str, tuple[str, ...]], kinds: dict[str, Kind]) -> dict[str, Counter[Kind]]:
+    return {name: Counter(kinds[photo] for photo in ids) for name, ids in splits.items()}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_chips_of_the_belt_are_dealt_in_their_shares(seed: int) -> None:
+    kinds = photos(e=(EMPTY, 28), c=(CLEAN, 57), d=(BAD, 28))
+    counts = counted(draw_split(kinds, {}, (0.8, 0.1, 0.1), seed), kinds)
+    for kind, total in ((EMPTY, 28), (CLEAN, 57), (BAD, 28)):
+        for split, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
+            assert abs(counts[split][kind] - share * total) < 1
+    for split, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
+        assert abs(counts[split].total() - share * 113) < 1
+
+
+some_kinds = st.lists(
+    st.tuples(st.frozensets(st.sampled_from("abcde"), max_size=3), st.integers(1, 30)),
+    min_size=1,
+    max_size=12,
+    unique_by=lambda pair: pair[0],
+)
+some_shares = st.sampled_from([(0.8, 0.1, 0.1), (0.7, 0.2, 0.1), (0.6, 0.2, 0.2), (0.9, 0.1, 0)])
+
+
+@settings(max_examples=200, deadline=None)
+@given(some_kinds, some_shares, st.integers(0, 3))
+def test_photos_that_stand_alone_come_within_one_of_every_share(
+    listed: list[tuple[Kind, int]], shares: tuple[float, ...], seed: int
+) -> None:
+    kinds = {
+        f"{place}_{n}": kind for place, (kind, count) in enumerate(listed) for n in range(count)
+    }
+    if len(kinds) < sum(share > 0 for share in shares):
+        return
+    splits = draw_split(kinds, {}, shares, seed)
+    assert sorted(photo for ids in splits.values() for photo in ids) == sorted(kinds)
+    counts = counted(splits, kinds)
+    filled = sum(len(ids) == 1 for ids in splits.values())  # train may have given them their photo
+    for split, share in zip(SPLITS, shares, strict=True):
+        assert bool(splits[split]) is (share > 0)
+        for kind, total in listed:
+            assert abs(counts[split][kind] - share * total) <= 1 + filled
+        assert abs(len(splits[split]) - share * len(kinds)) <= 3
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 15), st.frozensets(st.sampled_from("abc"))), min_size=60),
+    st.integers(0, 3),
+)
+def test_a_group_is_never_parted(listed: list[tuple[int, Kind]], seed: int) -> None:
+    kinds = {str(number): kind for number, (_, kind) in enumerate(listed)}
+    groups = {str(number): f"g{group}" for number, (group, _) in enumerate(listed) if group}
+    if len(set(groups.values())) + len(kinds) - len(groups) < 3:
+        return
+    splits = draw_split(kinds, groups, (0.8, 0.1, 0.1), seed)
+    homes = {
+        (groups[photo], name) for name, ids in splits.items() for photo in ids if photo in groups
+    }
+    assert len(homes) == len(set(groups.values()))
+    assert all(splits.values())
+    largest = max(Counter(groups.values()).values(), default=1)
+    for name, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
+        assert abs(len(splits[name]) - share * len(kinds)) <= largest + 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(some_kinds, some_shares, st.integers(0, 3), st.data())
+def test_a_set_that_grows_keeps_its_split_and_gives_no_kind_more_than_its_share(
+    listed: list[tuple[Kind, int]], shares: tuple[float, ...], seed: int, data: st.DataObject
+) -> None:
+    kinds = {
+        f"{place}_{n}": kind for place, (kind, count) in enumerate(listed) for n in range(count)
+    }
+    first = data.draw(st.sets(st.sampled_from(sorted(kinds)), min_size=1))
+    if len(first) < 3:
+        return
+    before = draw_split({photo: kinds[photo] for photo in sorted(first)}, {}, shares, seed)
+    kept = {photo: split for split, ids in before.items() for photo in ids}
+    splits = draw_split(kinds, {}, shares, seed, kept=kept)
+    assert all(photo in splits[split] for photo, split in kept.items())
+    assert sorted(photo for ids in splits.values() for photo in ids) == sorted(kinds)
+    counts, had = counted(splits, kinds), counted(before, kinds)
+    for kind, total in Counter(kinds.values()).items():
+        for split, share in zip(SPLITS, shares, strict=True):
+            more = counts[split][kind] > had[split][kind]
+            assert not more or counts[split][kind] - share * total < 1 + 1e-9
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.frozensets(st.sampled_from("ab"))), min_size=12),
+    st.integers(0, 3),
+)
+def test_new_photos_of_a_group_go_where_the_others_are(
+    listed: list[tuple[int, Kind]], seed: int
+) -> None:
+    kinds = {f"p{number}": kind for number, (_, kind) in enumerate(listed)}
+    groups = {f"p{number}": f"g{group}" for number, (group, _) in enumerate(listed)}
+    half = sorted(kinds)[::2]
+    if len({groups[photo] for photo in half}) < 3:
+        return
+    before = draw_split({photo: kinds[photo] for photo in half}, groups, (0.6, 0.2, 0.2), seed)
+    kept = {photo: split for split, ids in before.items() for photo in ids}
+    splits = draw_split(kinds, groups, (0.6, 0.2, 0.2), seed, kept=kept)
+    place = {photo: split for split, ids in splits.items() for photo in ids}
+    assert kept.items() <= place.items()
+    assert place.keys() == kinds.keys()
+    assert len({(groups[photo], split) for photo, split in place.items()}) == len(
+        set(groups.values())
+    )
+
+
+def test_one_photo_more_may_come_by_itself() -> None:
+    kept = dict(zip("abcdefghij", ["train"] * 8 + ["val", "test"], strict=True))
+    kinds = dict.fromkeys("abcdefghijk", CLEAN)
+    splits = draw_split(kinds, {}, (0.8, 0.1, 0.1), 42, kept=kept)
+    assert [len(ids) for ids in splits.values()] == [9, 1, 1]
+
+
+def test_groups_of_one_make_up_are_dealt_like_photos() -> None:
+    kinds = {f"{place}_{date}": CLEAN for place in range(100) for date in (1, 2, 3)}
+    groups = {photo: photo.split("_")[0] for photo in kinds}
+    splits = draw_split(kinds, groups, (0.8, 0.1, 0.1), 42)
+    assert {name: len(ids) for name, ids in splits.items()} == {"train": 240, "val": 30, "test": 30}
+
+
+def test_photos_alone_make_up_for_what_a_large_group_took() -> None:
+    kinds = photos(g=(CLEAN, 20), s=(CLEAN, 80))
+    groups = {photo: "g" for photo in kinds if photo.startswith("g")}
+    splits = draw_split(kinds, groups, (0.8, 0.1, 0.1), 1)
+    assert {name: len(ids) for name, ids in splits.items()} == {"train": 80, "val": 10, "test": 10}
+
+
+def test_the_same_seed_is_the_same_split_and_another_is_not() -> None:
+    kinds = photos(c=(CLEAN, 50))
+    shares = (0.8, 0.1, 0.1)
+    backwards = dict(reversed(kinds.items()))
+    assert draw_split(kinds, {}, shares, 1) == draw_split(backwards, {}, shares, 1)
+    assert draw_split(kinds, {}, shares, 1) != draw_split(kinds, {}, shares, 2)
+
+
+def test_every_split_gets_a_photo_where_three_are_left() -> None:
+    kinds = photos(c=(CLEAN, 2), d=(BAD, 1))
+    assert all(len(ids) == 1 for ids in draw_split(kinds, {}, (0.8, 0.1, 0.1), 42).values())
+
+
+def test_too_few_photos_are_refused() -> None:
+    with pytest.raises(UserError, match="2 photos or groups of photos cannot fill 3 splits"):
+        draw_split(photos(c=(CLEAN, 2)), {}, (0.8, 0.1, 0.1), 42)
+
+
+def test_a_class_that_a_split_lacks_is_named() -> None:
+    kinds = photos(c=(CLEAN, 30), d=(BAD, 2))
+    splits = draw_split(kinds, {}, (0.8, 0.1, 0.1), 42)
+    (lacking,) = too_few(splits, kinds).items()
+    assert lacking[0] == "defect"
+    assert too_few({**splits, "test": ()}, kinds).get("chip") is None
+
+
+def test_groups_that_share_a_photo_are_one() -> None:
+    by_name = {"a1": "a", "a2": "a", "b1": "b", "c1": "c"}
+    by_bytes = {"a2": "x", "b1": "x", "c1": "y", "d1": "z"}
+    assert join_groups(by_name, by_bytes) == {"a1": "a1", "a2": "a1", "b1": "a1"}
+
+
+@pytest.mark.parametrize("text", ["80/10/10", "80.0/10/10", " 90/10/0 ", "100/0/0", "70/0/30"])
+def test_sensible_shares_are_taken(text: str) -> None:
+    assert math.isclose(sum(parse_split(text)), 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["80/10", "80/10/20", "a/b/c", "110/-10/0", "0/50/50", "", "80/10/10/0", "nan/50/50"]
+)
+def test_other_shares_are_refused_in_one_line(text: str) -> None:
+    with pytest.raises(UserError, match=r"--split .* Received: ") as caught:
+        parse_split(text)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,175 @@
+"""Paint objects that are known by their outlines, small ones over large ones."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voc_builder.base.colours import VOID
+from voc_builder.base.problems import Problem, Severity
+from voc_builder.sources.checks import check_label
+from voc_builder.sources.labelme import IGNORE
+
+Point = tuple[float, float]
+NEAR = 1.0  # pixels that an outline may leave the photo by: rounding, or counting from 1
+
+
+class Object(Protocol):
+    """Something drawn on a photo."""
+
+    @property
+    def label(self) -> str:
+        """Its class, `__ignore__` for void."""
+
+    @property
+    def place(self) -> int:
+        """Where it stands in its file."""
+
+    def area(self, height: int, width: int) -> float:
+        """Its size, pixels."""
+
+    def paint(self, mask: NDArray[np.uint8], class_id: int) -> None:
+        """Set its pixels in a mask of the photo's size, shape (height, width)."""
+
+    def problems(self, file: Path, height: int, width: int) -> list[Problem]:
+        """What is wrong with where it lies."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A polygon, or a box as the polygon of its corners; `points` are (x, y) in pixels from the
+    photo's upper left corner, or in shares of its width and height.
+    """
+
+    label: str
+    points: tuple[Point, ...]
+    place: int  # in the file's list of objects, from 0, or the number of its line
+    relative: bool = False  # shares, not pixels
+    what: str = "box"
+
+    def corners(self, height: int, width: int) -> NDArray[np.float64]:
+        """The points in pixels, shape (points, 2)."""
+        scale = (width, height) if self.relative else (1, 1)
+        return np.asarray(self.points, np.float64) * scale
+
+    def area(self, height: int, width: int) -> float:
+        x, y = self.corners(height, width).T
+        return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+    def paint(self, mask: NDArray[np.uint8], class_id: int) -> None:
+        fill_polygon(mask, self.corners(*mask.shape), class_id)
+
+    def problems(self, file: Path, height: int, width: int) -> list[Problem]:
+        corners = self.corners(height, width)
+        (left, top), (right, bottom) = corners.min(0), corners.max(0)
+        where = f"the {self.what} reaches from ({left:g}, {top:g}) to ({right:g}, {bottom:g})"
+        value = f"{where}, the photo is {width} x {height}"
+        if right <= 0 or bottom <= 0 or left >= width or top >= height:
+            return [
+                self._problem(file, "error", "outside", f"wholly outside: {value}", "delete it")
+            ]
+        if min(left, top, width - right, height - bottom) < -NEAR:
+            cure = "draw it again; until then it is cut at the edge"
+            return [self._problem(file, "warning", "outside", value, cure)]
+        if not self._paints(height, width):
+            value = f"the middle of no pixel lies in it: {where}"
+            return [self._problem(file, "warning", "no-area", value, "delete it")]
+        return []
+
+    def _problem(self, file: Path, severity: Severity, rule: str, value: str, cure: str) -> Problem:
+        if self.relative:  # rows are told by the number of their line
+            value = f"line {self.place} ({self.label!r}): {value}"
+        shape = None if self.relative else self.place
+        return Problem(file, severity, rule, value, cure, shape, self.label)
+
+    def _paints(self, height: int, width: int) -> bool:
+        corners = self.corners(height, width)
+        low = np.floor(corners.min(0)).clip(0)
+        right, bottom = np.minimum(np.ceil(corners.max(0)), (width, height)) - low
+        if right * bottom > 10_000:  # so large that it is no sliver of a box
+            return True
+        small = np.zeros((max(0, int(bottom)), max(0, int(right))), np.uint8)
+        fill_polygon(small, corners - low, 1)
+        return bool(small.any())
+
+
+@dataclass(frozen=True)
+class ObjectSample:
+    """A photo with objects on it, or a photo without annotation, which is empty."""
+
+    id: str
+    path: Path  # of the photo
+    file: Path  # that annotates it
+    objects: tuple[Object, ...] = ()
+    sha256: str = hashlib.sha256(b"").hexdigest()
+    size: tuple[int, int] | None = None  # height and width that the file says
+    wrong: tuple[Problem, ...] = ()  # what could not be read
+    group: str | None = None
+
+    def read_photo(self) -> bytes:
+        return self.path.read_bytes()
+
+    def draw_mask(self, classes: Sequence[str], height: int, width: int) -> NDArray[np.uint8]:
+        """Class ids, shape (height, width): objects in order of size, the smallest last, those of
+        one size as in the file.
+        """
+        mask = np.zeros((height, width), np.uint8)
+        for one in sorted(self.objects, key=lambda one: -one.area(height, width)):
+            one.paint(mask, VOID if one.label == IGNORE else classes.index(one.label))
+        return mask
+
+    def problems(self, classes: Sequence[str], size: tuple[int, int] | None) -> list[Problem]:
+        found = list(self.wrong)
+        for one in self.objects:
+            found += check_label(self.file, one.label, one.place, classes)
+        if size is None:
+            return found
+        if self.size is not None and self.size != size:
+            value = f"height and width are {self.size}, the photo is {size}"
+            cure = "annotate this very photo, or put back the one that was annotated"
+            found.append(Problem(self.file, "error", "size", value, cure))
+            return found  # where its objects lie means nothing
+        for one in self.objects:
+            found += one.problems(self.file, *size)
+        return found
+
+
+def fill_polygon(mask: NDArray[np.uint8], points: NDArray[np.float64], value: int) -> None:
+    """Set the pixels whose middle lies inside the polygon, shape (points, 2) of (x, y): a line from
+    the middle to the left crosses its edges an odd number of times. The left and upper edge belong
+    to it, the right and lower one do not, so that boxes side by side neither overlap nor gape.
+    """
+    height, width = mask.shape
+    top = max(0, math.ceil(points[:, 1].min() - 0.5))
+    bottom = min(height, math.ceil(points[:, 1].max() - 0.5))
+    if top >= bottom:
+        return
+    middles = np.arange(top, bottom) + 0.5
+    toggles = np.zeros((bottom - top, width + 1), np.uint8)  # a column more for the right edge
+    for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, axis=0), strict=True):
+        crossed = np.flatnonzero((middles >= min(y0, y1)) & (middles < max(y0, y1)))
+        if crossed.size:
+            x = x0 + (middles[crossed] - y0) * (x1 - x0) / (y1 - y0)
+            columns = np.ceil(x - 0.5).clip(0, width).astype(np.intp)
+            toggles[crossed, columns] ^= 1  # an edge crosses a row once
+    inside = np.bitwise_xor.accumulate(toggles[:, :width], axis=1).astype(bool)
+    mask[top:bottom][inside] = value
+
+
+def polygon_of(values: Sequence[float]) -> tuple[Point, ...]:
+    """The points of x1 y1 x2 y2 ... Raises `ValueError` for what is no polygon."""
+    if len(values) < 6 or len(values) % 2:
+        raise ValueError(f"{len(values)} numbers, a polygon has 6 or more, x and y by turns")
+    return tuple(zip(values[::2], values[1::2], strict=True))
+
+
+def box_of(left: float, top: float, right: float, bottom: float) -> tuple[Point, ...]:
+    """The corners of a box."""
+    return ((left, top), (right, top), (right, bottom), (left, bottom))

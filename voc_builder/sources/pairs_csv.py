@@ -1,0 +1,130 @@
+"""Read a table of photos and their masks."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+from voc_builder.base.errors import UserError
+from voc_builder.base.problems import Problem
+from voc_builder.sources.config import SourceConfig
+from voc_builder.sources.mask_folders import mask_samples
+from voc_builder.sources.pairing import Pairs, keep_split
+from voc_builder.sources.ready_splits import Ready, in_two_splits, is_split, split_named
+from voc_builder.sources.sample import Found
+
+COLUMNS = ("image", "mask", "group", "split")  # the first two are wanted
+Row = tuple[int, Mapping[str, str]]  # number of its line, what its columns hold
+
+
+def find_pair_set(file: Path, settings: SourceConfig, *, empty: bool) -> Found:
+    """The photos of a CSV with the columns `image`, `mask` and, where wanted, `group` and `split`;
+    paths are seen from the folder of the file. A row without a mask is a photo without annotation.
+    Raises `UserError` for a table that cannot be read or has no mask in it.
+    """
+    rows = read_rows(file)
+    pairs, groups = pair_rows(file, rows)
+    if not pairs.files and not pairs.problems:
+        raise UserError(f"{file}: no row has a mask: fill in the column mask")
+    return mask_samples(pairs, groups, file.parent, file.parent, settings, empty=empty)
+
+
+def place_of(file: Path, name: str) -> Path:
+    """The path that a table calls `name`."""
+    return Path(os.path.normpath(file.parent / name.replace("\\", "/")))
+
+
+def read_rows(file: Path) -> list[Row]:
+    """The rows of the table that are not empty. Raises `UserError`."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            reader = csv.DictReader(opened, restkey="", restval="")
+            names = [(name or "").strip().lower() for name in reader.fieldnames or ()]
+            reader.fieldnames = names
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{file}: cannot be read as CSV ({error})") from None
+    missing = [name for name in COLUMNS[:2] if name not in names]
+    if missing:
+        raise UserError(
+            f"{file}: no column {' and no '.join(missing)}: the first line must be "
+            f"image,mask or image,mask,group,split. Received: {','.join(names)}"
+        )
+    kept = [
+        (number, {name: (row[name] or "").strip() for name in COLUMNS if name in names})
+        for number, row in rows
+    ]
+    return [(number, row) for number, row in kept if any(row.values())]
+
+
+def pair_rows(file: Path, rows: list[Row]) -> tuple[Pairs, dict[Path, str]]:
+    """The photos and masks of the rows, with their ready-made split, and the group of each photo
+    that has one. What is wrong is told by the number of its line.
+    """
+    problems: list[Problem] = []
+    of_photo: dict[Path, list[Row]] = defaultdict(list)
+    for number, row in rows:
+        missing = [
+            f"{column} {row[column]!r}"
+            for column in COLUMNS[:2]
+            if row[column] and not place_of(file, row[column]).is_file()
+        ]
+        if not row["image"]:
+            problems.append(_wrong(file, number, "no image is named", "name it"))
+        if missing:
+            cure = "correct the path, which is seen from the folder of the table"
+            problems.append(_wrong(file, number, f"{' and '.join(missing)} not there", cure))
+        if row["image"] and not missing:
+            of_photo[place_of(file, row["image"])].append((number, row))
+    files: dict[Path, Path] = {}
+    unlabelled = []
+    for photo, mine in list(of_photo.items()):
+        if len(mine) > 1:
+            problems.append(_twice(photo, mine))
+        elif mine[0][1]["mask"]:
+            files[photo] = place_of(file, mine[0][1]["mask"])
+        else:
+            unlabelled.append(photo)
+    once = {photo: mine[0] for photo, mine in of_photo.items() if len(mine) == 1}
+    groups = {photo: row["group"] for photo, (_, row) in once.items() if row.get("group")}
+    count = len(set(files.values()))
+    pairs = Pairs(files, tuple(unlabelled), tuple(problems), count, tuple(of_photo))
+    ready = _ready(file, once)
+    return (keep_split(pairs, ready, "mask") if ready else pairs), groups
+
+
+def _ready(file: Path, once: Mapping[Path, Row]) -> Ready | None:
+    """The split that the table gives to photos; None where it gives none."""
+    if not any(row.get("split") for _, row in once.values()):
+        return None
+    splits, problems = {}, []
+    for photo, (number, row) in once.items():
+        split = split_named(row["split"])
+        if split is None:
+            value = f"split {row['split']!r}" if row["split"] else "no split, other rows have one"
+            problems.append(_wrong(file, number, value, "name train, val or test"))
+        else:
+            splits[photo] = split
+    if not problems and not is_split(splits.values()):
+        return None
+    return Ready(splits, tuple(problems), frozenset(once.keys() - splits.keys()))
+
+
+def _twice(photo: Path, rows: list[Row]) -> Problem:
+    """An error for a photo in several rows: of several splits, of several masks, or repeated."""
+    lines = [f"line {number}" for number, _ in rows]
+    splits = [split_named(row.get("split", "")) for _, row in rows]
+    if len(set(splits)) > 1:
+        places = [f"{split or 'none'} in {line}" for split, line in zip(splits, lines, strict=True)]
+        return in_two_splits(photo, places)
+    masks = {row["mask"] for _, row in rows}
+    value = f"it has {len(masks)} masks" if len(masks) > 1 else "it comes again"
+    value += f": {', '.join(lines)}"
+    return Problem(photo, "error", "two-masks", value, "delete all rows but one")
+
+
+def _wrong(file: Path, number: int, value: str, cure: str) -> Problem:
+    return Problem(file, "error", "row", f"line {number}: {value}", cure)

@@ -1,0 +1,115 @@
+"""Write TFRecords with the keys of TensorFlow's DeepLab. Only here is TensorFlow imported."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from voc_builder.pixels.images import (
+    decode_image,
+    encode_jpeg,
+    read_header,
+    resize_image,
+    resize_mask,
+)
+from voc_builder.pixels.png import decode_mask, encode_mask, grey_mask
+from voc_builder.tree.voc import MASKS, PHOTOS, RECORDS
+
+
+def import_tensorflow() -> Any:
+    """TensorFlow, without the greetings that it prints about processors and drivers while it is
+    imported. They come from C++, past every setting, so the process's stderr is turned away. Its
+    advice on how to trace functions is for whoever writes programs: its logger tells errors alone.
+    """
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()  # looks for drivers, and says what it missed
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    return tensorflow
+
+
+def reason_of(error: Any) -> str:
+    """What a `tf.errors.OpError` is about, in a line: its message is "{{NODE}} PATH; REASON
+    [Op:NAME]", of which REASON alone is always there.
+    """
+    message = re.sub(r"^\{\{.*?\}\} ?| ?\[Op:.*$", "", str(error.message).splitlines()[0])
+    return message.rpartition("; ")[2]
+
+
+def shard_names(split: str, photos: int, shards: int) -> list[str]:
+    """`train-00000-of-00004.tfrecord` and so on; none empty, so no more than there are photos."""
+    count = min(shards, photos)
+    return [f"{split}-{number:05d}-of-{count:05d}.tfrecord" for number in range(count)]
+
+
+def write_shard(tree: Path, record_size: int | None, shard: tuple[str, Sequence[str]]) -> None:
+    """Write the shard of that name with those photos of the VOC tree, in order. Raises `OSError`
+    when it cannot be written.
+    """
+    name, ids = shard
+    path = str(tree / RECORDS / name)
+    tf = import_tensorflow()
+    try:
+        with tf.io.TFRecordWriter(path) as writer:
+            for photo_id in ids:
+                writer.write(encode_example(tree, photo_id, record_size))
+    except tf.errors.OpError as error:
+        # what kind of error it is does not tell a full disk from others
+        raise OSError(errno.EIO, reason_of(error), path) from None
+
+
+def encode_example(tree: Path, photo_id: str, record_size: int | None) -> bytes:
+    """One serialised `tf.train.Example`; the same bytes for the same photo and mask.
+
+    The mask inside is a grey PNG of class ids. `record_size` is the side that both are resized to,
+    the photo by area and the mask to the nearest id; None leaves the photo's own bytes.
+    """
+    path = tree / PHOTOS / f"{photo_id}.jpg"
+    photo, mask = path.read_bytes(), (tree / MASKS / f"{photo_id}.png").read_bytes()
+    if record_size is None:
+        header = read_header(photo, str(path))
+        height, width = header.height, header.width
+    else:
+        height = width = record_size
+        photo = encode_jpeg(resize_image(decode_image(photo, str(path)), height, width))
+        mask = encode_mask(resize_mask(decode_mask(mask), height, width))
+    features: dict[str, bytes | int] = {
+        "image/encoded": photo,
+        "image/format": b"jpeg",
+        "image/filename": photo_id.encode(),
+        "image/height": height,
+        "image/width": width,
+        "image/channels": 3,
+        "image/segmentation/class/encoded": grey_mask(mask),
+        "image/segmentation/class/format": b"png",
+    }
+    return _example(features).SerializeToString(deterministic=True)
+
+
+def _example(features: dict[str, bytes | int]) -> Any:
+    tf = import_tensorflow()
+
+    def feature(value: bytes | int) -> Any:
+        if isinstance(value, bytes):
+            return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+    named = {name: feature(value) for name, value in features.items()}
+    return tf.train.Example(features=tf.train.Features(feature=named))

@@ -1,0 +1,189 @@
+"""Write and read the Pascal VOC tree that a data set is kept in."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from voc_builder.base.errors import UserError
+from voc_builder.base.progress import in_threads, progress
+from voc_builder.tree.split import SPLITS
+
+FORMAT = 1  # of dataset.json; a tree of another number is built again
+PHOTOS, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
+PICTURES, RECORDS, ABOUT = "Visualization", "tfrecords", "dataset.json"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A built data set, as every later stage sees it."""
+
+    path: Path
+    classes: tuple[str, ...]  # place = class id, 0 is the background
+    splits: dict[str, tuple[str, ...]]  # ids by train, val, test
+    records: dict[str, tuple[Path, ...]]  # TFRecord shards by split; () where built without
+    record_size: int | None  # side of the photos in the records, pixels; None: each its own
+    pixels: dict[str, dict[str, int]]  # by split, then by class; of void as "__ignore__"
+    images: dict[str, dict[str, int]]  # photos that show the class, the same way
+    sha256: str  # of classes, ids, splits, folds, photos and masks, wherever they lie
+    folds: int = 0  # of cross-validation over train and val; 0 where built without
+
+    def photo(self, photo_id: str) -> Path:
+        """The photo of that id, an upright JPEG."""
+        return self.path / PHOTOS / f"{photo_id}.jpg"
+
+    def mask(self, photo_id: str) -> Path:
+        """The mask of that id, a palette PNG of class ids."""
+        return self.path / MASKS / f"{photo_id}.png"
+
+    def in_fold(self, number: int) -> Dataset:
+        """This data set with fold `number`, from 1, as val and the other folds as train; test stays
+        as it is. Each of the two may lie in any record of both. Raises `UserError` for a fold that
+        is not there.
+        """
+        tree = shlex.quote(str(self.path))
+        build = f"python -m voc_builder build SRC {tree} --folds K --overwrite"
+        if not self.folds:
+            raise UserError(f"{self.path}: built without folds: build it again with {build}")
+        if not 1 <= number <= self.folds:
+            raise UserError(
+                f"{self.path}: fold {number} is not one of 1 to {self.folds}: choose one of them, "
+                f"or build it again with {build}"
+            )
+        lists = {name: f"fold_{number}_{name}" for name in ("train", "val")}
+        shards = (*self.records["train"], *self.records["val"])
+        with _reading(self.path, build):
+            folds = _read_about(self.path)["folds"]
+            return replace(
+                self,
+                splits=self.splits | {name: _read_list(self.path, lists[name]) for name in lists},
+                records=self.records | dict.fromkeys(lists, shards),
+                pixels=self.pixels | {name: folds["pixels"][lists[name]] for name in lists},
+                images=self.images | {name: folds["images"][lists[name]] for name in lists},
+            )
+
+
+def is_tree(path: Path) -> bool:
+    """Whether a folder is a data set of this package, by its dataset.json."""
+    return (path / ABOUT).is_file() and (path / LISTS).is_dir()
+
+
+def read_dataset(path: Path, *, records: bool = True) -> Dataset:
+    """The data set at `path`. Raises `UserError` when there is none or a part of it is missing;
+    `records` tells whether the TFRecords are wanted too.
+    """
+    build = f"build it with python -m voc_builder build SRC {shlex.quote(str(path))}"
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder: {build}")
+    if not is_tree(path):
+        raise UserError(
+            f"{path}: not a data set of voc_builder (no {ABOUT} or {LISTS}): name the OUT of a "
+            "python -m voc_builder build SRC OUT"
+        )
+    with _reading(path, f"{build} --overwrite"):
+        about = _read_about(path)
+        if about["format"] != FORMAT:
+            raise UserError(f"{path / ABOUT}: format {about['format']}, not {FORMAT}: {build}")
+        dataset = Dataset(
+            path=path,
+            classes=tuple(about["classes"]),
+            splits={name: _read_list(path, name) for name in SPLITS},
+            records={
+                name: tuple((path / RECORDS / shard).absolute() for shard in about["records"][name])
+                for name in SPLITS
+            },
+            record_size=about["record_size"],
+            pixels=about["pixels"],
+            images=about["images"],
+            sha256=about["sha256"],
+            folds=(about.get("folds") or {"count": 0})["count"],
+        )
+    missing = [
+        shard for shards in dataset.records.values() for shard in shards if not shard.is_file()
+    ]
+    if records and missing:
+        raise UserError(f"{missing[0]}: missing, {len(missing)} in all: {build} --overwrite")
+    return dataset
+
+
+def digest_photos(dataset: Dataset, ids: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of the photos of a tree by id. Raises `UserError` if one cannot be read."""
+
+    def digest(photo_id: str) -> str:
+        return hashlib.sha256(dataset.photo(photo_id).read_bytes()).hexdigest()
+
+    done = in_threads(digest, ids, os.cpu_count() or 1)
+    try:
+        return dict(zip(ids, progress(done, len(ids), "photos compared", patience=3), strict=True))
+    except OSError as error:
+        raise UserError(
+            f"{error.filename}: cannot be read ({error.strerror}), and must be compared with other "
+            "photos: put it back"
+        ) from None
+
+
+def read_groups(path: Path) -> dict[str, str]:
+    """The group of every id of the tree that has one; none of a tree that another program wrote.
+    Raises `UserError` for a damaged tree.
+    """
+    build = f"python -m voc_builder build SRC {shlex.quote(str(path))}"
+    with _reading(path, f"build it with {build} --overwrite"):
+        about = _read_about(path)
+        own = isinstance(about, dict) and about.get("format") == FORMAT
+        groups = about["groups"] if own else {}
+        return {
+            photo: group
+            for group, placed in groups.items()
+            for ids in placed.values()
+            for photo in ids
+        }
+
+
+def write_lists(path: Path, classes: Sequence[str], splits: Mapping[str, Sequence[str]]) -> None:
+    """The text files of a tree: ids and CSV of every split, and the class names."""
+    (path / LISTS).mkdir(parents=True)
+    named = {**splits, "trainval": sorted([*splits["train"], *splits["val"]])}
+    for name, ids in named.items():
+        _write_lines(path / LISTS / f"{name}.txt", ids)
+    for name in SPLITS:
+        with (path / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["image", "mask"])
+            writer.writerows([f"{PHOTOS}/{i}.jpg", f"{MASKS}/{i}.png"] for i in splits[name])
+    _write_lines(path / "class_names.txt", classes)
+
+
+def write_about(path: Path, about: Mapping[str, Any]) -> None:
+    """dataset.json, the last file of a tree; keys are sorted: equal sets are equal bytes."""
+    text = json.dumps({"format": FORMAT, **about}, ensure_ascii=False, indent=1, sort_keys=True)
+    (path / ABOUT).write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _reading(path: Path, build: str) -> Iterator[None]:
+    """Raises `UserError` for what a damaged data set raises."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path / ABOUT}: damaged ({error!r}): {build}") from None
+
+
+def _read_about(path: Path) -> Any:
+    return json.loads((path / ABOUT).read_text(encoding="utf-8"))
+
+
+def _read_list(path: Path, name: str) -> tuple[str, ...]:
+    # an id may hold characters that splitlines() takes for the end of a line
+    return tuple((path / LISTS / f"{name}.txt").read_text(encoding="utf-8").split("\n")[:-1])
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
