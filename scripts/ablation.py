@@ -17,9 +17,8 @@ import yaml
 from segtf.compare import CompareConfig, compare
 from segtf.reports.runs import missing_files
 from segtf.run.config import OF_THIS_START, TrainConfig
-from segtf.run.folder import CONFIG, read_config
+from segtf.run.folder import CONFIG, read_config, read_sizing
 from segtf.run.size import size_of
-from segtf.training.sizing import read_sizing
 from voc_builder.base.command import parse, run
 from voc_builder.base.errors import UserError
 from voc_builder.base.progress import note

@@ -22,7 +22,7 @@ def measure_engines(run: Path, photo: Path, sizes: Sequence[int], *, rounds: int
     """Seconds that each engine takes to answer about one photo squeezed to each of the sizes,
     rounded up to what the network can take.
     """
-    from voc_builder.tree.tfrecord import import_tensorflow
+    from voc_builder.base.tensorflow import import_tensorflow
 
     import_tensorflow()
     from segtf.inference.backends import keras_predict, saved_model_predict

@@ -173,7 +173,7 @@ def memory_table(found: dict[str, list[Memory]], held: dict[str, int]) -> Table:
 
 def main() -> None:
     """The child: settings as JSON."""
-    from voc_builder.tree.tfrecord import import_tensorflow
+    from voc_builder.base.tensorflow import import_tensorflow
 
     import_tensorflow()
     settings = json.loads(sys.argv[1])

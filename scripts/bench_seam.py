@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.bench_table import Table, met
-from segtf.inference.ensembles import most_probable
+from segtf.inference.decision import most_probable
 from segtf.inference.onnx_model import OnnxModel
 from segtf.inference.tiles import blended_strips, flat_window, gaussian_window
 from segtf.run.size import describe

@@ -163,13 +163,14 @@ def train_marked(marks: Marks) -> int:
 
 def finish_marked(marks: Marks, run: Path) -> int:
     """`segtf.finish` of a run."""
-    from segtf import export, finish
+    from segtf import finish
+    from segtf.exporting import run as exporting
     from segtf.reports import figures, report, results
     from segtf.scoring import evaluation
 
     marks.within(evaluation, "evaluate_split", "scoring")
-    marks.within(export, "export_run", "export")
-    marks.within(export, "parity", "parity")
+    marks.within(exporting, "export_run", "export")
+    marks.within(exporting, "parity", "parity")
     for module, name in (
         (figures, "draw_curves"),
         (results, "write_results"),
@@ -183,7 +184,7 @@ def finish_marked(marks: Marks, run: Path) -> int:
 
 def main() -> int:
     """The child: the file of marks, then the flags of `segtf.train`, or `--finish` and a run."""
-    from voc_builder.tree.tfrecord import import_tensorflow
+    from voc_builder.base.tensorflow import import_tensorflow
 
     import_tensorflow()
     marks = Marks(Path(sys.argv[1]))

@@ -85,7 +85,7 @@ def run_train(watch: Stopwatch, flags: list[str]) -> None:
     """What `python -m segtf.train` does, up to its second step."""
     from segtf import train
     from segtf.training import sizing
-    from voc_builder.tree.tfrecord import import_tensorflow
+    from voc_builder.base.tensorflow import import_tensorflow
 
     def import_watched() -> Any:
         """What is imported here, `segtf.train` would import next."""

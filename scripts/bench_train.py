@@ -164,7 +164,7 @@ def _stages(config: BenchConfig, folder: Path) -> Table:
 
 def _import_tensorflow() -> None:
     """Quietly, before anything else imports it."""
-    from voc_builder.tree.tfrecord import import_tensorflow
+    from voc_builder.base.tensorflow import import_tensorflow
 
     import_tensorflow()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from voc_builder.base.command import run
-from voc_builder.tree.tfrecord import import_tensorflow
+from voc_builder.base.tensorflow import import_tensorflow
 
 LARGEST_DIFFERENCE = 1e-5  # of a probability, before and after the file
 

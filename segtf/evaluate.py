@@ -22,7 +22,7 @@ from voc_builder.base.classes import has_background
 from voc_builder.base.command import run
 from voc_builder.base.errors import UserError
 from voc_builder.base.progress import note
-from voc_builder.tree.tfrecord import import_tensorflow
+from voc_builder.base.tensorflow import import_tensorflow
 
 if TYPE_CHECKING:
     from segtf.inference.backends import Engine

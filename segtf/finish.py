@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtf.export import require_parity
+from segtf.exporting.run import require_parity
 from segtf.run.folder import (
     BEST,
     LOG,
@@ -27,12 +27,12 @@ from segtf.training.stopping import Stop
 from voc_builder.base.command import run
 from voc_builder.base.errors import UserError, going_on
 from voc_builder.base.progress import note
-from voc_builder.tree.tfrecord import import_tensorflow
+from voc_builder.base.tensorflow import import_tensorflow
 from voc_builder.tree.voc import MASKS
 
 if TYPE_CHECKING:
     from segtf.data.records import Split
-    from segtf.export import OnVal
+    from segtf.exporting.run import OnVal
     from segtf.run.config import TrainConfig
     from voc_builder.tree.voc import Dataset
 
@@ -128,7 +128,7 @@ def _finished(folder: Path) -> dict[str, Any] | None:
     import numpy as np
 
     from segtf.data.records import load_splits, loading
-    from segtf.export import PHOTOS, export_run
+    from segtf.exporting.run import PHOTOS, export_run
     from segtf.reports.figures import draw_curves
     from segtf.reports.report import write_report
 
@@ -153,8 +153,8 @@ def _scored(
     """Writes the scores of the splits, val first; returns what export needs of val, if it is
     wanted. The Keras network lives no longer than this.
     """
-    from segtf.export import on_val
     from segtf.exporting.postprocess_choice import Answers
+    from segtf.exporting.run import on_val
     from segtf.inference.backends import keras_predict
     from segtf.reports.results import result_tables, results, write_results
     from segtf.scoring.evaluation import evaluate_split

@@ -5,12 +5,10 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtf.inference.ensembles import Ensemble, model_paths
-from segtf.inference.predictor import Mode, Tta
+from segtf.inference.ensembles import model_paths
+from segtf.services.http.config import ServeConfig
 from voc_builder.base.command import run
 from voc_builder.base.errors import UserError, refuse_below_one
 
@@ -22,43 +20,6 @@ if TYPE_CHECKING:
 BACKLOG = 2048  # connections that the system holds until they are taken
 GRACE = 60  # seconds that clients have to take their answers when the server ends
 PORTS = range(2**16)
-
-
-@dataclass(frozen=True)
-class ServeConfig:
-    """Answers photos over HTTP: a page at /, POST /predict for programs, /docs about it, /health
-    and /metrics. Ctrl-C or SIGTERM ends it when everything begun is answered.
-    """
-
-    model: Path
-    """ONNX file exported by segtf, or a run folder that holds model.onnx; several with commas
-    answer together."""
-    host: str = "127.0.0.1"
-    """Address to listen at; 0.0.0.0 for all of the machine's: then anybody may send photos."""
-    port: int = 8000
-    """Port to listen at, 0 for any that is free."""
-    mode: Mode = "auto"
-    """Squeeze photos to the training size, or cut tiles of that size out of them as they are; auto:
-    what training did."""
-    overlap: float = 0.25
-    """What neighbouring tiles share at least, as a part of their side."""
-    tta: Tta = "none"
-    """Also ask about the photo mirrored (flips), or mirrored and turned (d4), and take the mean."""
-    ensemble: Ensemble = "mean"
-    """How several answer together: mean of the probabilities, vote, or per-class for networks that
-    each know other classes beside the background."""
-    threads: int = 0
-    """CPU threads for the network, 0 for as many as onnxruntime likes."""
-    max_upload_mb: int = 20
-    """Largest upload, megabytes; 413 beyond."""
-    max_megapixels: int = 50
-    """Largest photo; 413 beyond. All photos that are worked on at the same time have no more pixels
-    together."""
-    queue: int = 32
-    """Photos that may be sent, wait and be worked on at the same time; 429 beyond."""
-    batch: int = 0
-    """Images that the network sees in one run at most; 0: as many as make a megapixel, 8 at
-    most."""
 
 
 def serve(config: ServeConfig) -> int:

@@ -122,7 +122,7 @@ def _drawn(config: TrainConfig, dataset: Dataset, batches: int) -> tuple[Any, An
     """Photos (N, H, W, 3) and masks (N, H, W) of the first batches, all shares of them."""
     import numpy as np
 
-    from voc_builder.tree.tfrecord import import_tensorflow
+    from voc_builder.base.tensorflow import import_tensorflow
 
     import_tensorflow()
     from segtf.data.augment import check_pipeline

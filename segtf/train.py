@@ -45,10 +45,10 @@ from voc_builder.base.command import given, run
 from voc_builder.base.errors import UserError, going_on
 from voc_builder.base.files import making, replacing
 from voc_builder.base.progress import note
+from voc_builder.base.tensorflow import import_tensorflow
 from voc_builder.build import BuildConfig
 from voc_builder.cache import build_cached
 from voc_builder.sources.config import source_settings
-from voc_builder.tree.tfrecord import import_tensorflow
 
 if TYPE_CHECKING:
     import albumentations
@@ -210,7 +210,8 @@ def open_dataset(config: TrainConfig) -> Dataset:
             skip_bad=config.skip_bad,
             folds=config.folds,
             **source_settings(config),
-        )
+        ),
+        {"seed": "split_seed"},  # here --seed is that of the weights
     )
     return dataset if config.fold is None else dataset.in_fold(config.fold)
 
@@ -340,7 +341,7 @@ def _begin(
 ) -> None:
     """Makes the run folder, with all that the run begins with."""
     from segtf.data.pipelines import write_pipeline
-    from segtf.training.sizing import write_sizing
+    from segtf.training.sizing_words import write_sizing
 
     assert config.batch is not None
     if config.run_folder.exists() and not config.overwrite:

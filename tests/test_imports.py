@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ABOVE = {"voc_builder": {"segtf", "scripts"}, "segtf": {"scripts"}}
+# from the lowest floor up: a room imports what lies below it, never its neighbours on its floor;
+# what stands flat in a package are its commands
+FLOORS = (
+    ("voc_builder.base",),
+    ("voc_builder.pixels",),
+    ("voc_builder.tree",),
+    ("voc_builder.sources",),
+    ("voc_builder",),
+    ("segtf.run",),
+    ("segtf.data", "segtf.networks"),
+    ("segtf.inference",),
+    ("segtf.scoring",),
+    ("segtf.training", "segtf.exporting", "segtf.outputs"),
+    ("segtf.reports", "segtf.services"),
+    ("segtf",),
+    ("scripts",),
+)
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # for training and drawing; onnx and tf2onnx are for exporting
 HEAVY = {"tensorflow", "keras", "albumentations", "matplotlib", "segmentation_models", "tf2onnx"}
 
@@ -69,23 +87,70 @@ def reachable(name: str) -> dict[str, set[str]]:
     return seen
 
 
-@pytest.mark.parametrize("package", list(ABOVE))
-def test_imports_point_downward_only(package: str) -> None:
-    upward = {
-        path.relative_to(ROOT).as_posix(): sorted(found)
-        for path in modules(package)
-        if (found := packages(imported(ast.walk(tree_of(path)))) & ABOVE[package])
+def all_modules() -> dict[str, Path]:
+    """Every module of the three packages by its name."""
+    found = {}
+    for package in ("voc_builder", "segtf", "scripts"):
+        for path in modules(package):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts).removesuffix(".__init__")] = path
+    return found
+
+
+def room_of(module: str) -> str:
+    room = ".".join(module.split(".")[:2])
+    return room if room in FLOOR else module.partition(".")[0]
+
+
+def own_imports(path: Path, known: Collection[str]) -> set[str]:
+    """Our own modules that a file imports anywhere, also inside functions."""
+    names = imported(ast.walk(tree_of(path)))
+    return {name if name in known else name.rpartition(".")[0] for name in names} & set(known)
+
+
+def test_every_folder_is_a_room_of_the_plan() -> None:
+    folders = {
+        f"{package}.{path.parent.name}"
+        for package in ("voc_builder", "segtf")
+        for path in (ROOT / package).glob("*/__init__.py")
     }
-    assert upward == {}
+    assert folders == {room for room in FLOOR if "." in room}
 
 
-def test_only_tfrecord_of_voc_builder_imports_tensorflow() -> None:
+def test_imports_point_downward_only() -> None:
+    known = all_modules()
+    upward = {
+        (module, other)
+        for module, path in known.items()
+        for other in own_imports(path, known) - {"voc_builder", "segtf", "scripts"}
+        if room_of(other) != room_of(module) and FLOOR[room_of(other)] >= FLOOR[room_of(module)]
+    }
+    assert upward == set()
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    known = all_modules()
+    order = TopologicalSorter(
+        {module: own_imports(path, known) - {module} for module, path in known.items()}
+    )
+    order.prepare()  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("room", [room for room in FLOOR if "." in room])
+def test_a_room_says_in_a_sentence_what_it_is_for(room: str) -> None:
+    tree = tree_of(ROOT.joinpath(*room.split(".")) / "__init__.py")
+    assert len(tree.body) == 1  # it exports nothing by magic
+    docstring = ast.get_docstring(tree)
+    assert docstring is not None and docstring.endswith(".")
+
+
+def test_only_two_modules_of_voc_builder_import_tensorflow() -> None:
     users = {
-        path.name
+        path.relative_to(ROOT).as_posix()
         for path in modules("voc_builder")
         if packages(imported(ast.walk(tree_of(path)))) & {"tensorflow", "keras"}
     }
-    assert users <= {"tfrecord.py"}
+    assert users <= {"voc_builder/base/tensorflow.py", "voc_builder/tree/tfrecord.py"}
 
 
 @pytest.mark.parametrize("name", ["segtf.predict", "segtf.serve", "segtf.services.http.app"])

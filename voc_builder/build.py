@@ -349,7 +349,8 @@ def _write_records(
     """The names of the shards of every split; shard k of n holds every n-th photo from the k-th."""
     if not config.records:
         return {split: [] for split in splits}
-    from voc_builder.tree.tfrecord import import_tensorflow, shard_names, write_shard
+    from voc_builder.base.tensorflow import import_tensorflow
+    from voc_builder.tree.tfrecord import shard_names, write_shard
 
     import_tensorflow()  # before the threads: it turns the stderr of all of them away
     (tree / RECORDS).mkdir()

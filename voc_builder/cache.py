@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from voc_builder.base.errors import UserError
 from voc_builder.base.progress import in_threads, progress
@@ -18,18 +20,19 @@ from voc_builder.tree.voc import FORMAT, Dataset, is_tree, read_dataset
 
 # settings that change nothing in a data set; of files the contents count
 NO_PART = ("folder", "out", "classes", "colors", "split_from", "workers", "overwrite")
-CALLED = {"seed": "split_seed"}  # by who trains, to whom `seed` is that of the weights
+NO_FLAGS: Mapping[str, str] = MappingProxyType({})
 
 
-def build_cached(config: BuildConfig) -> Dataset:
+def build_cached(config: BuildConfig, flags: Mapping[str, str] = NO_FLAGS) -> Dataset:
     """The data set of `config.folder`: a VOC tree itself, unless the source is named as its masks;
     else one built into a folder of `config.out` and used again while no file of the folder and no
     setting changes; none is ever replaced. Raises `UserError`, also for settings of a build that
-    come with a tree that is taken as it is; `folds` may be as many as it has.
+    come with a tree that is taken as it is; `folds` may be as many as it has. `flags` are the
+    caller's names of settings, where they are others than those of the build.
     """
     if is_tree(config.folder) and config.source != "masks":
         dataset = read_dataset(config.folder)
-        _refuse_unused(config, dataset)
+        _refuse_unused(config, dataset, flags)
         return _with_records(dataset)
     out = config.out / f"{name_of(config.folder)}-{_digest(config)[:10]}"
     if is_tree(out):
@@ -38,7 +41,7 @@ def build_cached(config: BuildConfig) -> Dataset:
     return build(replace(config, out=out, overwrite=True), keep=True)
 
 
-def _refuse_unused(config: BuildConfig, dataset: Dataset) -> None:
+def _refuse_unused(config: BuildConfig, dataset: Dataset, called: Mapping[str, str]) -> None:
     """Raise `UserError` naming the settings of a build that are not its defaults."""
     usual = BuildConfig(config.folder, config.out, folds=dataset.folds if config.folds else 0)
     names = [
@@ -47,7 +50,7 @@ def _refuse_unused(config: BuildConfig, dataset: Dataset) -> None:
         if getattr(config, field.name) != getattr(usual, field.name)
     ]
     if names:
-        flags = ", ".join(f"--{CALLED.get(name, name).replace('_', '-')}" for name in names)
+        flags = ", ".join(f"--{called.get(name, name).replace('_', '-')}" for name in names)
         have, them = ("has", "it") if len(names) == 1 else ("have", "them")
         raise UserError(
             f"{config.folder} is a built data set: {flags} {have} no effect on it: build it again "

@@ -11,12 +11,11 @@ from pathlib import Path
 from PIL import Image
 
 from voc_builder.base.classes import has_background
-from voc_builder.base.colours import VOID, voc_colours
+from voc_builder.base.colours import IGNORE, VOID, voc_colours
 from voc_builder.base.problems import Problem, errors
 from voc_builder.pixels.images import as_stored, decode_image, encode_jpeg
 from voc_builder.pixels.png import decode_mask, encode_mask
 from voc_builder.sources.checks import examine
-from voc_builder.sources.labelme import IGNORE
 from voc_builder.sources.sample import Sample
 from voc_builder.tree.split import Kind
 from voc_builder.tree.voc import MASKS, PHOTOS, PICTURES

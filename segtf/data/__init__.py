@@ -1,0 +1,1 @@
+"""TFRecords in, batches of augmented images and masks out."""

@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from segtf.data.crops import Image, Mask
 from segtf.data.records import Split, own_shares
-from segtf.data.sampling import Image, Mask, Sampler
+from segtf.data.sampling import Sampler
 from segtf.run.config import TrainConfig
 from segtf.run.size import HeightWidth
 from voc_builder.base.colours import VOID

@@ -18,17 +18,16 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from segtf.data.crops import Image, Mask, cut, tile_corners
 from segtf.data.memory import free_memory
-from segtf.data.sampling import Image, Mask, cut
-from segtf.inference.tiles import tile_corners
 from segtf.run.config import TrainConfig
 from segtf.run.size import HeightWidth
 from voc_builder.base.colours import VOID
 from voc_builder.base.errors import UserError
 from voc_builder.base.files import naming
 from voc_builder.base.progress import in_threads, progress
+from voc_builder.base.tensorflow import reason_of
 from voc_builder.pixels.images import decode_image, resize_image, resize_mask
-from voc_builder.tree.tfrecord import reason_of
 from voc_builder.tree.voc import Dataset
 
 AT_ONCE = 64  # encoded photos held while they are decoded; a photo of 6 megapixels takes 1 MB

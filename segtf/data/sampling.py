@@ -5,46 +5,20 @@ from __future__ import annotations
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from segtf.data.augment import augmenter, mosaic
+from segtf.data.crops import Image, Mask, cut
 from segtf.run.config import TrainConfig
-from segtf.run.size import HeightWidth
 from voc_builder.base.colours import VOID
 
 if TYPE_CHECKING:
     from segtf.data.records import Split
 
-Image = NDArray[np.uint8]  # (H, W, 3)
-Mask = NDArray[np.uint8]  # (H, W)
 
 OFTEN = 0.5  # a class in this share of the photos, or in more, needs no help from --balance
 PLACES = 2000  # pixels of a class in a photo that a crop may be centred on
-
-
-def cut(image: Image, mask: Mask, top: int, left: int, shape: HeightWidth) -> tuple[Image, Mask]:
-    """The window of `shape` at `top`, `left`; beyond the edge the photo is mirrored and the mask is
-    void.
-    """
-    height, width = shape
-    inside = np.s_[max(top, 0) : top + height, max(left, 0) : left + width]
-    image, mask = image[inside], mask[inside]
-    border = (
-        max(-top, 0),
-        height - max(-top, 0) - mask.shape[0],
-        max(-left, 0),
-        width - max(-left, 0) - mask.shape[1],
-    )
-    if not any(border):
-        return image, mask
-    return (
-        cv2.copyMakeBorder(image, *border, cv2.BORDER_REFLECT_101).astype(np.uint8, copy=False),
-        cv2.copyMakeBorder(mask, *border, cv2.BORDER_CONSTANT, value=[VOID]).astype(
-            np.uint8, copy=False
-        ),
-    )
 
 
 class Sampler:

@@ -1,0 +1,1 @@
+"""A trained network in, SavedModel and ONNX files out, with the proof that they agree."""

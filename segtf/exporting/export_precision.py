@@ -82,7 +82,7 @@ def training_photos(dataset: Dataset, config: TrainConfig) -> Iterator[NDArray[n
     """Photos of train as the network sees them, shape (H, W, 3), spread over the split:
     squeezed, or one part of each as it is.
     """
-    from segtf.data.sampling import cut
+    from segtf.data.crops import cut
 
     ids = dataset.splits["train"]
     chance = np.random.default_rng(config.seed)

@@ -16,7 +16,7 @@ from segtf.run.config import TrainConfig
 from voc_builder.base.colours import voc_colours
 from voc_builder.base.errors import UserError
 from voc_builder.base.files import replacing
-from voc_builder.tree.tfrecord import reason_of
+from voc_builder.base.tensorflow import reason_of
 
 OPSET = 18  # the highest that tf2onnx writes
 FREE = ("batch", "height", "width")  # names of the sizes that a graph leaves open

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segtf.inference.ensembles import best_of
+from segtf.inference.decision import apply_threshold, best_of
 from segtf.inference.postprocess import postprocess_in_place
 from segtf.inference.predictor import Predictor
-from segtf.scoring.thresholds import apply_threshold
 from voc_builder.base.files import replacing
 from voc_builder.pixels.image_rows import Rows
 from voc_builder.pixels.overlay import count_ids

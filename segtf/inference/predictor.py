@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segtf.inference.ensembles import Ensemble, classes_together, most_probable, together
+from segtf.inference.decision import most_probable
+from segtf.inference.ensembles import Ensemble, classes_together, together
 from segtf.inference.onnx_model import OnnxModel
 from segtf.inference.postprocess import Rule, postprocess, postprocess_in_place
 from segtf.inference.providers import Provider

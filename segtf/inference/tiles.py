@@ -33,14 +33,6 @@ def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
     return [round(i * (length - tile) / (count - 1)) for i in range(count)]
 
 
-def tile_corners(shape: tuple[int, ...], tile: HeightWidth) -> list[tuple[int, int]]:
-    """Top and left of the tiles that cover a photo without overlap, row by row; the last ones may
-    reach beyond its edge.
-    """
-    height, width = shape
-    return [(top, left) for top in range(0, height, tile[0]) for left in range(0, width, tile[1])]
-
-
 def gaussian_window(side: int) -> NDArray[np.float32]:
     """Weights along a side of a tile, shape (side,), 1 in the middle: what is far from a tile's
     edge has seen more around it and counts more.

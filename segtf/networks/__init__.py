@@ -1,0 +1,1 @@
+"""Settings in, a Keras network with its loss and its optimizer out."""

@@ -1,0 +1,1 @@
+"""Predictions in, the files that people take away out: masks, overlays, tables, annotations."""

@@ -16,10 +16,9 @@ from PIL import Image, ImageDraw
 
 from segtf.outputs.polygons import FINEST, TOLERANCE, Region, find_regions, outline
 from voc_builder.base.classes import has_background
-from voc_builder.base.colours import VOID
+from voc_builder.base.colours import IGNORE, VOID
 from voc_builder.base.errors import UserError
 from voc_builder.pixels.overlay import count_ids
-from voc_builder.sources.labelme import IGNORE
 
 VERSION = "6.3.1"  # of labelme, whose format this is
 SHAPES = ("polygon", "mask")

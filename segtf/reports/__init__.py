@@ -1,0 +1,1 @@
+"""Run folders in, pages, pictures, tables and notebooks about them out."""

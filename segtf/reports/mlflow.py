@@ -27,10 +27,10 @@ from segtf.run.folder import (
     ENVIRONMENT,
     EXPORT,
     LOG,
+    SIZING,
     read_data,
 )
 from segtf.run.log import read_log
-from segtf.training.sizing import SIZING
 from voc_builder.base.errors import UserError
 
 if TYPE_CHECKING:

@@ -26,10 +26,9 @@ from segtf.reports.report_export import export_section
 from segtf.reports.report_objects import objects_sections
 from segtf.reports.report_photos import photo_gallery, progress_gallery
 from segtf.reports.report_training import sizing_section, training_section
-from segtf.run.folder import CONFIG, DATA, ENVIRONMENT, EXPORT, LOG, SHOWN
+from segtf.run.folder import CONFIG, DATA, ENVIRONMENT, EXPORT, LOG, SHOWN, read_sizing
 from segtf.run.log import read_log
 from segtf.run.size import describe_size
-from segtf.training.sizing import read_sizing
 from voc_builder.base.errors import UserError
 from voc_builder.base.files import replacing
 from voc_builder.pixels.overlay import format_share

@@ -110,3 +110,21 @@ def read_run_dataset(run: Path) -> Dataset:
             f"{dataset.sha256[:10]}, then {data['sha256'][:10]}): train again"
         )
     return dataset if "fold" not in data else dataset.in_fold(data["fold"])
+
+
+SIZING = "sizing.json"  # in a run folder
+
+
+def read_sizing(folder: Path) -> dict[str, Any] | None:
+    """The values of `sizing.json`; None if there is none. Raises `UserError` if damaged."""
+    path = folder / SIZING
+    if not path.is_file():
+        return None
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values["paragraph"], values["bounds"]["span"], values["survey"]["objects"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: damaged ({error!r}): delete it, the report goes without"
+        ) from None
+    return values

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segtf.inference.ensembles import most_probable
-from segtf.inference.tiles import tile_corners
+from segtf.data.crops import tile_corners
+from segtf.inference.decision import most_probable
 from segtf.scoring import metrics
 from segtf.scoring.inspection import (
     Inspected,

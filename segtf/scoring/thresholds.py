@@ -76,18 +76,6 @@ class OperatingPoint:
     iou: float  # of the pixels
 
 
-def apply_threshold(
-    probabilities: NDArray[np.float32], class_id: int, threshold: float
-) -> NDArray[np.uint8]:
-    """Class ids, shape (...), of probabilities, shape (..., C): the class where it has at least the
-    threshold, else the most probable of the others, the lowest id of equals.
-    """
-    others = np.array([i for i in range(probabilities.shape[-1]) if i != class_id], np.uint8)
-    best = others[probabilities[..., others].argmax(-1)]
-    marked = probabilities[..., class_id] >= np.float32(threshold)
-    return np.where(marked, np.uint8(class_id), best)
-
-
 def no_counts() -> ThresholdCounts:
     """What to begin a sum with."""
     return ThresholdCounts(np.zeros((BINS, 2), np.int64), np.zeros((BINS, 2, 4), np.int64))

@@ -1,0 +1,1 @@
+"""Images from other programs in, answers of a trained model out: over HTTP and in Telegram."""

@@ -14,59 +14,16 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
 from segtf.run.folder import BEST
-from segtf.training.callbacks import Measured
+from segtf.training.callbacks import BestModel
 from segtf.training.devices import alone
 from voc_builder.base.errors import UserError
 from voc_builder.base.files import replacing, sync
-from voc_builder.base.progress import note
 
 STATE = "state.json"
 PLATEAU_STATE = ("best", "wait", "cooldown_counter")  # of keras.callbacks.ReduceLROnPlateau
 BYTES_A_NUMBER, HDF5_BYTES = 4, 2**20  # of weights in a file, and of the names around them
-
-
-class BestModel(keras.callbacks.Callback):
-    """Keeps what was measured when `val_miou` was the highest so far, until `write` saves it; stops
-    training after `patience` epochs without a higher one (0: never). Without `path` it only judges.
-    """
-
-    def __init__(self, measured: Measured, path: Path | None, patience: int) -> None:
-        super().__init__()
-        self.measured = measured
-        self.path = path
-        self.patience = patience
-        self.best = -np.inf
-        self.best_epoch = -1  # from 0
-        self.unsaved: list[NDArray[Any]] | None = None  # the best network's weights
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        assert logs is not None
-        if not np.isfinite(logs["loss"]):  # validation scores even a network of NaN
-            return
-        if logs["val_miou"] > self.best:
-            self.best, self.best_epoch = logs["val_miou"], epoch
-            if self.path is not None:
-                self.unsaved = self.measured.network.get_weights()
-        elif self.patience and epoch - self.best_epoch >= self.patience:
-            note(f"no better val_miou since epoch {self.best_epoch + 1}: stopped early")
-            self.model.stop_training = True
-
-    def write(self) -> None:
-        """Saves the best network, unless it was saved before."""
-        if self.unsaved is None or self.path is None:
-            return
-        network = self.measured.network
-        with alone():
-            last = network.get_weights()
-            network.set_weights(self.unsaved)
-            with replacing(self.path) as beside:
-                network.save(beside)
-                sync(beside)
-            network.set_weights(last)
-        self.unsaved = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,13 +20,10 @@ from numpy.typing import NDArray
 from segtf.data.records import Split
 from segtf.training.devices import alone
 from voc_builder.base.colours import VOID, voc_colours
-from voc_builder.base.files import naming, replacing
+from voc_builder.base.files import naming, replacing, sync
 from voc_builder.base.progress import note
 from voc_builder.pixels.images import encode_jpeg
 from voc_builder.pixels.overlay import draw_overlay
-
-if TYPE_CHECKING:
-    from segtf.training.backup import BestModel
 
 OVERLAYS_A_RUN = 12  # pictures of training's progress
 SHARE_OF_OVERLAYS = 0.01  # of the time that they may take
@@ -234,3 +231,44 @@ class Progress(keras.callbacks.Callback):
 
 def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+class BestModel(keras.callbacks.Callback):
+    """Keeps what was measured when `val_miou` was the highest so far, until `write` saves it; stops
+    training after `patience` epochs without a higher one (0: never). Without `path` it only judges.
+    """
+
+    def __init__(self, measured: Measured, path: Path | None, patience: int) -> None:
+        super().__init__()
+        self.measured = measured
+        self.path = path
+        self.patience = patience
+        self.best = -np.inf
+        self.best_epoch = -1  # from 0
+        self.unsaved: list[NDArray[Any]] | None = None  # the best network's weights
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        assert logs is not None
+        if not np.isfinite(logs["loss"]):  # validation scores even a network of NaN
+            return
+        if logs["val_miou"] > self.best:
+            self.best, self.best_epoch = logs["val_miou"], epoch
+            if self.path is not None:
+                self.unsaved = self.measured.network.get_weights()
+        elif self.patience and epoch - self.best_epoch >= self.patience:
+            note(f"no better val_miou since epoch {self.best_epoch + 1}: stopped early")
+            self.model.stop_training = True
+
+    def write(self) -> None:
+        """Saves the best network, unless it was saved before."""
+        if self.unsaved is None or self.path is None:
+            return
+        network = self.measured.network
+        with alone():
+            last = network.get_weights()
+            network.set_weights(self.unsaved)
+            with replacing(self.path) as beside:
+                network.save(beside)
+                sync(beside)
+            network.set_weights(last)
+        self.unsaved = None

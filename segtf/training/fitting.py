@@ -22,7 +22,8 @@ from segtf.run.log import open_log
 from segtf.run.loss_expression import parse_class_weights
 from segtf.run.size import describe
 from segtf.training import callbacks as of_ours
-from segtf.training.backup import Backup, BestModel, Position
+from segtf.training.backup import Backup, Position
+from segtf.training.callbacks import BestModel
 from segtf.training.cluster import barrier
 from segtf.training.confusion import ConfusionCounts, PerClassIoU
 from segtf.training.devices import (

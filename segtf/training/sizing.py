@@ -4,20 +4,16 @@ machine affords, and say why.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 import os
 import shutil
 import subprocess
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from segtf.data.memory import free_memory
 from segtf.run.architectures import padding_of, size_multiple
 from segtf.run.config import TrainConfig
-from segtf.run.folder import write_json
 from segtf.run.size import HeightWidth, padded, size_of
 from segtf.training.costs import (
     BYTES_A_PIXEL,
@@ -31,7 +27,6 @@ from segtf.training.survey import Survey, survey
 from voc_builder.base.errors import UserError
 from voc_builder.tree.voc import Dataset
 
-SIZING = "sizing.json"  # in a run folder
 # Pixels that the smallest objects span at training size. Measured on the masks of 29 defects of
 # real photos, brought to a span of 8 pixels and back: the best answer that a mask of that size can
 # give has an IoU of 0.90, at 4 pixels of 0.76, at 2 pixels of 0.60.
@@ -286,51 +281,3 @@ def _tiled_pixels(survey: Survey) -> float:
     forward and backward counts them.
     """
     return FORWARD * survey.photos["val"] * survey.heights[1] * survey.widths[1]
-
-
-def write_sizing(folder: Path, plan: Plan, *, batch: int) -> None:
-    """Writes `sizing.json` into a run folder: survey, machine, choice and the paragraph that
-    explains them. `batch` is what the run takes a step.
-    """
-    from segtf.training.sizing_words import paragraph
-
-    sizing, config = plan.sizing, plan.config
-    values = {
-        "chosen_by": "user" if sizing.why == "user" else "auto",
-        "arch": config.arch,
-        "encoder": config.encoder,
-        "backend": config.backend,
-        "processes": config.processes,
-        "batch": batch,
-        **dataclasses.asdict(sizing),
-        "size": sizing.size,
-        "keeps": sizing.keeps,
-        "survey": {
-            **dataclasses.asdict(plan.survey),
-            "objects": [
-                {
-                    **dataclasses.asdict(objects),
-                    "trained": objects.size if sizing.crop else objects.share * sizing.length,
-                }
-                for objects in plan.survey.objects
-            ],
-        },
-        "machine": dataclasses.asdict(plan.machine),
-        "paragraph": paragraph(plan, batch=batch),
-    }
-    write_json(values, folder / SIZING)
-
-
-def read_sizing(folder: Path) -> dict[str, Any] | None:
-    """The values of `sizing.json`; None if there is none. Raises `UserError` if damaged."""
-    path = folder / SIZING
-    if not path.is_file():
-        return None
-    try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        values["paragraph"], values["bounds"]["span"], values["survey"]["objects"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: damaged ({error!r}): delete it, the report goes without"
-        ) from None
-    return values

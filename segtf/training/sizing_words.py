@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 from segtf.run.architectures import describe_inside, size_multiple
 from segtf.run.config import TrainConfig
+from segtf.run.folder import SIZING, write_json
 from segtf.run.size import describe
 from segtf.training.costs import (
     FINEST_STRIDE,
@@ -215,3 +219,34 @@ def _batch(plan: Plan, batch: int) -> str:
 
 def _pixels(count: float) -> str:
     return f"{count:.1f} pixels" if count < 20 else f"{count:.0f} pixels"
+
+
+def write_sizing(folder: Path, plan: Plan, *, batch: int) -> None:
+    """Writes `sizing.json` into a run folder: survey, machine, choice and the paragraph that
+    explains them. `batch` is what the run takes a step.
+    """
+    sizing, config = plan.sizing, plan.config
+    values = {
+        "chosen_by": "user" if sizing.why == "user" else "auto",
+        "arch": config.arch,
+        "encoder": config.encoder,
+        "backend": config.backend,
+        "processes": config.processes,
+        "batch": batch,
+        **dataclasses.asdict(sizing),
+        "size": sizing.size,
+        "keeps": sizing.keeps,
+        "survey": {
+            **dataclasses.asdict(plan.survey),
+            "objects": [
+                {
+                    **dataclasses.asdict(objects),
+                    "trained": objects.size if sizing.crop else objects.share * sizing.length,
+                }
+                for objects in plan.survey.objects
+            ],
+        },
+        "machine": dataclasses.asdict(plan.machine),
+        "paragraph": paragraph(plan, batch=batch),
+    }
+    write_json(values, folder / SIZING)

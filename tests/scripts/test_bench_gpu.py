@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scripts.bench_gpu import multiply_adds, peak_teraflops
-from voc_builder.tree.tfrecord import import_tensorflow
+from voc_builder.base.tensorflow import import_tensorflow
 
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 ROOT = Path(__file__).parents[2]

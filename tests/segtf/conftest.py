@@ -12,8 +12,8 @@ from filelock import FileLock
 
 from scripts.make_fishki import FishkiConfig, make_fishki
 from segtf import train
+from voc_builder.base.tensorflow import import_tensorflow
 from voc_builder.build import BuildConfig, build
-from voc_builder.tree.tfrecord import import_tensorflow
 from voc_builder.tree.voc import Dataset
 
 

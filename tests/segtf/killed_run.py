@@ -16,7 +16,7 @@ EPOCHS = 6  # of four steps
 
 def warm_up() -> None:
     """Imports all that a training does, and computes nothing."""
-    from voc_builder.tree.tfrecord import import_tensorflow
+    from voc_builder.base.tensorflow import import_tensorflow
 
     import_tensorflow()
     from segtf.data import pipelines  # noqa: F401
@@ -55,7 +55,7 @@ def die_at(moment: str) -> None:
     """Has the process die at that moment."""
     import keras
 
-    from segtf.training import backup, callbacks
+    from segtf.training import callbacks
 
     if moment == "best":  # half the best network is written
         keras.Model.save = lambda self, path: die(Path(path).write_bytes(b"half"))
@@ -80,7 +80,7 @@ def die_at(moment: str) -> None:
 
         Path.write_text = write_text
     elif moment == "logged":  # the log has the epoch, the backup has not
-        backup.BestModel.on_epoch_end = until(2, backup.BestModel.on_epoch_end, die)
+        callbacks.BestModel.on_epoch_end = until(2, callbacks.BestModel.on_epoch_end, die)
     elif moment.startswith("after"):  # any moment
         timer = threading.Timer(float(moment.removeprefix("after")), die)
         callbacks.Pace.on_train_begin = lambda self, logs=None: timer.start()

@@ -19,7 +19,8 @@ from segtf.run.config import TrainConfig
 from segtf.run.folder import write_config, write_json
 from segtf.scoring.evaluation import Predict
 from segtf.show_batch import main as show_batch
-from segtf.training.sizing import decide, write_sizing
+from segtf.training.sizing import decide
+from segtf.training.sizing_words import write_sizing
 from segtf.verdict import advice, read_scores, score_columns
 from tests.segtf.reports.test_figures import read_picture, write_log
 from tests.segtf.tiny_onnx import write_channels_model

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from segtf import export
-from segtf.export import main, parity, require_parity
+from segtf.export import main
 from segtf.exporting import export_precision, quality
 from segtf.exporting.export_precision import add_precision, training_photos
 from segtf.exporting.quality import (
@@ -25,6 +25,7 @@ from segtf.exporting.quality import (
     require_quality,
     timed,
 )
+from segtf.exporting.run import parity, require_parity
 from segtf.exporting.writers import model_info
 from segtf.inference.onnx_model import OnnxModel
 from segtf.run.config import TrainConfig
@@ -317,7 +318,7 @@ def test_the_onnx_file_names_its_input_its_output_and_the_sizes_left_open(run: P
 
 @pytest.mark.slow
 def test_the_saved_model_stands_alone(run: Path) -> None:
-    from voc_builder.tree.tfrecord import import_tensorflow
+    from voc_builder.base.tensorflow import import_tensorflow
 
     tf = import_tensorflow()
     serve = tf.saved_model.load(str(run / "saved_model")).signatures["serving_default"]

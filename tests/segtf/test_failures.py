@@ -18,7 +18,7 @@ import pytest
 
 from segtf import train as command
 from voc_builder.base.errors import UserError
-from voc_builder.tree.tfrecord import import_tensorflow
+from voc_builder.base.tensorflow import import_tensorflow
 from voc_builder.tree.voc import Dataset
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_network")]

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 # all in one process, which imports TensorFlow once; training is told to end after its first epoch
 COMMANDS = """
 import os, signal, sys
-from voc_builder.tree.tfrecord import import_tensorflow
+from voc_builder.base.tensorflow import import_tensorflow
 import_tensorflow()
 import scripts.plot_log, segtf.report, segtf.evaluate, segtf.train
 from segtf.training import callbacks

@@ -28,10 +28,11 @@ from PIL import Image
 from starlette.requests import ClientDisconnect, Request
 
 from segtf.inference.predictor import open_predictor
-from segtf.serve import ServeConfig, listen, main, serve
+from segtf.serve import listen, main, serve
 from segtf.services.http import answer as serving_answer
 from segtf.services.http.answer import Answer, Gone, Wanted, answer
 from segtf.services.http.app import accepted, create_app
+from segtf.services.http.config import ServeConfig
 from segtf.services.http.docs import EXAMPLE
 from segtf.services.http.service import Service
 from segtf.services.http.upload import Refused

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 OF_TIME = {"seconds", "images_per_second", "data_wait"}
 SMALL = """
-from voc_builder.tree.tfrecord import import_tensorflow
+from voc_builder.base.tensorflow import import_tensorflow
 import_tensorflow()
 from segtf.networks import model
 from segtf import train

@@ -127,7 +127,7 @@ def test_a_run_stopped_in_its_first_epoch_begins_again_with_the_encoder_it_was_g
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    from voc_builder.tree.tfrecord import import_tensorflow
+    from voc_builder.base.tensorflow import import_tensorflow
 
     import_tensorflow()
     import keras
@@ -273,7 +273,7 @@ def test_out_of_memory_names_the_batch_to_try(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from voc_builder.tree.tfrecord import import_tensorflow
+    from voc_builder.base.tensorflow import import_tensorflow
 
     tf = import_tensorflow()
     import keras

@@ -168,7 +168,7 @@ def test_a_tree_without_records_is_refused_with_the_cure(tmp_path: Path) -> None
             "--classes, --split have no .* with them",
         ),
         ({"group_by": "^a", "skip_bad": True}, "--group-by, --skip-bad have no effect on it"),
-        ({"seed": 7}, "--split-seed has no effect on it"),
+        ({"seed": 7}, "--seed has no effect on it"),
         ({"folds": 3}, "--folds has no effect on it: build it again with it"),
         ({"unlabelled": "background"}, "--unlabelled has no effect on it: build it again with it"),
         ({"mask_values": "0=a"}, "--mask-values has no effect .* anew with --source masks"),

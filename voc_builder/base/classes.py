@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from voc_builder.base.colours import VOID
+from voc_builder.base.colours import IGNORE, VOID
 from voc_builder.base.errors import UserError
 from voc_builder.base.problems import CONTROL
 from voc_builder.base.progress import note
-from voc_builder.sources.labelme import IGNORE
 
 FILES = ("obj.names", "labels.txt", "classes.txt", "class_names.txt")
 BACKGROUND = "__background__"

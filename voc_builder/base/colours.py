@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 VOID = 255  # class id of pixels that enter neither loss nor score
+IGNORE = "__ignore__"  # labelme's label for them
 
 
 def voc_colours(count: int = 256) -> NDArray[np.uint8]:

@@ -1,0 +1,1 @@
+"""Image files in, arrays out, and back: decoding, palette PNGs, geometry, overlays."""

@@ -1,0 +1,1 @@
+"""A folder of annotations of any kind in, samples out: image, mask, group."""

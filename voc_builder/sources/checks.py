@@ -17,12 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from voc_builder.base.colours import IGNORE
 from voc_builder.base.errors import UserError
 from voc_builder.base.problems import CONTROL, AnnotationError, Problem, Severity
 from voc_builder.pixels.geometry import find_crossing, is_flat
 from voc_builder.pixels.images import JPEG_SIDE, Header, decode_image, read_header
 from voc_builder.pixels.overlay import format_share
-from voc_builder.sources.labelme import IGNORE, LINE_WIDTH, POINT_RADIUS, Annotation, Shape
+from voc_builder.sources.labelme import LINE_WIDTH, POINT_RADIUS, Annotation, Shape
 from voc_builder.sources.mask_files import MaskFile
 from voc_builder.sources.mask_meaning import Meaning
 from voc_builder.sources.sample import Found, Sample

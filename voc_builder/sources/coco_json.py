@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voc_builder.base.classes import BACKGROUND, counted, has_background, read_classes
+from voc_builder.base.colours import IGNORE
 from voc_builder.base.errors import UserError
 from voc_builder.base.problems import Problem
 from voc_builder.pixels.images import SUFFIXES
 from voc_builder.sources.checks import check_labels
 from voc_builder.sources.config import SourceConfig
-from voc_builder.sources.labelme import FARTHEST, IGNORE
+from voc_builder.sources.labelme import FARTHEST
 from voc_builder.sources.listing import folded, unique_ids, visible_files
 from voc_builder.sources.mask_meaning import background_first
 from voc_builder.sources.outlines import ObjectSample, Outline, polygon_of

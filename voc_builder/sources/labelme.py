@@ -19,11 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from voc_builder.base.colours import VOID
+from voc_builder.base.colours import IGNORE, VOID
 from voc_builder.base.errors import UserError
 from voc_builder.base.problems import AnnotationError, Problem
 
-IGNORE = "__ignore__"  # labelme's label for void
 FARTHEST = 1_000_000  # pixels; beyond it a coordinate is a slip, and Pillow's integers overflow
 LINE_WIDTH = 10  # pixels, of lines in labelme's masks
 POINT_RADIUS = 5  # pixels, of points in labelme's masks

@@ -12,10 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from voc_builder.base.colours import VOID
+from voc_builder.base.colours import IGNORE, VOID
 from voc_builder.base.problems import Problem, Severity
 from voc_builder.sources.checks import check_label
-from voc_builder.sources.labelme import IGNORE
 
 Point = tuple[float, float]
 NEAR = 1.0  # pixels that an outline may leave the photo by: rounding, or counting from 1

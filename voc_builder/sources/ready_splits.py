@@ -113,10 +113,7 @@ def without_annotation(ready: Ready, annotated: Iterable[Path], what: str) -> se
     for split in SPLITS[1:]:
         photos = {photo for photo, where in ready.splits.items() if where == split}
         if photos and split not in has:
-            note(
-                f"left out {len(photos)} {split} photos, none of which has a {what}: "
-                "python -m segtf.predict takes them"
-            )
+            note(f"left out {len(photos)} {split} photos, none of which has a {what}")
             left |= photos
     return left
 

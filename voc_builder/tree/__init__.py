@@ -1,0 +1,1 @@
+"""Samples in, a Pascal VOC tree with splits and TFRecords out."""

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtf.reports.notebook.show import Picture, Table, sheet, view
+from segtf.run.folder import read_sizing
 from segtf.scoring.objects import object_classes
-from segtf.training.sizing import read_sizing
 from segtf.training.survey import survey
 from voc_builder.pixels.images import decode_image
 from voc_builder.pixels.overlay import count_ids, format_share

@@ -12,9 +12,9 @@ from segtf.reports.notebook.failures import scored_split
 from segtf.reports.notebook.runs import interval_ends, ranked, val_miou
 from segtf.reports.report_training import LITTLE, MUCH
 from segtf.reports.runs import Run
+from segtf.run.folder import read_sizing
 from segtf.run.log import best_epoch, waiting
 from segtf.scoring.inspection import percent
-from segtf.training.sizing import read_sizing
 from voc_builder.pixels.overlay import format_share
 from voc_builder.tree.voc import Dataset
 

@@ -14,9 +14,8 @@ from segtf.reports.notebook.runs import run_doubts
 from segtf.reports.notebook.training import changes, pipeline_of, untouched
 from segtf.reports.runs import Run
 from segtf.run.architectures import is_padded, padding_of
-from segtf.run.folder import BEST
+from segtf.run.folder import BEST, read_sizing
 from segtf.run.size import padded
-from segtf.training.sizing import read_sizing
 from voc_builder.base.classes import has_background
 from voc_builder.pixels.overlay import format_share
 from voc_builder.tree.voc import Dataset

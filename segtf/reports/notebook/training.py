@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtf.data.augment import augmenter, mosaic
+from segtf.data.crops import cut
 from segtf.data.pipelines import load_pipeline
-from segtf.data.sampling import cut
 from segtf.reports.notebook.data import load_mask, load_photo, telling_photos
 from segtf.reports.notebook.show import Picture, Table, sheet, view
 from segtf.run.config import TrainConfig

@@ -22,7 +22,7 @@ from segtf.services.http.upload import MEGAPIXEL, photo_size, read_photo
 from voc_builder.base.errors import UserError
 
 if TYPE_CHECKING:
-    from segtf.serve import ServeConfig
+    from segtf.services.http.config import ServeConfig
 
 FEWEST = 2  # photos at once: one is decoded while the network sees another
 

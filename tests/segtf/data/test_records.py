@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from voc_builder.base.errors import UserError
+from voc_builder.base.tensorflow import import_tensorflow
 from voc_builder.pixels.images import decode_image, resize_image, resize_mask
-from voc_builder.tree.tfrecord import import_tensorflow
 from voc_builder.tree.voc import Dataset
 
 pytestmark = pytest.mark.slow  # TensorFlow alone takes seconds

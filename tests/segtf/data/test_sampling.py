@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from segtf.data.sampling import Sampler, cut, photo_weights, rare_classes
+from segtf.data.crops import cut
+from segtf.data.sampling import Sampler, photo_weights, rare_classes
 from segtf.run.config import TrainConfig
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from segtf.inference import predictor as of_ours
-from segtf.inference.ensembles import most_probable
+from segtf.inference.decision import most_probable
 from segtf.inference.onnx_model import ModelInfo
 from segtf.inference.postprocess import Postprocess, Rule
 from segtf.inference.prediction import ask as answer_of

@@ -9,7 +9,7 @@ import pytest
 
 from segtf.run.architectures import ARCHS, ENCODERS, Arch
 from voc_builder.base.errors import UserError
-from voc_builder.tree.tfrecord import import_tensorflow
+from voc_builder.base.tensorflow import import_tensorflow
 
 pytestmark = pytest.mark.slow
 import_tensorflow()

@@ -22,7 +22,8 @@ from segtf.run.log import read_log, waiting
 from segtf.scoring.inspection import inspection_values
 from segtf.scoring.operating import Sought, given, operating_values
 from segtf.scoring.thresholds import count_thresholds
-from segtf.training.sizing import Machine, Plan, as_asked, write_sizing
+from segtf.training.sizing import Machine, Plan, as_asked
+from segtf.training.sizing_words import write_sizing
 from segtf.training.survey import Objects, Survey
 from tests.segtf.reports.test_figures import write_log
 from tests.segtf.scoring.test_inspection import PHOTOS as MASKS

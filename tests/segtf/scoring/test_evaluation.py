@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segtf.data.sampling import cut
-from segtf.inference.tiles import tile_corners
+from segtf.data.crops import cut, tile_corners
 from segtf.scoring import metrics
 from segtf.scoring.evaluation import (
     Evaluation,

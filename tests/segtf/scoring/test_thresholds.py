@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from segtf.inference.decision import apply_threshold
 from segtf.scoring.objects import (
     ALARMS,
     FALSE,
@@ -27,7 +28,6 @@ from segtf.scoring.thresholds import (
     THRESHOLDS,
     OperatingPoint,
     ThresholdCounts,
-    apply_threshold,
     choose_threshold,
     count_thresholds,
     no_counts,

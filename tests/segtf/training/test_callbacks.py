@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from segtf.scoring import metrics
-from voc_builder.tree.tfrecord import import_tensorflow
+from voc_builder.base.tensorflow import import_tensorflow
 
 pytestmark = pytest.mark.slow
 tf = import_tensorflow()
@@ -21,8 +21,8 @@ import keras  # noqa: E402  after TensorFlow
 
 from segtf.data.records import Split  # noqa: E402
 from segtf.networks.losses import SegmentationLoss  # noqa: E402
-from segtf.training.backup import Backup, BestModel, Position  # noqa: E402
-from segtf.training.callbacks import Averages, Measured, Overlays, Progress, Trainer  # noqa: E402
+from segtf.training.backup import Backup, Position  # noqa: E402
+from segtf.training.callbacks import Averages, BestModel, Measured, Overlays, Progress, Trainer  # noqa: E402
 from segtf.training.confusion import ConfusionCounts, PerClassIoU  # noqa: E402
 
 RNG = np.random.default_rng(0)
@@ -61,7 +61,7 @@ def test_loss_and_metric_compile_under_xla_as_on_a_gpu() -> None:
 REPLICAS = """
 import json, sys
 import numpy as np
-from voc_builder.tree.tfrecord import import_tensorflow
+from voc_builder.base.tensorflow import import_tensorflow
 tf = import_tensorflow()
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)

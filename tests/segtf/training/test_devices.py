@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from voc_builder.tree.tfrecord import import_tensorflow
+from voc_builder.base.tensorflow import import_tensorflow
 
 pytestmark = pytest.mark.slow
 import_tensorflow()

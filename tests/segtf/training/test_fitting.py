@@ -12,7 +12,7 @@ import pytest
 
 from segtf.run.config import TrainConfig
 from voc_builder.base.errors import UserError
-from voc_builder.tree.tfrecord import import_tensorflow
+from voc_builder.base.tensorflow import import_tensorflow
 from voc_builder.tree.voc import Dataset
 
 pytestmark = pytest.mark.slow

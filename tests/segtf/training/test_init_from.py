@@ -16,7 +16,7 @@ from segtf.run.config import TrainConfig
 from segtf.run.folder import read_config, read_data, read_run_dataset, write_config, write_json
 from segtf.run.provenance import find_seen, seen_by_models, trained_on
 from voc_builder.base.errors import UserError
-from voc_builder.tree.tfrecord import import_tensorflow
+from voc_builder.base.tensorflow import import_tensorflow
 
 pytestmark = pytest.mark.slow
 import_tensorflow()

@@ -10,19 +10,10 @@ from typing import Any
 import pytest
 
 from segtf.run.config import TrainConfig
+from segtf.run.folder import read_sizing
 from segtf.training import sizing as of_ours
-from segtf.training.sizing import (
-    SECONDS_AN_EPOCH,
-    Machine,
-    Plan,
-    as_asked,
-    choose,
-    decide,
-    machine,
-    read_sizing,
-    write_sizing,
-)
-from segtf.training.sizing_words import paragraph
+from segtf.training.sizing import SECONDS_AN_EPOCH, Machine, Plan, as_asked, choose, decide, machine
+from segtf.training.sizing_words import paragraph, write_sizing
 from segtf.training.survey import Objects, Survey
 from tests.segtf.training.test_survey import dataset, mask
 from voc_builder.base.errors import UserError

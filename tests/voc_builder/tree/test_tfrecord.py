@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from tests.voc_builder.folders import chips, tree_bytes, write_annotated
+from voc_builder.base.tensorflow import import_tensorflow
 from voc_builder.build import BuildConfig, build
-from voc_builder.tree.tfrecord import import_tensorflow, shard_names
+from voc_builder.tree.tfrecord import shard_names
 from voc_builder.tree.voc import Dataset
 
 

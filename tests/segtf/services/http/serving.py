@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segtf.serve import ServeConfig
+from segtf.services.http.config import ServeConfig
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 
 CLASSES = ("__background__", "chip", "дефект <b>")

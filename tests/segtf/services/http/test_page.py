@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from segtf.serve import ServeConfig
+from segtf.services.http.config import ServeConfig
 from tests.segtf.chromium import Chromium, open_chromium
 from tests.segtf.services.http.serving import CLASSES, server, squares, write_model
 
