@@ -1,7 +1,7 @@
 """Measure data set building: voc_builder against the algorithm of labelme's own example script.
 
 `python -m scripts.bench_build [PHOTOS] --times 10` prints a Markdown table. Every side works on the
-same photos in a fresh process and is timed as a whole command, Python's start and imports included.
+same images in a fresh process and is timed as a whole command, Python's start and imports included.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from PIL import Image, ImageDraw
 
 
 def convert_serially(folder: Path, out: Path, *, instances: bool) -> None:
-    """The published way, as labelme's `labelme2voc.py --noviz` goes it: one photo after the other
+    """The published way, as labelme's `labelme2voc.py --noviz` goes it: one image after the other
     is decoded and encoded again with Pillow, every shape drawn into a mask of its own at full size,
     and class ids and instance numbers saved as palette PNG and as NumPy files. Without `instances`
-    only the photo and the class PNG, the least that makes a VOC tree.
+    only the image and the class PNG, the least that makes a VOC tree.
     """
     from voc_builder.base.colours import voc_colours
 
@@ -39,9 +39,9 @@ def convert_serially(folder: Path, out: Path, *, instances: bool) -> None:
         (out / name).mkdir(parents=True)
     for path in sorted(folder.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
-        photo = np.asarray(Image.open(folder / content["imagePath"]))
-        Image.fromarray(photo).save(out / "JPEGImages" / f"{path.stem}.jpg")
-        drawn = draw_shapes(content["shapes"], names, photo.shape[:2])
+        image = np.asarray(Image.open(folder / content["imagePath"]))
+        Image.fromarray(image).save(out / "JPEGImages" / f"{path.stem}.jpg")
+        drawn = draw_shapes(content["shapes"], names, image.shape[:2])
         for layer, ids in zip(layers, drawn, strict=False):
             mask = Image.fromarray(ids.astype(np.uint8), mode="P")
             mask.putpalette(palette)
@@ -65,18 +65,18 @@ def draw_shapes(
     return class_ids, instances
 
 
-def repeat_photos(folder: Path, out: Path, times: int) -> int:
-    """Every labelme file and photo of `folder` under `times` names; how many there are then."""
+def repeat_images(folder: Path, out: Path, times: int) -> int:
+    """Every labelme file and image of `folder` under `times` names; how many there are then."""
     out.mkdir()
     shutil.copy(folder / "obj.names", out)
     files = sorted(folder.glob("*.json"))
     for path in files:
         content = json.loads(path.read_text(encoding="utf-8"))
-        photo = folder / content["imagePath"]
+        image = folder / content["imagePath"]
         for number in range(times):
             named = f"{path.stem}_{number:02d}"
-            shutil.copyfile(photo, out / f"{named}{photo.suffix}")
-            changed = {**content, "imagePath": f"{named}{photo.suffix}"}
+            shutil.copyfile(image, out / f"{named}{image.suffix}")
+            changed = {**content, "imagePath": f"{named}{image.suffix}"}
             (out / f"{named}.json").write_text(json.dumps(changed), encoding="utf-8")
     return len(files) * times
 
@@ -92,31 +92,31 @@ def time_command(code: str) -> tuple[float, float]:
     return time.perf_counter() - start, float(done.stdout.split()[-1])
 
 
-def serial_code(photos: Path, out: Path, *, instances: bool) -> str:
+def serial_code(images: Path, out: Path, *, instances: bool) -> str:
     """Python that defines `work`, the published algorithm."""
-    paths = f"Path({str(photos)!r}), Path({str(out)!r})"
+    paths = f"Path({str(images)!r}), Path({str(out)!r})"
     return (
         "from scripts.bench_build import convert_serially\n"
         f"def work(): convert_serially({paths}, instances={instances})"
     )
 
 
-def build_code(photos: Path, out: Path, *, records: bool) -> str:
+def build_code(images: Path, out: Path, *, records: bool) -> str:
     """Python that defines `work`, our side."""
-    paths = f"Path({str(photos)!r}), Path({str(out)!r})"
+    paths = f"Path({str(images)!r}), Path({str(out)!r})"
     return (
         "from voc_builder.build import BuildConfig, build\n"
         f"def work(): build(BuildConfig({paths}, records={records}))"
     )
 
 
-def measure(photos: Path, out: Path) -> Iterator[tuple[str, float, float]]:
+def measure(images: Path, out: Path) -> Iterator[tuple[str, float, float]]:
     """Name, seconds of the command and seconds of its work, for every side in turn."""
     sides = {
-        "`labelme2voc.py --noviz`": serial_code(photos, out, instances=True),
-        "the same, class masks alone": serial_code(photos, out, instances=False),
-        "`voc_builder build --no-records`": build_code(photos, out, records=False),
-        "`voc_builder build`": build_code(photos, out, records=True),
+        "`labelme2voc.py --noviz`": serial_code(images, out, instances=True),
+        "the same, class masks alone": serial_code(images, out, instances=False),
+        "`voc_builder build --no-records`": build_code(images, out, records=False),
+        "`voc_builder build`": build_code(images, out, records=True),
     }
     for side, code in sides.items():
         whole, work = time_command(code)
@@ -128,19 +128,19 @@ def main(argv: list[str] | None = None) -> int:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(prog="python -m scripts.bench_build", description=__doc__)
     parser.add_argument("photos", nargs="?", type=Path, help="labelme folder (default: 12 drawn)")
-    parser.add_argument("--times", type=int, default=10, help="names that each photo gets")
-    parser.add_argument("--size", type=int, default=2448, help="side of drawn photos, pixels")
+    parser.add_argument("--times", type=int, default=10, help="names that each image gets")
+    parser.add_argument("--size", type=int, default=2448, help="side of drawn images, pixels")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source = args.photos or folder / "drawn"
-        if args.photos is None:
+        source = args.images or folder / "drawn"
+        if args.images is None:
             size = ["--count", "12", "--size", str(args.size), "--seed", "1"]
             command = [sys.executable, "-m", "scripts.make_fishki", str(source), *size]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        count = repeat_photos(source, folder / "photos", args.times)
-        print(f"{count} photos, {os.cpu_count()} cores, Python {platform.python_version()}\n")
-        print("| side | command, s | photos a second | faster | work alone, s |")
+        count = repeat_images(source, folder / "photos", args.times)
+        print(f"{count} images, {os.cpu_count()} cores, Python {platform.python_version()}\n")
+        print("| side | command, s | images a second | faster | work alone, s |")
         print("| --- | ---: | ---: | ---: | ---: |")
         slowest = 0.0
         for side, whole, work in measure(folder / "photos", folder / "out"):

@@ -1,4 +1,4 @@
-"""Measure onnxruntime, SavedModel and Keras side by side on one photo at several sizes."""
+"""Measure onnxruntime, SavedModel and Keras side by side on one image at several sizes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from voc_builder.pixels.images import decode_image, resize_image
 
 
 def measure_engines(run: Path, photo: Path, sizes: Sequence[int], *, rounds: int) -> Table:
-    """Seconds that each engine takes to answer about one photo squeezed to each of the sizes,
+    """Seconds that each engine takes to answer about one image squeezed to each of the sizes,
     rounded up to what the network can take.
     """
     from voc_builder.base.tensorflow import import_tensorflow
@@ -50,12 +50,12 @@ def measure_engines(run: Path, photo: Path, sizes: Sequence[int], *, rounds: int
         for name, seconds in taken.items():
             found[name][describe(shape)] = statistics.median(seconds[1:])
     return Table(
-        title=f"Engines: {info.arch} {info.encoder}, seconds a photo",
+        title=f"Engines: {info.arch} {info.encoder}, seconds per image",
         columns=("engine", *map(describe, able)),
         rows=tuple(
             (name, *(f"{by_size[size]:.3f}" for size in able)) for name, by_size in found.items()
         ),
-        verdict=f"One photo at a time, medians of {rounds} calls by turns, after a first one that "
+        verdict=f"One image at a time, medians of {rounds} calls by turns, after a first one that "
         f"does not count; provider {model.provider}.",
         figures=found,
     )

@@ -43,7 +43,7 @@ COLUMNS = (
     *("side", "epoch, s", "mean", "fastest", "slowest", "training", "validation", "callbacks"),
     *("CPU, s", "ratio"),
 )
-Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # photos and masks
+Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # images and masks
 
 
 @dataclass(frozen=True)
@@ -140,18 +140,18 @@ class Bare:
 
 def bare_sides(config: TrainConfig, dataset: Dataset, disk: Path, *, extra: bool) -> list[Bare]:
     """The bare side and, if wanted, the one that has our optimiser's averages and our counts."""
-    classes, photos = len(dataset.classes), {k: len(v) for k, v in dataset.splits.items()}
-    config, devices, first = prepare(config, dataset.classes, photos["train"])
+    classes, images = len(dataset.classes), {k: len(v) for k, v in dataset.splits.items()}
+    config, devices, first = prepare(config, dataset.classes, images["train"])
     assert config.batch is not None and config.learning_rate is not None
     train, val = load_splits(dataset, ("train", "val"), loading(config, disk))
-    sampler = Sampler(train, config, classes, own_shares(config), photos["train"])
+    sampler = Sampler(train, config, classes, own_shares(config), images["train"])
     steps = range(config.epochs * sampler.steps_per_epoch)
     training = _in_memory(training_batches(sampler, steps))
     checks = validation_batches(val, config, devices.local)
     size = next(checks.as_numpy_iterator())[0].shape[0]
     sides = []
     for more in (False, True)[: 1 + extra]:
-        network = first if not more else prepare(config, dataset.classes, photos["train"])[2]
+        network = first if not more else prepare(config, dataset.classes, images["train"])[2]
         optimizer = keras.optimizers.Adam(config.learning_rate, use_ema=more)
         metrics = [ConfusionCounts(classes)] if more else []
         loss = SegmentationLoss(config.loss)
@@ -187,7 +187,7 @@ def measure_epochs(
     return _table(config, len(sides[0].training[0]) // config.epochs, found)
 
 
-def _table(config: TrainConfig, photos: int, found: dict[str, Epochs]) -> Table:
+def _table(config: TrainConfig, images: int, found: dict[str, Epochs]) -> Table:
     bare, ours = (statistics.median(found[name].seconds) for name in (BARE, OURS))
     means = [statistics.mean(found[name].seconds) for name in (OURS, BARE)]
     rows = []
@@ -214,7 +214,7 @@ def _table(config: TrainConfig, photos: int, found: dict[str, Epochs]) -> Table:
     wait = statistics.mean(found[OURS].data_wait)
     return Table(
         title=f"Epoch: {network_name(config.arch, config.encoder)}, {describe(config.shape)}, "
-        f"{photos} photos",
+        f"{images} images",
         columns=COLUMNS,
         rows=tuple(rows),
         verdict=f"Wanted: at most {WANTED} times the bare epoch: {met(ours / bare, WANTED)} "

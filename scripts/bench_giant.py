@@ -1,4 +1,4 @@
-"""Measure the memory that a photo of hundreds of megapixels takes to be predicted."""
+"""Measure the memory that an image of hundreds of megapixels takes to be predicted."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def measure_giant(folder: Path, side: int) -> Table:
     told.
     """
     model = write_colour_network(folder / "model.onnx")
-    photos = {length: write_stripes(folder / f"{length}.tif", length) for length in (TILE, side)}
+    images = {length: write_stripes(folder / f"{length}.tif", length) for length in (TILE, side)}
     rows, figures = [], {}
     for name, save in SAVE.items():
         note(f"memory: {side} x {side}, {name}")
         least, most = (
-            peak_of(["--save", save, "--mode", "tile"], model, photos[length], folder / "out")
+            peak_of(["--save", save, "--mode", "tile"], model, images[length], folder / "out")
             for length in (TILE, side)
         )
         figures[name] = {"one_tile": least, "photo": most}
@@ -53,7 +53,7 @@ def measure_giant(folder: Path, side: int) -> Table:
         rows.append((name, *(f"{value / 10**6:.0f}" for value in cells)))
     more = max(each["photo"] - each["one_tile"] for each in figures.values())
     return Table(
-        title=f"Memory of a photo of {side} x {side}, MB",
+        title=f"Memory of an image of {side} x {side}, MB",
         columns=("written", f"{TILE} x {TILE}", f"{side} x {side}", "more"),
         rows=tuple(rows),
         verdict=f"Largest resident memory of the process; a TIFF of {side**2 / 10**6:,.0f} "
@@ -63,13 +63,13 @@ def measure_giant(folder: Path, side: int) -> Table:
     )
 
 
-def peak_of(flags: list[str], model: Path, photo: Path, out: Path) -> int:
+def peak_of(flags: list[str], model: Path, image: Path, out: Path) -> int:
     """Bytes that `segtf.predict` held at most. Raises RuntimeError if it fails, `UserError` where
     memory cannot be told.
     """
     if os.name != "posix":
         raise UserError("memory is measured on Linux and macOS: leave it out of --only")
-    command = [sys.executable, "-m", "segtf.predict", str(model), str(photo), "--out", str(out)]
+    command = [sys.executable, "-m", "segtf.predict", str(model), str(image), "--out", str(out)]
     watched = [sys.executable, "-c", WATCH, *command, *flags]
     ended = subprocess.run(
         watched, capture_output=True, encoding="locale", errors="backslashreplace", check=False

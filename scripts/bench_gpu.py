@@ -1,6 +1,6 @@
 """Measure training steps on an accelerator: JAX, arrays in memory, no TensorFlow needed.
 
-`python -m scripts.bench_gpu` prints a Markdown table and writes `artifacts/bench_gpu.json`: photos
+`python -m scripts.bench_gpu` prints a Markdown table and writes `artifacts/bench_gpu.json`: images
 a second, memory, and the share of the card's arithmetic peak, at each size and precision, with the
 batch doubled until memory runs out or nothing is gained. It needs `jax[cuda13]`, keras,
 segmentation-models, numpy and psutil. On a CPU, at a tiny size, it only shows that it works; on an
@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-GAIN = 1.03  # photos a second, against half the batch, that make a larger one worth trying
+GAIN = 1.03  # images a second, against half the batch, that make a larger one worth trying
 ROUNDS = 3  # of which the middle one counts
 FORWARD_AND_BACKWARD = 3  # the backward pass has two products for each one of the forward pass
 OPERATIONS = 2  # a multiply-add
@@ -77,7 +77,7 @@ class Measured:
     size: int
     precision: str
     batch: int
-    photos_a_second: float
+    images_a_second: float
     seconds_a_step: float
     compile_seconds: float
     memory_bytes: int  # that XLA plans for the step: weights, optimiser, batch and all between
@@ -101,7 +101,7 @@ def peak_teraflops(device_kind: str, precision: str) -> float | None:
 
 
 def multiply_adds(network: Any, size: int) -> int:
-    """Of one forward pass over one photo of `size` x `size`, in the layers that have a kernel.
+    """Of one forward pass over one image of `size` x `size`, in the layers that have a kernel.
 
     Raises ValueError for a layer of weights that it does not know.
     """
@@ -121,13 +121,13 @@ def multiply_adds(network: Any, size: int) -> int:
 
 
 def random_batch(batch: int, size: int, classes: int) -> tuple[Any, Any]:
-    """Photos (N, H, W, 3) and masks (N, H, W), uint8, on the device."""
+    """Images (N, H, W, 3) and masks (N, H, W), uint8, on the device."""
     import jax
 
     rng = np.random.default_rng(0)
-    photos = rng.integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
+    images = rng.integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
     masks = rng.integers(0, classes, (batch, size, size), dtype=np.uint8)
-    return jax.device_put((photos, masks))
+    return jax.device_put((images, masks))
 
 
 def training_step(network: Any, classes: int) -> tuple[Any, tuple[list[Any], ...]]:
@@ -144,14 +144,14 @@ def training_step(network: Any, classes: int) -> tuple[Any, tuple[list[Any], ...
     optimizer = keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=0.99)
     optimizer.build(network.trainable_variables)
 
-    def value(weights: list[Any], others: list[Any], photos: Any, masks: Any) -> Any:
-        answer, others = network.stateless_call(weights, others, photos, training=True)
+    def value(weights: list[Any], others: list[Any], images: Any, masks: Any) -> Any:
+        answer, others = network.stateless_call(weights, others, images, training=True)
         return loss(masks, answer), (answer, others)
 
-    def step(state: tuple[list[Any], ...], photos: Any, masks: Any) -> Any:
+    def step(state: tuple[list[Any], ...], images: Any, masks: Any) -> Any:
         weights, others, moments, counts = state
         pull = jax.value_and_grad(value, has_aux=True)
-        (lost, (answer, others)), gradients = pull(weights, others, photos, masks)
+        (lost, (answer, others)), gradients = pull(weights, others, images, masks)
         weights, moments = optimizer.stateless_apply(moments, gradients, weights)
         counts = metric.stateless_update_state(counts, masks, answer)
         return lost, (weights, others, moments, counts)
@@ -206,7 +206,7 @@ def measure(
     teraflops = operations / seconds / 1e12
     return Measured(
         **row._asdict(),
-        photos_a_second=row.batch / seconds,
+        images_a_second=row.batch / seconds,
         seconds_a_step=seconds,
         compile_seconds=compiling,
         memory_bytes=fixed + plan.temp_size_in_bytes,
@@ -230,7 +230,7 @@ def sweep(
     keras.config.set_dtype_policy(precision)
     network = build_model(args.arch, args.encoder, args.classes, (size, size))
     forward = multiply_adds(network.get_layer("network"), size)
-    a_photo = forward * OPERATIONS * FORWARD_AND_BACKWARD
+    a_image = forward * OPERATIONS * FORWARD_AND_BACKWARD
     batch, fastest = args.batch, 0.0
     while batch <= args.largest_batch:
         try:
@@ -239,22 +239,22 @@ def sweep(
                 network,
                 classes=args.classes,
                 steps=args.steps,
-                operations=a_photo * batch,
+                operations=a_image * batch,
                 peak=peak,
             )
         except Exception as error:  # JAX has no class for it
             if not is_out_of_memory(error):
                 raise
-            print(f"{size} {precision}: no memory for {batch} photos", file=sys.stderr)
+            print(f"{size} {precision}: no memory for {batch} images", file=sys.stderr)
             return
         yield measured
-        if measured.photos_a_second < fastest * GAIN:
+        if measured.images_a_second < fastest * GAIN:
             return
-        batch, fastest = batch * 2, measured.photos_a_second
+        batch, fastest = batch * 2, measured.images_a_second
 
 
 HEAD = (
-    "| size | precision | batch | photos a second | ms a step | memory, GB | compile, s "
+    "| size | precision | batch | images a second | ms a step | memory, GB | compile, s "
     "| TFLOP/s | of the peak | operations: XLA / layers |\n"
     "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
 )
@@ -266,7 +266,7 @@ def line(row: Measured) -> str:
     by_xla = row.operations_by_xla
     against = "not told" if by_xla is None else f"{by_xla / row.operations:.2f}"
     return (
-        f"| {row.size} | {row.precision} | {row.batch} | {row.photos_a_second:.1f} "
+        f"| {row.size} | {row.precision} | {row.batch} | {row.images_a_second:.1f} "
         f"| {row.seconds_a_step * 1e3:.1f} | {row.memory_bytes / 1e9:.2f} "
         f"| {row.compile_seconds:.0f} | {row.teraflops:.3g} | {share} | {against} |"
     )
@@ -279,11 +279,11 @@ def read_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--arch", default="unet", help="architecture")
     add("--encoder", default="efficientnetb0", help="encoder")
     add("--classes", type=int, default=4, help="classes")
-    add("--sizes", type=int, nargs="+", default=[512, 1024], help="sides of photos, pixels")
+    add("--sizes", type=int, nargs="+", default=[512, 1024], help="sides of images, pixels")
     add("--precisions", nargs="+", default=["float32", "mixed_bfloat16"], help="dtype policies")
     add("--peak-tflops", type=float, nargs="+", help="the card's, one for each precision")
-    add("--batch", type=int, default=1, help="photos a step, to begin with")
-    add("--largest-batch", type=int, default=256, help="photos a step, at most")
+    add("--batch", type=int, default=1, help="images a step, to begin with")
+    add("--largest-batch", type=int, default=256, help="images a step, at most")
     add("--steps", type=int, default=10, help="steps a round, of which there are three")
     add("--json", type=Path, default=Path("artifacts/bench_gpu.json"), help="where figures go")
     args = parser.parse_args(argv)

@@ -1,6 +1,6 @@
-"""Measure the input pipeline alone: photos decoded once, against photos decoded every epoch again.
+"""Measure the input pipeline alone: images decoded once, against images decoded every epoch again.
 
-The usual pipeline reads and decodes each photo and its mask with TensorFlow, resizes them with
+The usual pipeline reads and decodes each image and its mask with TensorFlow, resizes them with
 `tf.image.resize` and augments them with albumentations in a `numpy_function`, in parallel and with
 prefetching. Both sides augment by the same code.
 """
@@ -31,7 +31,7 @@ from voc_builder.pixels.png import grey_mask
 from voc_builder.tree.voc import Dataset
 
 WANTED = 5.0  # times the samples a second, at least
-SAME = 1.1  # the cost of a sample may depend on the photo's size by noise alone
+SAME = 1.1  # the cost of a sample may depend on the image's size by noise alone
 WARM_UP = 2  # batches that are not timed
 
 
@@ -49,7 +49,7 @@ class Speed:
 
 
 def our_batches(config: TrainConfig, dataset: Dataset, disk: Path) -> Callable[[], Any]:
-    """Starts the pipeline of `segtf.train` after every photo was decoded: its second epoch."""
+    """Starts the pipeline of `segtf.train` after every image was decoded: its second epoch."""
     (split,) = load_splits(dataset, ("train",), loading(config, disk))
     count = len(dataset.splits["train"])
     sampler = Sampler(split, config, len(dataset.classes), own_shares(config), count)
@@ -64,11 +64,11 @@ def usual_batches(config: TrainConfig, dataset: Dataset, folder: Path) -> Callab
         config.shape,
         augmenter(config.augment, config.shape),
     )
-    for photo_id in ids:
-        grey = grey_mask(dataset.mask(photo_id).read_bytes())
-        (folder / f"{photo_id}.png").write_bytes(grey)
-    photos = [str(dataset.photo(photo_id)) for photo_id in ids]
-    masks = [str(folder / f"{photo_id}.png") for photo_id in ids]
+    for image_id in ids:
+        grey = grey_mask(dataset.mask(image_id).read_bytes())
+        (folder / f"{image_id}.png").write_bytes(grey)
+    images = [str(dataset.image(image_id)) for image_id in ids]
+    masks = [str(folder / f"{image_id}.png") for image_id in ids]
     numbers = itertools.count()
 
     def read(photo: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -83,7 +83,7 @@ def usual_batches(config: TrainConfig, dataset: Dataset, folder: Path) -> Callab
         )
 
     return lambda: (
-        tf.data.Dataset.from_tensor_slices((photos, masks))
+        tf.data.Dataset.from_tensor_slices((images, masks))
         .shuffle(len(ids))
         .repeat()
         .map(read, num_parallel_calls=tf.data.AUTOTUNE)
@@ -106,13 +106,13 @@ def time_round(batches: Any, seconds: float, speed: Speed) -> None:
 
 
 def measure_input(
-    config: TrainConfig, folder: Path, *, photo_size: int, count: int, seconds: float, rounds: int
+    config: TrainConfig, folder: Path, *, image_size: int, count: int, seconds: float, rounds: int
 ) -> Table:
-    """Draws photos of `photo_size` and of half of it in `folder`, and times both sides on them by
+    """Draws images of `image_size` and of half of it in `folder`, and times both sides on them by
     turns. `config` decides size, batch and augmentation.
     """
     sides, speeds = {}, {}
-    for side in (photo_size, photo_size // 2):
+    for side in (image_size, image_size // 2):
         dataset = draw_dataset(folder / str(side), count, side, split="100/0/0")
         usual = usual_batches(config, dataset, folder / str(side) / "grey")
         sides["usual", side] = usual
@@ -122,7 +122,7 @@ def measure_input(
         for key, batches in sides.items():
             note(f"input: round {number + 1} of {rounds}, {key[0]} from {key[1]} x {key[1]}")
             time_round(batches(), seconds, speeds[key])
-    return _table(config, photo_size, speeds)
+    return _table(config, image_size, speeds)
 
 
 def _table(config: TrainConfig, large: int, speeds: dict[tuple[str, int], Speed]) -> Table:
@@ -149,6 +149,6 @@ def _table(config: TrainConfig, large: int, speeds: dict[tuple[str, int], Speed]
         rows=tuple(rows),
         verdict=f"Wanted: at least {WANTED:.0f} times the usual pipeline from {large} x {large}: "
         f"{met(gain, WANTED, least=True)} ({gain:.2f}). Wanted: a cost that does not grow with the "
-        f"photo: {met(growth, SAME)} (four times the pixels, {growth:.2f} times the time).",
+        f"image: {met(growth, SAME)} (four times the pixels, {growth:.2f} times the time).",
         figures={"gain": gain, "growth": growth, "sides": names},
     )

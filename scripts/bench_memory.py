@@ -1,7 +1,7 @@
-"""Measure the memory of training after each epoch, with few photos and with many.
+"""Measure the memory of training after each epoch, with few images and with many.
 
-`measure_memory` trains in fresh processes. Where the photos are to be seen, the network is one of
-two convolutions, so that many photos take little time: everything else is that of `segtf.train`.
+`measure_memory` trains in fresh processes. Where the images are to be seen, the network is one of
+two convolutions, so that many images take little time: everything else is that of `segtf.train`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from voc_builder.tree.voc import Dataset, read_dataset
 STATUS = Path("/proc/self/status")
 MEGABYTE = 10**6
 GROWTH = 1 * MEGABYTE  # an epoch, that may be chance: what waits to be used comes and goes
-HELD = 0.1  # share of the photos' bytes that may be found in memory, by chance again
+HELD = 0.1  # share of the images' bytes that may be found in memory, by chance again
 MARK = "memory: "  # before the line that a child prints
 DRAWN = 96  # pixels; it is the size of training that takes memory
 Memory = dict[str, int]  # bytes, by kind
@@ -110,8 +110,8 @@ def growth(after: Sequence[Memory]) -> float:
 def measure_memory(
     network: dict[str, Any], folder: Path, *, few: int, many: int, size: int, epochs: int
 ) -> Table:
-    """Trains `network` (settings of `segtf.train`) on `few` photos for `epochs`, and the tiny
-    network on as many and on `many` photos of `size` x `size`. Raises `UserError` where memory
+    """Trains `network` (settings of `segtf.train`) on `few` images for `epochs`, and the tiny
+    network on as many and on `many` images of `size` x `size`. Raises `UserError` where memory
     cannot be told apart.
     """
     from segtf.data.records import BYTES_A_PIXEL
@@ -122,10 +122,10 @@ def measure_memory(
     common = {"epochs": epochs, "size": size, "batch": 16, "cache": "disk", "patience": 0}
     name = network_name(network["arch"], network["encoder"])
     runs: dict[str, tuple[int, dict[str, Any], bool]] = {
-        f"{name} at {network['size']}, {few} photos, disk": (few, {**common, **network}, False),
-        f"tiny network, {few} photos, disk": (few, common, True),
-        f"tiny network, {many} photos, disk": (many, common, True),
-        f"tiny network, {many} photos, memory": (many, {**common, "cache": "memory"}, True),
+        f"{name} at {network['size']}, {few} images, disk": (few, {**common, **network}, False),
+        f"tiny network, {few} images, disk": (few, common, True),
+        f"tiny network, {many} images, disk": (many, common, True),
+        f"tiny network, {many} images, memory": (many, {**common, "cache": "memory"}, True),
     }
     found, held = {}, {}
     for name, (count, settings, tiny) in runs.items():
@@ -138,7 +138,7 @@ def measure_memory(
 
 def memory_table(found: dict[str, list[Memory]], held: dict[str, int]) -> Table:
     """Of four runs, in the order of `measure_memory`: what each had after every epoch, and the
-    bytes of its decoded photos.
+    bytes of its decoded images.
     """
     rows = []
     for name, after in found.items():
@@ -150,21 +150,21 @@ def memory_table(found: dict[str, list[Memory]], held: dict[str, int]) -> Table:
     real, small, large, _ = found
     grown = max(growth(found[name]) for name in (real, small, large))
     more = settled(found[large])[1] - settled(found[small])[1]
-    photos = held[large] - held[small]
+    images = held[large] - held[small]
     return Table(
         title="Memory after each epoch, MB",
         columns=(
-            *("run", "epochs", "decoded photos", "own, epoch 1", "own, 2nd quarter"),
+            *("run", "epochs", "decoded images", "own, epoch 1", "own, 2nd quarter"),
             *("own, last quarter", "growth an epoch", "pages of files", "resident in all"),
         ),
         rows=tuple(rows),
         verdict="Own memory, free parts of it given back, is the least of a quarter of the "
         "epochs; in the first, buffers fill. "
-        f"Wanted: no growth from epoch to epoch with the photos on disk: {met(grown, GROWTH)} (at "
+        f"Wanted: no growth from epoch to epoch with the images on disk: {met(grown, GROWTH)} (at "
         f"most {grown / MEGABYTE:.2f} MB an epoch from the second quarter to the last; "
-        f"{GROWTH / MEGABYTE:.0f} may be chance). Wanted: no growth with the photos on disk: "
-        f"{met(more, HELD * photos)} ({more / MEGABYTE:.0f} MB more of its own for "
-        f"{photos / MEGABYTE:.0f} MB more of photos; {HELD * photos / MEGABYTE:.0f} may be chance)."
+        f"{GROWTH / MEGABYTE:.0f} may be chance). Wanted: no growth with the images on disk: "
+        f"{met(more, HELD * images)} ({more / MEGABYTE:.0f} MB more of its own for "
+        f"{images / MEGABYTE:.0f} MB more of images; {HELD * images / MEGABYTE:.0f} may be chance)."
         " Pages of files, which the disk cache is, are dropped when another program wants the "
         "memory.",
         figures={"after_each_epoch": found, "decoded_photos": held},

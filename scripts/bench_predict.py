@@ -1,7 +1,7 @@
 """Measure prediction beside the bare network: python -m scripts.bench_predict RUN
 
 Prints a Markdown table for each part and writes `bench_predict.md` and `bench_predict.json`. Both
-sides of a part are measured by turns on the same photos. Figures are worth something on a machine
+sides of a part are measured by turns on the same images. Figures are worth something on a machine
 that does nothing else meanwhile; its load is written down with them.
 """
 
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from scripts.bench_table import Table, measure_parts
-from segtf.inference.find_images import find_photos
+from segtf.inference.find_images import find_images
 from voc_builder.base.command import run
 from voc_builder.base.errors import UserError, refuse_below_one
 
@@ -21,33 +21,33 @@ from voc_builder.base.errors import UserError, refuse_below_one
 @dataclass(frozen=True)
 class BenchConfig:
     """Measure prediction end to end, the engines, the seams of tiles, and the memory of a large
-    photo and of many.
+    image and of many.
     """
 
     run: Path
     """Run folder with best.keras, saved_model and model.onnx."""
-    photos: Path = Path("fishki_labelme")
-    """Folder of photos of the kind that the network knows; side by side they make larger ones."""
+    images: Path = Path("fishki_labelme")
+    """Folder of images of the kind that the network knows; side by side they make larger ones."""
     out: Path = Path("artifacts/bench_predict")
     """Folder for bench_predict.md and bench_predict.json."""
     only: str = "whole,engines,seam,memory,many"
     """Parts to measure, with commas."""
     side: int = 2448
-    """Side of the photos of the parts whole and seam, pixels."""
+    """Side of the images of the parts whole and seam, pixels."""
     count: int = 3
-    """Photos of the parts whole and seam."""
+    """Images of the parts whole and seam."""
     rounds: int = 3
     """How often each side is measured, by turns; the medians count."""
     sizes: tuple[int, ...] = (512, 1024, 2448)
-    """Sides of the photos of the part engines, made larger to what the network can take."""
+    """Sides of the images of the part engines, made larger to what the network can take."""
     overlap: float = 0.25
     """Of the tiles."""
     giant: int = 20_000
-    """Side of the photo of the part memory, pixels."""
+    """Side of the image of the part memory, pixels."""
     many: tuple[int, ...] = (50, 500)
-    """Numbers of photos of the part many: few and many."""
+    """Numbers of images of the part many: few and many."""
     many_side: int = 1024
-    """Side of the photos of the part many, pixels."""
+    """Side of the images of the part many, pixels."""
 
 
 def bench_predict(config: BenchConfig) -> None:
@@ -69,26 +69,26 @@ def bench_predict(config: BenchConfig) -> None:
 
 
 def _whole(config: BenchConfig, folder: Path) -> Table:
-    from scripts.bench_whole import lay_photos, measure_whole
+    from scripts.bench_whole import lay_images, measure_whole
 
-    photos = lay_photos(find_photos([config.photos]), folder, config.side, config.count)
-    return measure_whole(config.run, photos, folder, overlap=config.overlap, rounds=config.rounds)
+    images = lay_images(find_images([config.images]), folder, config.side, config.count)
+    return measure_whole(config.run, images, folder, overlap=config.overlap, rounds=config.rounds)
 
 
 def _engines(config: BenchConfig, folder: Path) -> Table:
     from scripts.bench_engines import measure_engines
-    from scripts.bench_whole import lay_photos
+    from scripts.bench_whole import lay_images
 
-    (photo,) = lay_photos(find_photos([config.photos]), folder, max(config.sizes), 1)
-    return measure_engines(config.run, photo, config.sizes, rounds=config.rounds)
+    (image,) = lay_images(find_images([config.images]), folder, max(config.sizes), 1)
+    return measure_engines(config.run, image, config.sizes, rounds=config.rounds)
 
 
 def _seam(config: BenchConfig, folder: Path) -> Table:
     from scripts.bench_seam import measure_seam
-    from scripts.bench_whole import lay_photos
+    from scripts.bench_whole import lay_images
 
-    photos = lay_photos(find_photos([config.photos]), folder, config.side, config.count)
-    return measure_seam(config.run, photos, overlap=config.overlap)
+    images = lay_images(find_images([config.images]), folder, config.side, config.count)
+    return measure_seam(config.run, images, overlap=config.overlap)
 
 
 def _memory(config: BenchConfig, folder: Path) -> Table:
@@ -101,7 +101,7 @@ def _many(config: BenchConfig, folder: Path) -> Table:
     from scripts.bench_many import measure_many
 
     few, many = config.many
-    found = find_photos([config.photos])
+    found = find_images([config.images])
     return measure_many(config.run, found, folder, config.many_side, (few, many))
 
 

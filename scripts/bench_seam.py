@@ -1,4 +1,4 @@
-"""Measure how far a photo's tiles, blended, answer as the network does about the whole photo."""
+"""Measure how far an image's tiles, blended, answer as the network does about the whole image."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ LIMIT = 0.995  # share of pixels
 WINDOWS = {"Gaussian": gaussian_window, "flat": flat_window}
 
 
-def measure_seam(run: Path, photos: Sequence[Path], *, overlap: float) -> Table:
+def measure_seam(run: Path, images: Sequence[Path], *, overlap: float) -> Table:
     """Shares of pixels on which tiles blended either way name the class that the network names when
-    it sees the photo as a whole; half a tile's overlap along the photo's border is left out, where
-    the whole photo too is seen from one side alone. Raises `UserError` for a network of one size.
+    it sees the image as a whole; half a tile's overlap along the image's border is left out, where
+    the whole image too is seen from one side alone. Raises `UserError` for a network of one size.
     """
     model = OnnxModel(run)
     if model.info.fixed:
@@ -35,17 +35,17 @@ def measure_seam(run: Path, photos: Sequence[Path], *, overlap: float) -> Table:
     tile = model.info.shape
     down, across = (max(round(length * overlap / 2), 1) for length in tile)
     agree: dict[str, list[float]] = {name: [] for name in WINDOWS}
-    for path in photos:
+    for path in images:
         note(f"seam: {path.name}")
-        photo = decode_image(path.read_bytes(), str(path))
+        image = decode_image(path.read_bytes(), str(path))
         inner = np.s_[down:-down, across:-across]
-        whole = whole_mask(model, photo)[inner]
+        whole = whole_mask(model, image)[inner]
         for name, window in WINDOWS.items():
-            found = np.empty(photo.shape[:2], np.uint8)
+            found = np.empty(image.shape[:2], np.uint8)
             for top, strip in blended_strips(
                 model.probabilities,
-                lambda top, end, photo=photo: photo[top:end],  # type: ignore[misc]
-                *photo.shape[:2],
+                lambda top, end, image=image: image[top:end],  # type: ignore[misc]
+                *image.shape[:2],
                 tile=tile,
                 overlap=overlap,
                 window=window,
@@ -55,25 +55,25 @@ def measure_seam(run: Path, photos: Sequence[Path], *, overlap: float) -> Table:
     means = {name: float(np.mean(shares)) for name, shares in agree.items()}
     return Table(
         title=f"Seams: tiles of {describe(tile)}, {model.info.arch} {model.info.encoder}",
-        columns=("blended", "same class, mean of photos", "worst photo", "other class"),
+        columns=("blended", "same class, mean of images", "worst image", "other class"),
         rows=tuple(
             (name, f"{means[name]:.3%}", f"{min(shares):.3%}", f"{1 - means[name]:.3%}")
             for name, shares in agree.items()
         ),
-        verdict=f"{len(photos)} photos of {photo.shape[1]} x {photo.shape[0]}, tiles that share "
+        verdict=f"{len(images)} images of {image.shape[1]} x {image.shape[0]}, tiles that share "
         f"{overlap:.0%}, half of that along the border left out. Wanted: the Gaussian agrees "
-        f"with the whole photo on {LIMIT:.1%}: {met(means['Gaussian'], LIMIT, least=True)}; and "
+        f"with the whole image on {LIMIT:.1%}: {met(means['Gaussian'], LIMIT, least=True)}; and "
         f"flat averaging is worse: {met(means['flat'], means['Gaussian'])}.",
         figures=agree,
     )
 
 
-def whole_mask(model: OnnxModel, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Class ids, shape (H, W), of a photo that the network sees at once, mirrored below and at the
+def whole_mask(model: OnnxModel, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Class ids, shape (H, W), of an image that the network sees at once, mirrored below and at the
     right to a size that it can take.
     """
-    height, width = photo.shape[:2]
+    height, width = image.shape[:2]
     below, right = (-length % model.info.multiple for length in (height, width))
-    padded = cv2.copyMakeBorder(photo, 0, below, 0, right, cv2.BORDER_REFLECT_101)
+    padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REFLECT_101)
     answer = model.probabilities(np.asarray(padded, np.uint8)[None])[0]
     return most_probable(answer[:height, :width])

@@ -1,6 +1,6 @@
 """Measure the server under load beside the bare network: python -m scripts.bench_serve
 
-Starts a server of its own, sends photos from several clients at once over HTTP, compares every
+Starts a server of its own, sends images from several clients at once over HTTP, compares every
 answer with the predictor's own and watches the server's memory. Prints a Markdown table and writes
 `bench_serve.md` and `bench_serve.json`. The clients take their share of the same cores.
 """
@@ -27,7 +27,7 @@ import psutil
 from numpy.typing import NDArray
 
 from scripts.bench_table import Table, describe_machine, write_tables
-from segtf.inference.find_images import find_photos
+from segtf.inference.find_images import find_images
 from segtf.inference.onnx_model import OnnxModel
 from segtf.inference.predictor import Predictor
 from segtf.run.size import describe
@@ -52,16 +52,16 @@ class BenchConfig:
     model: Path | None = None
     """ONNX file or run folder; null: a network without weights, drawn on the spot, so that all but
     the network is measured."""
-    photos: Path = Path("fishki_labelme")
-    """Folder of photos that are sent, one after the other and again from the first."""
+    images: Path = Path("fishki_labelme")
+    """Folder of images that are sent, one after the other and again from the first."""
     out: Path = Path("artifacts/bench_serve")
     """Folder for bench_serve.md and bench_serve.json."""
     requests: int = 400
     """Requests for each number of clients."""
     clients: tuple[int, ...] = (1, 4, 16)
-    """Clients that ask at the same time, each for its next photo as soon as it is answered."""
+    """Clients that ask at the same time, each for its next image as soon as it is answered."""
     count: int = 20
-    """Photos, of those that are found."""
+    """Images, of those that are found."""
     threads: int = 0
     """CPU threads for the network, 0 for as many as onnxruntime likes."""
 
@@ -106,14 +106,14 @@ def _tiny(folder: Path) -> Path:
 
 def measure_serve(config: BenchConfig, path: Path) -> Table:
     """The network alone, the predictor alone, and the server with each number of clients."""
-    photos = [file.read_bytes() for file in find_photos((config.photos,))[: config.count]]
+    photos = [file.read_bytes() for file in find_images((config.images,))[: config.count]]
     model = OnnxModel(path, threads=config.threads)
     predictor = Predictor([model])
-    wanted = [_mask(predictor, photo) for photo in photos]
+    wanted = [_mask(predictor, image) for image in photos]
     note("serve: network and predictor alone")
     loads = {
         "network alone, one by one": _alone(_squeezed(model, photos), model.probabilities),
-        "predictor alone, one by one": _alone(photos, lambda photo: _png(predictor, photo)),
+        "predictor alone, one by one": _alone(photos, lambda image: _png(predictor, image)),
     }
     with _server(path, config) as (address, process):
         before = _warm_up(
@@ -165,7 +165,7 @@ def serve_table(
     info = model.info
     return Table(
         f"Serving with {info.arch} {info.encoder} at {describe(info.shape)}",
-        ("", "photos a second", "p50 ms", "p95 ms", "p99 ms", "lost", "wrong pixels"),
+        ("", "images a second", "p50 ms", "p95 ms", "p99 ms", "lost", "wrong pixels"),
         tuple((name, *load.cells()) for name, load in loads.items()),
         f"{answered} answered, {lost} lost, {wrong} pixels other than the predictor's. The network "
         f"saw {images:.1f} images a run. The server's memory: {before / MEGABYTE:.0f} MB after "
@@ -184,25 +184,25 @@ def serve_table(
 
 def ask(
     address: str,
-    photos: Sequence[bytes],
+    images: Sequence[bytes],
     wanted: Sequence[NDArray[np.uint8]],
     *,
     clients: int,
     requests: int,
 ) -> Load:
-    """Sends the photos again and again from several clients at once, and compares the masks with
+    """Sends the images again and again from several clients at once, and compares the masks with
     the `wanted` ones when all is over.
     """
     numbers, load = itertools.count(), Load()
-    found: dict[tuple[int, bytes], int] = {}  # how often an answer came, by its photo
+    found: dict[tuple[int, bytes], int] = {}  # how often an answer came, by its image
 
     def one_client(_: int) -> None:
         connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=TIMEOUT)
         while (number := next(numbers)) < requests:
-            i = number % len(photos)
+            i = number % len(images)
             started = time.perf_counter()
             try:
-                connection.request("POST", "/predict?output=mask", photos[i])
+                connection.request("POST", "/predict?output=mask", images[i])
                 answer = connection.getresponse()
                 content = answer.read()
             except (OSError, http.client.HTTPException):
@@ -237,17 +237,17 @@ def _alone(inputs: Sequence[object], answer: Callable[..., object]) -> Load:
     return load
 
 
-def _squeezed(model: OnnxModel, photos: Sequence[bytes]) -> list[NDArray[np.uint8]]:
+def _squeezed(model: OnnxModel, images: Sequence[bytes]) -> list[NDArray[np.uint8]]:
     shape = model.info.shape
-    return [resize_image(decode_image(photo, "photo"), *shape)[None] for photo in photos]
+    return [resize_image(decode_image(image, "photo"), *shape)[None] for image in images]
 
 
-def _mask(predictor: Predictor, photo: bytes) -> NDArray[np.uint8]:
-    return predictor.mask(decode_image(photo, "photo"))
+def _mask(predictor: Predictor, image: bytes) -> NDArray[np.uint8]:
+    return predictor.mask(decode_image(image, "photo"))
 
 
-def _png(predictor: Predictor, photo: bytes) -> bytes:
-    return encode_mask(_mask(predictor, photo))
+def _png(predictor: Predictor, image: bytes) -> bytes:
+    return encode_mask(_mask(predictor, image))
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ WANTED = 30.0  # seconds, at most
 IMPORT, RUN, BUILD_DATA, SURVEY, AUGMENTATION, DECODE, NETWORK, FIT, TRACE, SECOND = (
     *("import: Python, TensorFlow and all else", "data: run folder and the like"),
     *("data: data set built", "data: objects surveyed", "data: augmentation tried"),
-    *("data: photos decoded", "build: network", "build: optimiser and callbacks"),
+    *("data: images decoded", "build: network", "build: optimiser and callbacks"),
     *("trace: first batch and step", "the second step, for comparison"),
 )
 PHASES = (IMPORT, RUN, BUILD_DATA, SURVEY, AUGMENTATION, DECODE, NETWORK, FIT, TRACE, SECOND)
@@ -116,7 +116,7 @@ def run_train(watch: Stopwatch, flags: list[str]) -> None:
 
 
 def run_bare(watch: Stopwatch, flags: list[str]) -> None:
-    """The same network fitted to black photos; `flags` are architecture, encoder, height, width,
+    """The same network fitted to black images; `flags` are architecture, encoder, height, width,
     batch and classes.
     """
     import numpy as np

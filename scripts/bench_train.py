@@ -1,7 +1,7 @@
 """Measure training beside the usual way: python -m scripts.bench_train
 
 Prints a Markdown table for each part and writes `bench_train.md` and `bench_train.json`. Both sides
-of a part are measured by turns on the same photos. Figures are worth something on a machine that
+of a part are measured by turns on the same images. Figures are worth something on a machine that
 does nothing else meanwhile; its load is written down with them.
 """
 
@@ -29,7 +29,7 @@ class BenchConfig:
     only: str = "start,input,memory,epoch,stages"
     """Parts to measure, with commas."""
     data: Path = Path("fishki_labelme")
-    """Annotated photos or VOC tree, of the parts epoch, start and stages."""
+    """Annotated images or VOC tree, of the parts epoch, start and stages."""
     arch: Arch = "unet"
     """Architecture, of all parts but input."""
     encoder: str = "efficientnetb0"
@@ -37,7 +37,7 @@ class BenchConfig:
     size: int = 256
     """Training size of the part epoch, pixels."""
     batch: int | None = None
-    """Photos a step of the parts epoch and stages; null: as segtf.train decides."""
+    """Images a step of the parts epoch and stages; null: as segtf.train decides."""
     epochs: int = 8
     """Epochs of each repetition of the part epoch; the first does not count."""
     repeats: int = 2
@@ -46,10 +46,10 @@ class BenchConfig:
     """Measure a third side too: a bare fit with moving averages and confusion counts."""
     input_size: int = 512
     """Training size of the part input, pixels."""
-    photo_size: int = 2448
-    """Photos of the part input, pixels; half of it too."""
-    input_photos: int = 10
-    """Photos of each size, of the part input."""
+    image_size: int = 2448
+    """Images of the part input, pixels; half of it too."""
+    input_images: int = 10
+    """Images of each size, of the part input."""
     input_seconds: float = 3.0
     """How long each pipeline runs in each round."""
     input_rounds: int = 3
@@ -59,11 +59,11 @@ class BenchConfig:
     starts: int = 2
     """How often both sides of the part start are started; the median counts."""
     few: int = 200
-    """Photos of the part memory."""
+    """Images of the part memory."""
     many: int = 2000
-    """Photos of the part memory, compared with few."""
+    """Images of the part memory, compared with few."""
     memory_size: int = 192
-    """Size at which these photos are kept, pixels."""
+    """Size at which these images are kept, pixels."""
     network_size: int = 64
     """Training size of the network in the part memory, pixels."""
     memory_epochs: int = 24
@@ -107,10 +107,10 @@ def _input(config: BenchConfig, folder: Path) -> Table:
     from segtf.run.config import TrainConfig
 
     return measure_input(
-        TrainConfig(size=config.input_size, batch=min(8, config.input_photos)),
+        TrainConfig(size=config.input_size, batch=min(8, config.input_images)),
         folder,
-        photo_size=config.photo_size,
-        count=config.input_photos,
+        image_size=config.image_size,
+        count=config.input_images,
         seconds=config.input_seconds,
         rounds=config.input_rounds,
     )

@@ -20,8 +20,8 @@ Callbacks = list[Any]
 
 
 def draw_dataset(folder: Path, count: int, size: int, split: str = "80/10/10") -> Dataset:
-    """A data set of `count` drawn photos of `size` x `size` in `folder`."""
-    note(f"drawing {count} photos of {size} x {size}")
+    """A data set of `count` drawn images of `size` x `size` in `folder`."""
+    note(f"drawing {count} images of {size} x {size}")
     make_fishki(FishkiConfig(folder / "drawn", count=count, size=size, seed=1))
     return build(BuildConfig(folder / "drawn", folder / "voc", split=split))
 

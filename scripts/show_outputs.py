@@ -15,40 +15,40 @@ from voc_builder.base.command import run
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CHECKS = 16  # of them fit along a photo's side, behind what is transparent
+CHECKS = 16  # of them fit along an image's side, behind what is transparent
 SHORTEST = 60  # letters of a text that are shown
 
 
 @dataclass(frozen=True)
 class ShowConfig:
-    """Predicts a photo and draws each of its outputs, read back from its file, on one sheet."""
+    """Predicts an image and draws each of its outputs, read back from its file, on one sheet."""
 
     model: Path
     """ONNX file or run folder."""
-    photo: Path
-    """Photo to show."""
+    image: Path
+    """Image to show."""
     out: Path = Path("artifacts/outputs.jpg")
     """JPEG to write."""
 
 
 def show_outputs(config: ShowConfig) -> None:
     """Writes the sheet. Raises `UserError` for what cannot be predicted or has no background."""
-    from segtf.inference.find_images import find_photos
+    from segtf.inference.find_images import find_images
     from segtf.inference.predictor import open_predictor
     from segtf.outputs.files import OUTPUTS, Wanted
-    from segtf.outputs.folder import predict_photos
+    from segtf.outputs.folder import predict_images
 
     predictor = open_predictor([config.model])
-    (photo,) = find_photos([config.photo])
+    (image,) = find_images([config.image])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        predict_photos(predictor, [photo], folder, Wanted(OUTPUTS))
-        draw_sheet(photo, folder, config.out)
+        predict_images(predictor, [image], folder, Wanted(OUTPUTS))
+        draw_sheet(image, folder, config.out)
     print(config.out)
 
 
-def draw_sheet(photo: Path, folder: Path, out: Path) -> None:
-    """Draws the photo and its outputs under the `folder` of results onto a JPEG at `out`."""
+def draw_sheet(image: Path, folder: Path, out: Path) -> None:
+    """Draws the image and its outputs under the `folder` of results onto a JPEG at `out`."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -58,13 +58,13 @@ def draw_sheet(photo: Path, folder: Path, out: Path) -> None:
     from segtf.reports.figures import chart_style
     from voc_builder.base.files import replacing
 
-    files = {name: folder / pattern.format(photo.stem) for name, pattern in EACH.items()}
+    files = {name: folder / pattern.format(image.stem) for name, pattern in EACH.items()}
     with matplotlib.rc_context(chart_style()):
         figure = Figure(figsize=(13, 8.9), layout="constrained")
         panels = figure.subplots(2, 3).ravel()
-        with Image.open(photo) as picture:
+        with Image.open(image) as picture:
             shown = np.asarray(picture.convert("RGB"))
-        _panel(panels[0], shown, "photo", photo.name)
+        _panel(panels[0], shown, "photo", image.name)
         with Image.open(files["mask"]) as picture:
             _panel(
                 panels[1], np.asarray(picture.convert("RGB")), "mask", "palette PNG of class ids"

@@ -49,7 +49,7 @@ class CompareConfig:
     out: Path = Path("artifacts/compare")
     """Folder for compare.md, compare.csv and compare.png"""
     split: Literal["val", "test"] | None = None
-    """Photos that scores other than mIoU are of; null: test if all runs have it, else val"""
+    """Images that scores other than mIoU are of; null: test if all runs have it, else val"""
     scores: str = "miou,iou_micro_imagewise,dice_mean,iou"
     """Columns of the table, with commas: miou (val and test), iou_micro_imagewise, pixel_accuracy,
     dice_mean, iou (of each class). iou_micro_imagewise needs no class to be there. The CSV has all
@@ -74,7 +74,7 @@ def compare(config: CompareConfig) -> str:
     split = config.split or ("test" if all("test" in one.scores for one in runs) else "val")
     without = [str(one.path) for one in runs if split not in one.scores]
     if without:
-        raise UserError(f"{', '.join(without)}: no {split} photos: compare with --split val")
+        raise UserError(f"{', '.join(without)}: no {split} images: compare with --split val")
     groups = group_runs(runs)
     doubts = find_doubts(groups)
     for doubt in doubts:

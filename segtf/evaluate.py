@@ -16,8 +16,8 @@ from segtf.reports.results import result_tables, results, write_results
 from segtf.run.folder import read_data, read_run_dataset
 from segtf.run.provenance import find_seen, note_silent, tell
 from segtf.scoring.evaluation import Evaluation, evaluate_split
-from segtf.scoring.operating import Decided, Sought, decide, given, sought_class
-from segtf.training.costs import photos_at_once
+from segtf.scoring.operating import Decided, Target, decide, given, target_class
+from segtf.training.costs import images_at_once
 from voc_builder.base.classes import has_background
 from voc_builder.base.command import run
 from voc_builder.base.errors import UserError
@@ -38,20 +38,20 @@ class EvaluateConfig:
     model: Path
     """Run folder, SavedModel folder or ONNX file; several with commas answer together."""
     split: Literal["train", "val", "test"] = "test"
-    """Photos to score on."""
+    """Images to score on."""
     data: Path | None = None
     """VOC tree with TFRecords; null: the one that the run was trained on."""
     out: Path | None = None
     """Folder for metrics_SPLIT.json and its pictures; null: the run's, for its own data."""
     batch: int | None = None
-    """Photos at once; null: as many as have a megapixel together at the training size."""
+    """Images at once; null: as many as have a megapixel together at the training size."""
     ensemble: Ensemble = "mean"
     """How several answer together: mean of the probabilities, vote, or per-class for networks that
     each know other classes beside the background, which counts where the data have one."""
     tta: Tta = "none"
-    """Also ask about the photo mirrored (flips), or mirrored and turned (d4), and take the mean."""
+    """Also ask about the image mirrored (flips), or mirrored and turned (d4), and take the mean."""
     defect: str | None = None
-    """Class that is sought; null: the one called defect, else the last one."""
+    """Class that is target; null: the one called defect, else the last one."""
     defect_threshold: str = "auto"
     """Probability from which a pixel is of that class: auto chooses it on val (largest F1 over
     objects), none leaves it out, a number is taken to the nearest of 1/256."""
@@ -77,8 +77,8 @@ def evaluate(config: EvaluateConfig) -> Json:
             f"{', '.join(dataset.classes)}: score it on data of its own classes"
         )
     if not dataset.splits.get(config.split):
-        raise UserError(f"--split {config.split}: {dataset.path} has no photos in it")
-    sought = sought_class(
+        raise UserError(f"--split {config.split}: {dataset.path} has no images in it")
+    target = target_class(
         dataset.classes,
         config.defect,
         threshold=config.defect_threshold,
@@ -90,8 +90,8 @@ def evaluate(config: EvaluateConfig) -> Json:
     note_silent([each.run or each.path for each in engines if each.run or each.data != told])
     _refuse_seen(runs, dataset, config.split)
     import_tensorflow()  # when nothing is left to be refused
-    found, decided = _scored(config, engine, dataset, sought, runs)
-    values = results(found, dataset.classes, sought, decided)
+    found, decided = _scored(config, engine, dataset, target, runs)
+    values = results(found, dataset.classes, target, decided)
     _write(config, engine, engines, dataset, values)
     return values
 
@@ -149,28 +149,28 @@ def _scored(
     config: EvaluateConfig,
     engine: Engine,
     dataset: Dataset,
-    sought: Sought | None,
+    target: Target | None,
     runs: Sequence[Path],
 ) -> tuple[Evaluation, Decided | None]:
     """The counts of the split, and the threshold: given, or chosen on val, if no network of the
-    `runs` was trained on photos of it.
+    `runs` was trained on images of it.
     """
-    decided = given(sought) if sought is not None and sought.threshold is not None else None
-    if sought is not None and decided is None:
+    decided = given(target) if target is not None and target.threshold is not None else None
+    if target is not None and decided is None:
         if not dataset.splits.get("val"):
-            decided = Decided(None, f"{dataset.path} has no val photos to choose it on")
+            decided = Decided(None, f"{dataset.path} has no val images to choose it on")
         elif config.split != "val" and (seen := find_seen(runs, dataset, "val")):
             decided = Decided(None, _trained_on(seen, dataset, "val"))
         else:
-            found = _evaluated(config, engine, dataset, "val", sought)
-            decided = decide(sought, found, "val")
+            found = _evaluated(config, engine, dataset, "val", target)
+            decided = decide(target, found, "val")
             if config.split == "val":
                 return found, decided
-    return _evaluated(config, engine, dataset, config.split, sought), decided
+    return _evaluated(config, engine, dataset, config.split, target), decided
 
 
 def _evaluated(
-    config: EvaluateConfig, engine: Engine, dataset: Dataset, name: str, sought: Sought | None
+    config: EvaluateConfig, engine: Engine, dataset: Dataset, name: str, target: Target | None
 ) -> Evaluation:
     import tensorflow as tf
 
@@ -180,8 +180,8 @@ def _evaluated(
     with tempfile.TemporaryDirectory(dir=engine.run, prefix=".cache-") as disk:
         how = Loading(engine.shape, engine.crop, disk=Path(disk), whole=None)
         (split,) = load_splits(dataset, (name,), how)
-        class_id = None if sought is None else sought.class_id
-        batch = config.batch or photos_at_once(engine.shape)
+        class_id = None if target is None else target.class_id
+        batch = config.batch or images_at_once(engine.shape)
         try:
             return evaluate_split(engine.predict, split, dataset.classes, batch, class_id)
         except tf.errors.ResourceExhaustedError as error:
@@ -214,10 +214,10 @@ def _dataset_for(config: EvaluateConfig, engines: Sequence[Engine]) -> Dataset:
 
 
 def _refuse_seen(runs: Sequence[Path], dataset: Dataset, split: str) -> None:
-    """Raises `UserError` if networks were trained on photos of a split that is not train."""
+    """Raises `UserError` if networks were trained on images of a split that is not train."""
     if split != "train" and (seen := find_seen(runs, dataset, split)):
         raise UserError(
-            f"--split {split}: {_trained_on(seen, dataset, split)}: score photos that none was "
+            f"--split {split}: {_trained_on(seen, dataset, split)}: score images that none was "
             "trained on, in a data set of the same split for example"
         )
 
@@ -230,7 +230,7 @@ def _trained_on(seen: Mapping[Path, Sequence[str]], dataset: Dataset, split: str
 
 def _command(config: EvaluateConfig) -> None:
     values = evaluate(config)
-    print(f"{config.split}: {values['images']} photos\n{result_tables(values)}")
+    print(f"{config.split}: {values['images']} images\n{result_tables(values)}")
 
 
 def main() -> int:

@@ -45,17 +45,17 @@ class ExperimentConfig:
     seed: int | None = None
     """Decides first weights, order and augmentation; null, here and below: as the recipe has it."""
     epochs: int | None = None
-    """Passes over the training photos."""
+    """Passes over the training images."""
     learning_rate: float | None = None
     """Peak of the learning rate."""
     batch: int | None = None
-    """Photos a step."""
+    """Images a step."""
     optimizer: Optimizer | None = None
     """Optimiser, by Keras's name."""
     loss: str | None = None
     """Sum of loss terms, as for segtf.train."""
     good_iou: float = 0.5
-    """IoU on val, 0 to 1, of the class that is sought, below which keeping the model is advised
+    """IoU on val, 0 to 1, of the class that is target, below which keeping the model is advised
     against."""
     name: str | None = None
     """Who experiments, in Latin letters; null: asked for."""

@@ -12,12 +12,12 @@ import numpy as np
 from segtf.exporting.export_precision import (
     add_precision,
     read_export,
-    training_photos,
+    training_images,
 )
 from segtf.exporting.postprocess_choice import Answers
 from segtf.exporting.precision import FILES
 from segtf.exporting.quality import changes, quality_table, require_quality, scores_on_val
-from segtf.exporting.run import PHOTOS, Json, export_run, network_hash, on_val, require_parity
+from segtf.exporting.run import IMAGES, Json, export_run, network_hash, on_val, require_parity
 from segtf.inference.backends import keras_predict
 from segtf.inference.onnx_model import MODEL_FILE as ONNX
 from segtf.inference.onnx_model import OnnxModel, Precision
@@ -46,7 +46,7 @@ class ExportConfig:
     """Run folder."""
     precision: Precision = "float32"
     """float32: model.onnx; float16, for GPUs: model_float16.onnx; int8, for CPUs: model_int8.onnx,
-    calibrated on photos of train."""
+    calibrated on images of train."""
     accept_loss: bool = False
     """Keep float16 or int8 even if it loses more than 0.01 of the mean IoU on val."""
 
@@ -79,7 +79,7 @@ def export(config: ExportConfig) -> Json:
             report = _from_keras(folder, splits, settings)
         require_parity(report, folder)
         if config.precision != "float32":
-            train = training_photos(dataset, settings)
+            train = training_images(dataset, settings)
             report = add_precision(
                 folder, config.precision, splits[0], train, accept_loss=config.accept_loss
             )
@@ -92,7 +92,7 @@ def _from_keras(folder: Path, splits: list[Split], config: TrainConfig) -> Json:
     answers = Answers()
     scores = scores_on_val(answers.keeping(keras_predict(folder / BEST)), val, classes)
     report = export_run(
-        folder, np.asarray(splits[-1].images[:PHOTOS]), on_val(scores, answers, val, config)
+        folder, np.asarray(splits[-1].images[:IMAGES]), on_val(scores, answers, val, config)
     )
     after = scores_on_val(OnnxModel(folder / ONNX).probabilities, val, classes)
     report["precisions"]["float32"] |= changes(scores, after)

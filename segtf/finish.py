@@ -83,32 +83,32 @@ def _going_on(folder: Path) -> Iterator[None]:
 
 
 def check_places(config: TrainConfig) -> None:
-    """Raises `UserError` for outputs that there are not, and for every place of photos to predict
+    """Raises `UserError` for outputs that there are not, and for every place of images to predict
     that has none.
     """
-    from segtf.inference.find_images import find_photos
+    from segtf.inference.find_images import find_images
     from segtf.outputs.files import outputs_of
 
     outputs_of(config.predict_save, "--predict-save")
     if config.predict is not None:
-        find_photos(list(config.predicted.values()))
+        find_images(list(config.predicted.values()))
 
 
 def _predict_places(folder: Path) -> list[str]:
     """Predicts what the run is to predict, as `segtf.predict` does, with the annotations of its
-    data set beside where it has the photo; returns the folders of which something was left out.
+    data set beside where it has the image; returns the folders of which something was left out.
     """
     from segtf.outputs.gallery import PAGE
     from segtf.predict import PredictConfig, predict
 
     config, dataset = read_config(folder), read_run_dataset(folder)
     left_out = []
-    for name, photos in config.predicted.items():
+    for name, images in config.predicted.items():
         out = folder / PREDICTIONS / name
         code = predict(
             PredictConfig(
                 folder,
-                (photos,),
+                (images,),
                 out,
                 save=config.predict_save,
                 gallery=True,
@@ -128,7 +128,7 @@ def _finished(folder: Path) -> dict[str, Any] | None:
     import numpy as np
 
     from segtf.data.records import load_splits, loading
-    from segtf.exporting.run import PHOTOS, export_run
+    from segtf.exporting.run import IMAGES, export_run
     from segtf.reports.figures import draw_curves
     from segtf.reports.report import write_report
 
@@ -141,7 +141,7 @@ def _finished(folder: Path) -> dict[str, Any] | None:
         val = _scored(folder, config, dataset, splits)
         if val is None:
             return None
-        report = export_run(folder, np.asarray(splits[-1].images[:PHOTOS]), val)
+        report = export_run(folder, np.asarray(splits[-1].images[:IMAGES]), val)
         _draw_overlays(folder, dataset, splits[-1])
     print(f"\n{write_report(folder)}")
     return report
@@ -158,21 +158,21 @@ def _scored(
     from segtf.inference.backends import keras_predict
     from segtf.reports.results import result_tables, results, write_results
     from segtf.scoring.evaluation import evaluate_split
-    from segtf.scoring.operating import decide, sought_class
+    from segtf.scoring.operating import decide, target_class
 
     predict = keras_predict(folder / BEST)
-    decided, sought = None, sought_class(dataset.classes)
-    class_id = None if sought is None else sought.class_id
+    decided, target = None, target_class(dataset.classes)
+    class_id = None if target is None else target.class_id
     val: OnVal | None = None
     for split in splits:
         answers = Answers()
         wanted = split.name == "val" and config.export
         asked = answers.keeping(predict) if wanted else predict
-        # one photo at a time: on a CPU more are no faster, and take more memory
+        # one image at a time: on a CPU more are no faster, and take more memory
         found = evaluate_split(asked, split, dataset.classes, 1, class_id)
-        if split.name == "val" and sought is not None:
-            decided = decide(sought, found, "val")
-        values = results(found, dataset.classes, sought, decided)
+        if split.name == "val" and target is not None:
+            decided = decide(target, found, "val")
+        values = results(found, dataset.classes, target, decided)
         val = on_val(values, answers, split, config) if wanted else val
         write_results(
             values,
@@ -182,32 +182,32 @@ def _scored(
             shape=config.shape,
             data={"path": str(dataset.path), "sha256": dataset.sha256},
         )
-        print(f"\n{split.name}: {values['images']} photos, best network")
+        print(f"\n{split.name}: {values['images']} images, best network")
         print(result_tables(values))
     return val
 
 
 def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
-    """Every photo of a split at its full size, as the ONNX file sees it, the truth outlined; and
+    """Every image of a split at its full size, as the ONNX file sees it, the truth outlined; and
     the scores of these masks.
     """
     from segtf.inference.predictor import open_predictor
-    from segtf.outputs.folder import draw_photo, write_file
+    from segtf.outputs.folder import draw_image, write_file
     from segtf.scoring.faults import image_row
     from voc_builder.base.progress import progress
-    from voc_builder.pixels.image_rows import open_photo
+    from voc_builder.pixels.image_rows import open_image
     from voc_builder.pixels.images import encode_jpeg
     from voc_builder.pixels.png import decode_mask
 
     predictor = open_predictor([folder])
     ids = dict.fromkeys(split.ids)  # once, also those cut into tiles
     rows = []
-    for photo_id in progress(ids, len(ids), f"{split.name} overlays"):
-        truth = decode_mask(dataset.mask(photo_id).read_bytes())
-        with open_photo(dataset.photo(photo_id)) as photo:
-            mask, overlay = draw_photo(predictor, photo, truth=truth)
-        write_file(folder / OVERLAYS / f"{photo_id}.jpg", encode_jpeg(overlay))
-        rows.append(image_row(photo_id, truth, mask, predictor.classes))
+    for image_id in progress(ids, len(ids), f"{split.name} overlays"):
+        truth = decode_mask(dataset.mask(image_id).read_bytes())
+        with open_image(dataset.image(image_id)) as image:
+            mask, overlay = draw_image(predictor, image, truth=truth)
+        write_file(folder / OVERLAYS / f"{image_id}.jpg", encode_jpeg(overlay))
+        rows.append(image_row(image_id, truth, mask, predictor.classes))
     write_json({"split": split.name, "photos": rows}, folder / SHOWN)
 
 

@@ -1,4 +1,4 @@
-"""Predict photos with an ONNX file: masks, pictures, outlines and tables, without TensorFlow."""
+"""Predict images with an ONNX file: masks, pictures, outlines and tables, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segtf.inference.ensembles import Ensemble, model_paths
-from segtf.inference.find_images import find_photos
+from segtf.inference.find_images import find_images
 from segtf.inference.onnx_model import is_model
 from segtf.inference.predictor import Mode, Tta, open_predictor
 from segtf.inference.providers import Provider, provider_name
 from segtf.outputs.annotation_queue import describe_queue
 from segtf.outputs.files import EACH, TOGETHER, Shapes, Wanted, outputs_of
-from segtf.outputs.folder import QUEUE, SCORES, predict_photos
+from segtf.outputs.folder import QUEUE, SCORES, predict_images
 from segtf.outputs.gallery import FOLDERS, PAGE
 from segtf.outputs.polygons import TOLERANCE
 from segtf.outputs.truth import check_truth
 from segtf.scoring.evaluation import score_table
-from segtf.scoring.operating import NONE, sought_class
+from segtf.scoring.operating import NONE, target_class
 from segtf.training.stopping import Stop
 from voc_builder.base.command import run
 from voc_builder.base.errors import UserError
 from voc_builder.pixels.images import SUFFIXES
 
-NAMED = 3  # photos that a message names
+NAMED = 3  # images that a message names
 
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Predicts photos with an ONNX file and writes masks, pictures, outlines and tables at their
+    """Predicts images with an ONNX file and writes masks, pictures, outlines and tables at their
     full size. Exit code 1: something could not be read or written and was left out.
     """
 
@@ -39,27 +39,27 @@ class PredictConfig:
     """ONNX file exported by segtf, or a run folder that holds model.onnx; several with commas
     answer together."""
     images: tuple[Path, ...]
-    """Photos, folders (searched with their subfolders) or quoted glob patterns."""
+    """Images, folders (searched with their subfolders) or quoted glob patterns."""
     out: Path = Path("predictions")
     """Folder for the results; files of the same names are replaced."""
     save: str = "mask,overlay"
     """What to write, separated by commas: mask, overlay, cutout, probabilities, labelme, rle,
     coco."""
     mode: Mode = "auto"
-    """Squeeze photos to the training size, or cut tiles of that size out of them as they are; auto:
+    """Squeeze images to the training size, or cut tiles of that size out of them as they are; auto:
     what training did."""
     overlap: float = 0.25
     """What neighbouring tiles share at least, as a part of their side."""
     tta: Tta = "none"
-    """Also ask about the photo mirrored (flips), or mirrored and turned (d4), and take the mean."""
+    """Also ask about the image mirrored (flips), or mirrored and turned (d4), and take the mean."""
     ensemble: Ensemble = "mean"
     """How several answer together: mean of the probabilities, vote, or per-class for networks that
     each know other classes beside the background."""
     defect_threshold: float | None = None
-    """Probability from which on a pixel is of the class that is sought, such as segtf.evaluate
+    """Probability from which on a pixel is of the class that is target, such as segtf.evaluate
     chooses on val; null: where that class is the most probable."""
     defect: str | None = None
-    """Class that is sought; null: the one called defect, else the last one."""
+    """Class that is target; null: the one called defect, else the last one."""
     tolerance: float = TOLERANCE
     """How far the polygons for labelme may lie off, pixels."""
     shapes: Shapes = "polygon"
@@ -67,14 +67,14 @@ class PredictConfig:
     rle_class: str | None = None
     """Class that the run lengths are of; null: all but the background."""
     queue: bool = False
-    """Also write queue.csv: which photos to annotate and which annotations to check next."""
+    """Also write queue.csv: which images to annotate and which annotations to check next."""
     gallery: bool = False
-    """Also write index.html, a page of all photos that opens from disk, and its folder images."""
+    """Also write index.html, a page of all images that opens from disk, and its folder images."""
     truth: Path | None = None
-    """Folder of masks, PNG of the network's class ids, in a data set those of its very photos, else
-    named as the photos and in the same subfolders: photos that it was not trained on are scored by
+    """Folder of masks, PNG of the network's class ids, in a data set those of its very images, else
+    named as the images and in the same subfolders: images that it was not trained on are scored by
     them at their full size (scores.json), queue and gallery compare with them; null: these two
-    compare with labelme files beside the photos, where there are any."""
+    compare with labelme files beside the images, where there are any."""
     postprocess: bool = True
     """Sweep small components and holes out of masks by the limits that were chosen on val, where
     the network has some."""
@@ -97,14 +97,14 @@ def _threshold(config: PredictConfig, classes: Sequence[str]) -> tuple[int, floa
     value = config.defect_threshold
     if value is not None and not 0 < value < 1:
         raise UserError(f"--defect-threshold takes a number between 0 and 1. Received: {value:g}")
-    sought = sought_class(classes, config.defect, threshold=NONE if value is None else str(value))
-    return None if sought is None or value is None else (sought.class_id, value)
+    target = target_class(classes, config.defect, threshold=NONE if value is None else str(value))
+    return None if target is None or value is None else (target.class_id, value)
 
 
 def _check_order(config: PredictConfig) -> None:
-    """Raises `UserError` if the photos are named before the network."""
+    """Raises `UserError` if the images are named before the network."""
     networks = [path for path in config.images if any(map(is_model, model_paths(path)))]
-    if networks and not is_model(config.model) and _holds_photos(config.model):
+    if networks and not is_model(config.model) and _holds_images(config.model):
         photos = [config.model, *(path for path in config.images if path not in networks)]
         order = (",".join(map(str, networks)), *map(str, photos[:NAMED]))
         more = " ..." if len(photos) > NAMED else ""
@@ -114,17 +114,17 @@ def _check_order(config: PredictConfig) -> None:
         )
 
 
-def _holds_photos(path: Path) -> bool:
+def _holds_images(path: Path) -> bool:
     if path.is_file():
         return path.suffix.lower() in SUFFIXES
     try:
-        return bool(find_photos([path]))
+        return bool(find_images([path]))
     except UserError:
         return False
 
 
 def predict(config: PredictConfig) -> int:
-    """Predicts the photos that `config` names; 1 if something was left out."""
+    """Predicts the images that `config` names; 1 if something was left out."""
     if config.threads < 0:
         raise UserError(f"--threads takes 0 or more. Received: {config.threads}")
     _check_order(config)
@@ -138,7 +138,7 @@ def predict(config: PredictConfig) -> int:
     )
     written = [(config.out / pattern).parent for pattern in EACH.values()]
     written += [config.out / folder for folder in FOLDERS]
-    photos = find_photos(config.images, leave_out=written)
+    photos = find_images(config.images, leave_out=written)
     predictor = open_predictor(
         model_paths(config.model),
         mode=config.mode,
@@ -152,12 +152,12 @@ def predict(config: PredictConfig) -> int:
     if config.truth is not None:
         check_truth(config.truth, predictor.classes)
     wanted = replace(wanted, threshold=_threshold(config, predictor.classes))
-    result = predict_photos(predictor, photos, config.out, wanted, truth=config.truth)
+    result = predict_images(predictor, photos, config.out, wanted, truth=config.truth)
     by = " and ".join(dict.fromkeys(provider_name(model.provider) for model in predictor.models))
     places = ", ".join(_places(wanted))
     print(f"{config.out}: {places}: {result.summary(predictor.classes)}; computed by {by}")
     if result.scores:
-        print(f"{config.out / SCORES}: {result.scores['images']} annotated photos")
+        print(f"{config.out / SCORES}: {result.scores['images']} annotated images")
         print(score_table(result.scores))
     if result.queue:
         print(f"{config.out / QUEUE}: {describe_queue(list(result.queue))}")

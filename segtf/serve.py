@@ -1,4 +1,4 @@
-"""Answer photos over HTTP with an ONNX file, without TensorFlow: `python -m segtf.serve`."""
+"""Answer images over HTTP with an ONNX file, without TensorFlow: `python -m segtf.serve`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def serve(config: ServeConfig) -> int:
         service = _service(config)
         address = address_of(listening)
         names = ", ".join(service.predictor.classes)
-        print(f"{address}  a page for photos; {address}/docs for programs; classes: {names}")
+        print(f"{address}  a page for images; {address}/docs for programs; classes: {names}")
         sys.stdout.flush()
         _run(service, listening)
     if service.failure:

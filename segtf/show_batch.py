@@ -30,7 +30,7 @@ OWN = ("batches", "out", "run", "artifacts", "skip_bad", "resume", "overwrite")
 
 @dataclass(frozen=True)
 class ShowBatchConfig(TrainConfig):
-    """Draw the batches that training begins with, augmented, each photo beside its mask, with the
+    """Draw the batches that training begins with, augmented, each image beside its mask, with the
     classes and how often they come. Takes the flags of segtf.train; --run NAME takes the settings
     of a run, other flags then change them.
     """
@@ -106,20 +106,20 @@ def _decided(config: TrainConfig, dataset: Dataset) -> TrainConfig:
 
     if config.size == "auto" or (config.crop and config.crops is None):
         config, _ = decide(config, dataset)
-    batch, photos = config.batch, len(dataset.splits["train"])
-    samples = photos * config.samples_a_photo
+    batch, images = config.batch, len(dataset.splits["train"])
+    samples = images * config.samples_per_image
     if batch is None:
         batch = max(1, min(BATCH, samples) // config.part_count) * config.part_count
     if batch > samples:
-        crops = f", {config.samples_a_photo} crops of each" if config.crop else ""
+        crops = f", {config.samples_per_image} crops of each" if config.crop else ""
         raise UserError(
-            f"--batch {batch}: the data set has {photos} training photos{crops}: take fewer"
+            f"--batch {batch}: the data set has {images} training images{crops}: take fewer"
         )
     return replace(config, batch=batch)
 
 
 def _drawn(config: TrainConfig, dataset: Dataset, batches: int) -> tuple[Any, Any]:
-    """Photos (N, H, W, 3) and masks (N, H, W) of the first batches, all shares of them."""
+    """Images (N, H, W, 3) and masks (N, H, W) of the first batches, all shares of them."""
     import numpy as np
 
     from voc_builder.base.tensorflow import import_tensorflow
@@ -144,7 +144,7 @@ def _title(config: TrainConfig, dataset: Dataset, asked: ShowBatchConfig) -> str
     name = f"run {config.run}" if asked.run else Path(config.data).resolve().name
     batches = "the first batch" if asked.batches == 1 else f"the first {asked.batches} batches"
     size = describe(config.shape)
-    return f"{name}: {batches} of {config.batch} from {len(dataset.splits['train'])} photos, {size}"
+    return f"{name}: {batches} of {config.batch} from {len(dataset.splits['train'])} images, {size}"
 
 
 def _settings(config: TrainConfig) -> list[str]:
@@ -153,7 +153,7 @@ def _settings(config: TrainConfig) -> list[str]:
     return [
         f"augment {config.augment}",
         f"mosaic {config.mosaic:g}",
-        *(cut if config.crop else ["photos resized whole"]),
+        *(cut if config.crop else ["images resized whole"]),
         f"balance {'on' if config.balance else 'off'}",
         *([] if config.fold is None else [f"fold {config.fold}"]),
         f"seed {config.seed}",

@@ -1,4 +1,4 @@
-"""From annotated photos to a trained, measured, exported network: `python -m segtf.train`."""
+"""From annotated images to a trained, measured, exported network: `python -m segtf.train`."""
 
 from __future__ import annotations
 
@@ -220,13 +220,13 @@ def _check(dataset: Dataset, config: TrainConfig) -> None:
     empty = [name for name in ("train", "val") if not dataset.splits[name]]
     if empty:
         raise UserError(
-            f"{dataset.path}: no photos in {' and '.join(empty)}: choose another --split "
+            f"{dataset.path}: no images in {' and '.join(empty)}: choose another --split "
             "or --split-from"
         )
     for name in ("train", "val"):
         if not any(dataset.pixels[name].get(label) for label in dataset.classes):
             raise UserError(
-                f"{dataset.path}: the {name} photos are void alone: choose another --split or "
+                f"{dataset.path}: the {name} images are void alone: choose another --split or "
                 "--split-seed, or annotate them"
             )
     pixels = [dataset.pixels["train"][label] for label in dataset.classes]
@@ -238,7 +238,7 @@ def _check_size(dataset: Dataset, config: TrainConfig) -> None:
         as_they_are = f"--crop {config.crop} wants them as they are"
         wish = as_they_are if config.crop else f"--size {config.size} wants more"
         raise UserError(
-            f"{dataset.path}: its records hold photos of {dataset.record_size} x "
+            f"{dataset.path}: its records hold images of {dataset.record_size} x "
             f"{dataset.record_size}, {wish}: build it again without --record-size"
         )
 
@@ -296,13 +296,13 @@ def _trained(
         # only now, when nothing is left to be refused, does an older run of this name go
         _begin(config, dataset, pipeline, plan)
     barrier(config, "begun")
-    photos = ", ".join(f"{len(dataset.splits[split.name])} {split.name}" for split in splits)
+    images = ", ".join(f"{len(dataset.splits[split.name])} {split.name}" for split in splits)
     note(
-        f"{config.run_folder}: {photos} photos, {config.arch}, batch {config.batch}, "
+        f"{config.run_folder}: {images} images, {config.arch}, batch {config.batch}, "
         f"{' '.join(devices.gpus) or 'CPU'}, {devices.policy}"
     )
     if not config.crop:
-        note(f"photos are squeezed to {describe_inside(config.arch, config.shape)}")
+        note(f"images are squeezed to {describe_inside(config.arch, config.shape)}")
     if config.backend == "tensorflow" and not devices.gpus:
         _tell_memory(config, model)
     with _kept(config, started, devices.gpus), stop.waiting():
@@ -333,7 +333,7 @@ def _warn_of_idle(config: TrainConfig) -> None:
     if config.crop is None:
         for name in ("crops", "foreground"):
             if getattr(config, name) != getattr(TrainConfig, name):
-                note(f"warning: --{name} has no effect: photos are resized; --crop N cuts them")
+                note(f"warning: --{name} has no effect: images are resized; --crop N cuts them")
 
 
 def _begin(

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from segtf.scoring.operating import sought_class
+from segtf.scoring.operating import target_class
 from voc_builder.base.errors import UserError
 
 Json = dict[str, Any]
@@ -28,20 +28,20 @@ def read_scores(folder: Path) -> dict[str, Json]:
     }
 
 
-def sought_iou(values: Json) -> tuple[str, float | None]:
-    """The class that is sought and its IoU; the mean of all where nothing but background is."""
-    sought = sought_class(values["classes"])
-    if sought is None:
+def target_iou(values: Json) -> tuple[str, float | None]:
+    """The class that is target and its IoU; the mean of all where nothing but background is."""
+    target = target_class(values["classes"])
+    if target is None:
         return "the mean", values["miou"]
-    name = values["classes"][sought.class_id]
+    name = values["classes"][target.class_id]
     return name, values["iou"][name]
 
 
 def advice(values: Json, good_iou: float) -> str:
     """Whether a model with these scores on val should be kept."""
-    name, iou = sought_iou(values)
+    name, iou = target_iou(values)
     if iou is None:
-        return f"{name} is on no photo of val, nothing is known of it: better not keep the model"
+        return f"{name} is on no image of val, nothing is known of it: better not keep the model"
     if iou < good_iou:
         return (
             f"{name} has an IoU of {iou:.4f} on val, less than the {good_iou} of good_iou: "
@@ -53,11 +53,11 @@ def advice(values: Json, good_iou: float) -> str:
 def score_columns(scores: dict[str, Json]) -> str:
     """IoU and Dice of each class and their means, a pair of columns for each split."""
     first = scores["val"]
-    name = sought_iou(first)[0]
+    name = target_iou(first)[0]
     rows = [["", *(f"{score} {split}" for split in scores for score in ("IoU", "Dice"))]]
     for label in first["classes"]:
         pairs = ((values["iou"][label], values["dice"][label]) for values in scores.values())
-        marked = f"{label} (sought)" if label == name else label
+        marked = f"{label} (target)" if label == name else label
         rows.append([marked, *(_figure(score) for pair in pairs for score in pair)])
     means = ((values["miou"], values["dice_mean"]) for values in scores.values())
     rows.append(["mean", *(_figure(score) for pair in means for score in pair)])

@@ -1,1 +1,1 @@
-"""Annotated photos in, a Pascal VOC tree and TFRecords out."""
+"""Annotated images in, a Pascal VOC tree and TFRecords out."""

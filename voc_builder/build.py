@@ -1,4 +1,4 @@
-"""Build a VOC tree, and its TFRecords, from annotated photos."""
+"""Build a VOC tree, and its TFRecords, from annotated images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from voc_builder.convert import (
     draw_picture,
     kind_of,
 )
-from voc_builder.sources.checks import check_groups, check_photos
+from voc_builder.sources.checks import check_groups, check_images
 from voc_builder.sources.config import SourceConfig, base_of, flag_of, source_settings
 from voc_builder.sources.detect import choose_source, find_groups, find_samples
 from voc_builder.sources.sample import Found
@@ -41,12 +41,12 @@ from voc_builder.tree.split import (
     too_few,
 )
 from voc_builder.tree.voc import (
+    IMAGES,
     MASKS,
-    PHOTOS,
     PICTURES,
     RECORDS,
     Dataset,
-    digest_photos,
+    digest_images,
     is_tree,
     read_dataset,
     write_about,
@@ -58,17 +58,17 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class BuildConfig(SourceConfig):
-    """Build a VOC tree and TFRecords from annotated photos."""
+    """Build a VOC tree and TFRecords from annotated images."""
 
     folder: Path
-    """Folder of annotated photos, or a CSV of pairs, or COCO JSON."""
+    """Folder of annotated images, or a CSV of pairs, or COCO JSON."""
     out: Path
     """Folder to write the data set to."""
     split: str | None = None
-    """Percentages of train, val and test; null: the split that the photos came with, else
+    """Percentages of train, val and test; null: the split that the images came with, else
     80/10/10."""
     split_from: Path | None = None
-    """A built data set: photos that it holds stay in its train, val or test; new ones are dealt, as
+    """A built data set: images that it holds stay in its train, val or test; new ones are dealt, as
     far as they reach, so that the percentages of every kind come out."""
     seed: int = 42
     """Of the draw of the split and of the folds."""
@@ -77,19 +77,19 @@ class BuildConfig(SourceConfig):
     records: bool = True
     """Write TFRecords too."""
     record_size: int | None = None
-    """Side of the photos and masks inside the TFRecords, pixels; null: as they are."""
+    """Side of the images and masks inside the TFRecords, pixels; null: as they are."""
     shards: int = 4
     """TFRecord files a split."""
     workers: int = os.cpu_count() or 1
     """Threads; the result is the same with any number."""
     visualize: bool = False
-    """Draw every mask over its photo, into Visualization."""
+    """Draw every mask over its image, into Visualization."""
     overwrite: bool = False
     """Replace a data set that stands at the place."""
     skip_bad: bool = False
     """Leave out files with errors and list them, instead of stopping."""
     unlabelled: Literal["report", "background"] = "report"
-    """Photos without annotation: name them and leave them out, or take them as empty."""
+    """Images without annotation: name them and leave them out, or take them as empty."""
 
 
 def build(config: BuildConfig, *, keep: bool = False) -> Dataset:
@@ -102,7 +102,7 @@ def build(config: BuildConfig, *, keep: bool = False) -> Dataset:
     try:
         out = config.out.absolute()
         with making(out.parent), replacing(out, keep=keep) as tree:
-            for name in (PHOTOS, MASKS):
+            for name in (IMAGES, MASKS):
                 (tree / name).mkdir(parents=True)
             write_about(tree, _fill(tree, found, config))
     except OSError as error:
@@ -192,29 +192,29 @@ def _extended(
     before: Dataset,
     config: BuildConfig,
 ) -> tuple[dict[str, tuple[str, ...]], str]:
-    """The split of the earlier data set `before` for the photos that it holds, that which they came
+    """The split of the earlier data set `before` for the images that it holds, that which they came
     with for others, and the rest dealt.
     """
     shares = config.split or USUAL
     named: dict[tuple[str, str], str] = {}
     known: dict[str, str] = {}
-    for split in reversed(SPLITS):  # where several hold a photo, it has been trained on
-        for photo, digest in digest_photos(before, before.splits[split]).items():
-            named[digest, photo] = known[digest] = split
+    for split in reversed(SPLITS):  # where several hold an image, it has been trained on
+        for image, digest in digest_images(before, before.splits[split]).items():
+            named[digest, image] = known[digest] = split
     kept = {
-        one.id: named.get((one.photo, one.id), known[one.photo])
+        one.id: named.get((one.image, one.id), known[one.image])
         for one in done
-        if one.photo in known
+        if one.image in known
     }
     if not kept:
         raise UserError(
-            f"--split-from {before.path}: it holds none of these photos: name the data set that "
+            f"--split-from {before.path}: it holds none of these images: name the data set that "
             "they were built into"
         )
     splits = draw_split(kinds, groups, parse_split(shares), config.seed, kept={**ready, **kept})
     counts = ", ".join(f"{name} {len(ids)}" for name, ids in splits.items())
     new = len(kinds) - len(kept)
-    note(f"{config.folder}: {len(kept)} photos stay as in {before.path}, {new} are new: {counts}")
+    note(f"{config.folder}: {len(kept)} images stay as in {before.path}, {new} are new: {counts}")
     cut = [name for name, where in splits_of_groups(groups, splits).items() if len(where) > 1]
     if cut:
         note(
@@ -245,7 +245,7 @@ def _folds(
     """The ids of train and val of every fold by the names of their lists."""
     if not config.folds:
         return {}
-    dealt = {photo: kinds[photo] for name in ("train", "val") for photo in splits[name]}
+    dealt = {image: kinds[image] for name in ("train", "val") for image in splits[name]}
     return name_folds(draw_folds(dealt, groups, config.folds, config.seed))
 
 
@@ -254,10 +254,10 @@ def _note_lacking(
     splits: Mapping[str, Sequence[str]],
     folds: Mapping[str, Sequence[str]],
 ) -> None:
-    """Say which classes have too few photos for every split and fold."""
+    """Say which classes have too few images for every split and fold."""
     vals = {name.removesuffix("_val"): ids for name, ids in folds.items() if name.endswith("_val")}
     for name, lacking in [*too_few(splits, kinds).items(), *too_few(vals, kinds).items()]:
-        note(f"warning: class {name!r} has too few photos: none in {' and '.join(lacking)}")
+        note(f"warning: class {name!r} has too few images: none in {' and '.join(lacking)}")
 
 
 def _about_folds(
@@ -281,7 +281,7 @@ def _about_folds(
 def _convert(
     tree: Path, found: Found, config: BuildConfig
 ) -> tuple[list[Converted], list[Problem]]:
-    """What was written of the photos and masks, and all that is wrong in the folder."""
+    """What was written of the images and masks, and all that is wrong in the folder."""
     drawn = found.before_merge or found.classes
     if config.unlabelled == "background" and found.unlabelled and not has_background(drawn):
         raise UserError(
@@ -293,8 +293,8 @@ def _convert(
     problems = [*found.problems, *(problem for one in results for problem in one.problems)]
     if config.unlabelled == "report":
         problems += found.unlabelled
-    problems += check_photos({one.sample.path: one.source for one in done})
-    return done, list(dict.fromkeys(problems))  # photos that share a mask share its problems
+    problems += check_images({one.sample.path: one.source for one in done})
+    return done, list(dict.fromkeys(problems))  # images that share a mask share its problems
 
 
 def _each(
@@ -325,7 +325,7 @@ def _stop_or_note(problems: Sequence[Problem], config: BuildConfig) -> None:
 
 
 def _check_command(config: BuildConfig) -> str:
-    """The command that lists what is wrong with the same photos and annotations."""
+    """The command that lists what is wrong with the same images and annotations."""
     words = ["python", "-m", "voc_builder", "check", str(config.folder)]
     for name, value in source_settings(config).items():
         if value != getattr(SourceConfig, name):
@@ -346,7 +346,7 @@ def _texts(problems: Sequence[Problem], folder: Path) -> dict[str, list[str]]:
 def _write_records(
     tree: Path, splits: Mapping[str, Sequence[str]], config: BuildConfig
 ) -> dict[str, list[str]]:
-    """The names of the shards of every split; shard k of n holds every n-th photo from the k-th."""
+    """The names of the shards of every split; shard k of n holds every n-th image from the k-th."""
     if not config.records:
         return {split: [] for split in splits}
     from voc_builder.base.tensorflow import import_tensorflow
@@ -372,11 +372,11 @@ def _refuse_wrong_use(config: BuildConfig) -> None:
         raise UserError(f"--folds takes 0 or a number from 2 on. Received: {config.folds}")
     refuse_below_one(workers=config.workers, shards=config.shards, record_size=config.record_size)
     if not config.folder.exists():
-        raise UserError(f"{config.folder}: no such folder: name the folder of annotated photos")
+        raise UserError(f"{config.folder}: no such folder: name the folder of annotated images")
     out, folder = config.out.resolve(), config.folder.resolve()
     if out == folder or out in folder.parents or folder in out.parents:
         raise UserError(
-            f"{config.out}: the data set would lie inside the photos' folder {config.folder}, or "
+            f"{config.out}: the data set would lie inside the images' folder {config.folder}, or "
             f"hold it: choose a place outside it"
         )
     if config.out.exists():
@@ -391,4 +391,4 @@ def build_command(config: BuildConfig) -> None:
     dataset = build(config)
     counts = ", ".join(f"{name} {len(ids)}" for name, ids in dataset.splits.items())
     folds = f"; {dataset.folds} folds of train and val" if dataset.folds else ""
-    print(f"{dataset.path}: {counts} photos{folds}; classes {', '.join(dataset.classes)}")
+    print(f"{dataset.path}: {counts} images{folds}; classes {', '.join(dataset.classes)}")

@@ -1,4 +1,4 @@
-"""Check a folder of annotated photos and report all that is wrong with it."""
+"""Check a folder of annotated images and report all that is wrong with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from voc_builder.base.errors import UserError, refuse_below_one
 from voc_builder.base.files import replacing
 from voc_builder.base.problems import Problem, errors
 from voc_builder.base.progress import in_threads, progress
-from voc_builder.sources.checks import check_groups, check_photos, examine
+from voc_builder.sources.checks import check_groups, check_images, examine
 from voc_builder.sources.config import SourceConfig
 from voc_builder.sources.detect import find_groups, find_samples
 from voc_builder.sources.sample import Sample
@@ -23,10 +23,10 @@ from voc_builder.sources.sample import Sample
 
 @dataclass(frozen=True)
 class CheckConfig(SourceConfig):
-    """Report every problem of every photo and annotation; exit code 1 on errors."""
+    """Report every problem of every image and annotation; exit code 1 on errors."""
 
     folder: Path
-    """Folder of annotated photos, or a CSV of pairs, or COCO JSON."""
+    """Folder of annotated images, or a CSV of pairs, or COCO JSON."""
     json: Path | None = None
     """File to write the report to, for programs."""
     workers: int = os.cpu_count() or 1
@@ -47,11 +47,11 @@ def check(config: CheckConfig) -> tuple[list[Problem], int]:
         problems += wrong
         if digest:
             digests[sample.path] = digest
-    problems += check_photos(digests)
+    problems += check_images(digests)
     sound = [sample for sample in found.samples if sample.path in digests]
     sources = [digests[sample.path] for sample in sound]
     problems += check_groups(find_groups(sound, sources, config), found)
-    unlike = dict.fromkeys(problems)  # photos that share a mask share its problems
+    unlike = dict.fromkeys(problems)  # images that share a mask share its problems
     order = sorted(unlike, key=lambda problem: (str(problem.file), problem.shape or 0))
     return order, found.annotations
 
@@ -85,7 +85,7 @@ def _count(number: int, noun: str) -> str:
 
 def _look(classes: Sequence[str], sample: Sample) -> tuple[tuple[Problem, ...], str]:
     examined = examine(sample, classes, decode=True)
-    return examined.problems, examined.sha256 if examined.photo else ""
+    return examined.problems, examined.sha256 if examined.image else ""
 
 
 def _write_json(path: Path, problems: Sequence[Problem], annotations: int) -> None:

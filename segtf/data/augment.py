@@ -1,4 +1,4 @@
-"""Change photo and mask together at random; what a rotation uncovers is void in the mask."""
+"""Change image and mask together at random; what a rotation uncovers is void in the mask."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Mask = NDArray[np.uint8]  # (H, W)
 
 
 def augmenter(augment: str, shape: HeightWidth) -> Callable[[Image, Mask, int], tuple[Image, Mask]]:
-    """A function of a photo of that shape, its mask and a seed that does what a preset or a file
+    """A function of an image of that shape, its mask and a seed that does what a preset or a file
     says; the same seed gives the same result in any thread. Raises `UserError` as `load_pipeline`
     does.
     """
@@ -44,14 +44,14 @@ def augmenter(augment: str, shape: HeightWidth) -> Callable[[Image, Mask, int], 
 def mosaic(
     samples: Sequence[tuple[Image, Mask]], generator: np.random.Generator
 ) -> tuple[Image, Mask]:
-    """A photo and its mask put together from four of one size: the upper left part of the first,
+    """An image and its mask put together from four of one size: the upper left part of the first,
     the upper right of the second, the lower left of the third, the lower right of the fourth, each
     from its own place, nothing resized. They meet at a point drawn evenly from the middle half of
     height and width. Raises ValueError for samples that are not four of one size.
     """
     shapes = [(image.shape[:2], mask.shape) for image, mask in samples]
     if len(samples) != 4 or len({shape for pair in shapes for shape in pair}) != 1:
-        raise ValueError(f"a mosaic takes four photos and masks of one size. Received: {shapes}")
+        raise ValueError(f"a mosaic takes four images and masks of one size. Received: {shapes}")
     height, width = shapes[0][1]
     y = int(generator.integers(height // 4, height - height // 4, endpoint=True))
     x = int(generator.integers(width // 4, width - width // 4, endpoint=True))

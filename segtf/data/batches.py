@@ -37,7 +37,7 @@ def validation_batches(
 ) -> tf.data.Dataset:
     """All (images, masks) of this process's part of a split, unchanged, in batches of one size that
     its `devices` can share, as many in every process; `failures` as for training. The last batch is
-    filled up with black photos under void masks, which enter neither loss nor score; but a mean
+    filled up with black images under void masks, which enter neither loss nor score; but a mean
     loss over the batches weighs it as a full one.
     """
     assert config.batch is not None

@@ -14,7 +14,7 @@ Mask = NDArray[np.uint8]  # (H, W)
 
 
 def cut(image: Image, mask: Mask, top: int, left: int, shape: HeightWidth) -> tuple[Image, Mask]:
-    """The window of `shape` at `top`, `left`; beyond the edge the photo is mirrored and the mask is
+    """The window of `shape` at `top`, `left`; beyond the edge the image is mirrored and the mask is
     void.
     """
     height, width = shape
@@ -37,7 +37,7 @@ def cut(image: Image, mask: Mask, top: int, left: int, shape: HeightWidth) -> tu
 
 
 def tile_corners(shape: tuple[int, ...], tile: HeightWidth) -> list[tuple[int, int]]:
-    """Top and left of the tiles that cover a photo without overlap, row by row; the last ones may
+    """Top and left of the tiles that cover an image without overlap, row by row; the last ones may
     reach beyond its edge.
     """
     height, width = shape

@@ -29,12 +29,12 @@ from voc_builder.base.progress import note
 CLASS = "__class_fullname__"  # albumentations' key for the name of a transform
 NEAREST = (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT)
 PROBE_IDS = (1, 100, 200)  # without 0: what is filled with it shows, as does what is blended
-PROBE_PIXELS = 8_000_000  # photos of the probe together, so that 1024 takes as long as 512
+PROBE_PIXELS = 8_000_000  # images of the probe together, so that 1024 takes as long as 512
 REFUSED = {
     "Lambda": "is code, not data: leave it out",
     "Morphological": "takes class ids for brightness, the mask would not follow: leave it out",
-    "Mosaic": "needs other photos, which it does not get here: use --mosaic instead",
-    "ReplayCompose": "remembers every photo: use Compose",
+    "Mosaic": "needs other images, which it does not get here: use --mosaic instead",
+    "ReplayCompose": "remembers every image: use Compose",
     "SelectiveChannelTransform": "is written without its channels by albumentations: leave it out",
 }
 QUARTER_TURNS = ("D4", "RandomRotate90", "SquareSymmetry", "Transpose")
@@ -44,12 +44,12 @@ Json = dict[str, Any]
 
 def load_pipeline(augment: str, shape: HeightWidth = (1, 1)) -> A.Compose:
     """The pipeline of a preset or of a YAML file that albumentations (or a person) wrote, for
-    photos of `shape`: where that is no square, a preset goes without its quarter turns.
+    images of `shape`: where that is no square, a preset goes without its quarter turns.
 
     Where a transform fills what it uncovers and its `fill_mask` is not in the file, void is taken,
     albumentations itself would take class 0. Raises `UserError` naming file, transform and cure for
     what is not YAML, not a pipeline, unknown, would put a wrong class into a mask, or would turn a
-    photo that is no square by a quarter.
+    image that is no square by a quarter.
     """
     path = augmentation_file(augment)
     try:
@@ -70,7 +70,7 @@ def load_pipeline(augment: str, shape: HeightWidth = (1, 1)) -> A.Compose:
     assert isinstance(pipeline, A.Compose)
     if not square and (turning := _quarter_turns(pipeline)):
         raise UserError(
-            f"{path}: transform {', '.join(turning)}: turns photos of {describe(shape)} by a "
+            f"{path}: transform {', '.join(turning)}: turns images of {describe(shape)} by a "
             "quarter: leave it out, or train on squares"
         )
     return pipeline
@@ -90,7 +90,7 @@ def write_pipeline(pipeline: A.Compose, path: Path) -> None:
 
 
 def check_pipeline(augment: str, shape: HeightWidth) -> A.Compose:
-    """The pipeline, after it has been tried on photos of `shape`: each transform often enough,
+    """The pipeline, after it has been tried on images of `shape`: each transform often enough,
     however rare it is. Says on stderr what a preset goes without. Raises `UserError` naming file,
     transform and cure if it fails, or gives another size, no uint8, or a class id that was not
     there.
@@ -154,7 +154,7 @@ def _class_of(item: Any, where: str) -> type[Any]:
         meant = f", did you mean {close[0]}?" if close else ""
         raise UserError(f"{where}: no transform of albumentations {A.__version__}{meant}")
     if issubclass(cls, A.Transform3D):
-        raise UserError(f"{where}: changes volumes, not photos: leave it out")
+        raise UserError(f"{where}: changes volumes, not images: leave it out")
     if "p" not in item and cls not in (A.Compose, A.Sequential):
         raise UserError(f"{where}: without p: say how often it is applied, from 0 to 1")
     return cls
@@ -186,7 +186,7 @@ def _checked_leaf(cls: type[Any], item: Json, where: str) -> Json:
         return own
     if name in item:
         raise UserError(
-            f"{where}: {name} {value}: gives a class to what the photo does not show: write "
+            f"{where}: {name} {value}: gives a class to what the image does not show: write "
             f"{name}: {VOID} (void)"
         )
     return {**own, name: VOID}
@@ -257,7 +257,7 @@ def _try(pipeline: A.Compose, path: Path, shape: HeightWidth, seed: int) -> None
         changed = watched(image=image, mask=np.ascontiguousarray(mask))
     except Exception as error:  # what a transform raises is its own affair
         raise UserError(
-            f"{path}: transform {watch.current}: fails on a photo of {describe(shape)}: "
+            f"{path}: transform {watch.current}: fails on an image of {describe(shape)}: "
             f"{_reason(error)}"
         ) from None
     if watch.invents is not None:

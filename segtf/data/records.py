@@ -1,4 +1,4 @@
-"""From TFRecords to arrays: a photo is decoded once, then kept at training size or, for crops, at
+"""From TFRecords to arrays: an image is decoded once, then kept at training size or, for crops, at
 its own.
 """
 
@@ -30,21 +30,21 @@ from voc_builder.base.tensorflow import reason_of
 from voc_builder.pixels.images import decode_image, resize_image, resize_mask
 from voc_builder.tree.voc import Dataset
 
-AT_ONCE = 64  # encoded photos held while they are decoded; a photo of 6 megapixels takes 1 MB
-BYTES_A_PIXEL = 4  # three of the photo, one of the mask
+AT_ONCE = 64  # encoded images held while they are decoded; an image of 6 megapixels takes 1 MB
+BYTES_A_PIXEL = 4  # three of the image, one of the mask
 
 
 @dataclass(frozen=True)
 class Split:
-    """Photos and masks of one split, decoded; in memory or mapped from disk."""
+    """Images and masks of one split, decoded; in memory or mapped from disk."""
 
     name: str
-    ids: tuple[str, ...]  # of the photo; that of a photo cut into tiles stands at each of them
-    # (N, H, W, 3) RGB 0 to 255 and (N, H, W) class ids, 255 void; lists of whole photos
+    ids: tuple[str, ...]  # of the image; that of an image cut into tiles stands at each of them
+    # (N, H, W, 3) RGB 0 to 255 and (N, H, W) class ids, 255 void; lists of whole images
     images: NDArray[np.uint8] | list[Image]
     masks: NDArray[np.uint8] | list[Mask]
     largest_share: int  # samples of the share that has most, whichever process it belongs to
-    shapes: dict[str, tuple[int, int]]  # height and width of each photo, put together of its tiles
+    shapes: dict[str, tuple[int, int]]  # height and width of each image, put together of its tiles
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -52,33 +52,33 @@ class Split:
 
 @dataclass(frozen=True)
 class Loading:
-    """How the photos of a data set become arrays."""
+    """How the images of a data set become arrays."""
 
-    shape: HeightWidth  # photos are squeezed to it, unless
+    shape: HeightWidth  # images are squeezed to it, unless
     crop: bool = False  # crops are wanted: those of train stay whole, others are cut into tiles
     cache: str = "auto"  # memory, disk, or auto: on disk what would take half the free memory
     disk: Path = Path("cache")
-    share_count: int = 1  # parts that the photos are dealt into: photo i belongs to part i modulo
+    share_count: int = 1  # parts that the images are dealt into: image i belongs to part i modulo
     shares: range = range(1)  # this number; those of them that are loaded
     whole: str | None = "train"  # the split that stays whole for crops; None: none does
 
 
 def loading(config: TrainConfig, disk: Path, *, all_shares: bool = False) -> Loading:
-    """How a run's photos are loaded: for training in this process, or all of them."""
+    """How a run's images are loaded: for training in this process, or all of them."""
     count = 1 if all_shares else config.part_count
     shares = range(1) if all_shares else own_shares(config)
     return Loading(config.shape, config.crop is not None, config.cache, disk, count, shares)
 
 
 def own_shares(config: TrainConfig) -> range:
-    """The parts of the training photos that belong to this process."""
+    """The parts of the training images that belong to this process."""
     each = config.part_count // config.processes
     return range(config.process_id * each, (config.process_id + 1) * each)
 
 
 def load_splits(dataset: Dataset, names: Sequence[str], how: Loading) -> list[Split]:
-    """The splits `names` of a data set. The tiles of a photo show each of its pixels once, and void
-    beyond its edge. Raises `UserError` naming the file for a record that is broken, misfitting, or
+    """The splits `names` of a data set. Tiles show each pixel of an image once, and void beyond
+    its edge. Raises `UserError` naming the file for a record that is broken, misfitting, or
     not there.
     """
     missing = [name for name in names if not dataset.records.get(name)]
@@ -105,27 +105,27 @@ def load_splits(dataset: Dataset, names: Sequence[str], how: Loading) -> list[Sp
     ]
 
 
-Layout = dict[str, list[tuple[int, int]]]  # height and width of the arrays of each photo
+Layout = dict[str, list[tuple[int, int]]]  # height and width of the arrays of each image
 
 
 def _layout(dataset: Dataset, name: str, how: Loading) -> Layout:
-    """Of all photos of a split, whichever process they belong to."""
+    """Of all images of a split, whichever process they belong to."""
     ids = dataset.splits[name]
     if not how.crop:
-        return {photo_id: [how.shape] for photo_id in ids}
+        return {image_id: [how.shape] for image_id in ids}
     sizes = dict(_sizes(dataset, name))
     lost = sorted(set(ids) - set(sizes))
     if lost:
-        raise UserError(f"{dataset.path}: no record of the {name} photo {lost[0]}: build it again")
+        raise UserError(f"{dataset.path}: no record of the {name} image {lost[0]}: build it again")
     if name == how.whole:
-        return {photo_id: [sizes[photo_id]] for photo_id in ids}
+        return {image_id: [sizes[image_id]] for image_id in ids}
     return {
-        photo_id: [how.shape] * len(tile_corners(sizes[photo_id], how.shape)) for photo_id in ids
+        image_id: [how.shape] * len(tile_corners(sizes[image_id], how.shape)) for image_id in ids
     }
 
 
 def _of_shares(layout: Layout, count: int, shares: Collection[int]) -> Layout:
-    """That of the photos in those of `count` shares."""
+    """That of the images in those of `count` shares."""
     own = (one for i, one in enumerate(layout.items()) if i % count in shares)
     return dict(own)
 
@@ -145,22 +145,22 @@ def _load_split(
     whole = how.crop and name == how.whole
     found: dict[str, tuple[int, int]] = {}
     samples = _samples(dataset, name, layout.keys(), None if how.crop else how.shape)
-    for photo_id, image, mask in progress(samples, len(layout), f"{name} photos decoded"):
-        if photo_id in found:
+    for image_id, image, mask in progress(samples, len(layout), f"{name} images decoded"):
+        if image_id in found:
             raise UserError(
-                f"{dataset.path}: more records than {len(layout)} {name} photos, {photo_id} is "
+                f"{dataset.path}: more records than {len(layout)} {name} images, {image_id} is "
                 "there twice: build again"
             )
         height, width = mask.shape
-        found[photo_id] = height, width
+        found[image_id] = height, width
         parts = _cut_up(image, mask, how.shape) if how.crop and not whole else [(image, mask)]
-        for i, part in enumerate(parts, start=first[photo_id]):
+        for i, part in enumerate(parts, start=first[image_id]):
             images[i][:], masks[i][:] = part
     if len(found) < len(layout):
         raise UserError(
-            f"{dataset.path}: {len(found)} records of {len(layout)} {name} photos: build again"
+            f"{dataset.path}: {len(found)} records of {len(layout)} {name} images: build again"
         )
-    ids = tuple(photo_id for photo_id, parts in layout.items() for _ in parts)
+    ids = tuple(image_id for image_id, parts in layout.items() for _ in parts)
     return Split(name, ids, images, masks, largest_share, found)
 
 
@@ -215,23 +215,23 @@ def _records(dataset: Dataset, name: str) -> Iterator[tuple[Path, list[bytes]]]:
 
 
 def _sizes(dataset: Dataset, name: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Id, height and width of each photo, by its record."""
+    """Id, height and width of each image, by its record."""
     for shard, records in _records(dataset, name):
         for record in records:
             features = _features(record, shard)
             sides = [features[f"image/{side}"].int64_list.value for side in ("height", "width")]
             if not all(sides):
                 raise UserError(
-                    f"{shard}, record {_photo_id(features)}: without height or width: build the "
+                    f"{shard}, record {_image_id(features)}: without height or width: build the "
                     "data set again"
                 )
-            yield _photo_id(features), (sides[0][0], sides[1][0])
+            yield _image_id(features), (sides[0][0], sides[1][0])
 
 
 def _samples(
     dataset: Dataset, name: str, ids: Collection[str], shape: HeightWidth | None
 ) -> Iterator[tuple[str, Image, Mask]]:
-    """Id, photo and mask of each record whose id is one of `ids`, in the order of the files,
+    """Id, image and mask of each record whose id is one of `ids`, in the order of the files,
     squeezed to `shape` if that is given.
     """
     classes = len(dataset.classes)
@@ -239,39 +239,39 @@ def _samples(
         (features, shard)
         for shard, records in _records(dataset, name)
         for record in records
-        if _photo_id(features := _features(record, shard)) in ids
+        if _image_id(features := _features(record, shard)) in ids
     )
     workers = os.cpu_count() or 1  # OpenCV decodes and resizes outside Python's lock
     yield from in_threads(lambda each: _sample(*each, shape, classes), wanted, workers)
 
 
 def _features(record: bytes, shard: Path) -> Any:
-    """The features of a record that has an id, a photo and a mask."""
+    """The features of a record that has an id, an image and a mask."""
     try:
         features = tf.train.Example.FromString(record).features.feature
         for key in ("image/filename", "image/encoded", "image/segmentation/class/encoded"):
             features[key].bytes_list.value[0]
     except (IndexError, DecodeError) as error:
-        raise UserError(f"{shard}: a record without photo or mask: build it again") from error
+        raise UserError(f"{shard}: a record without image or mask: build it again") from error
     return features
 
 
-def _photo_id(features: Any) -> str:
+def _image_id(features: Any) -> str:
     return str(features["image/filename"].bytes_list.value[0].decode())
 
 
 def _sample(
     features: Any, shard: Path, shape: HeightWidth | None, classes: int
 ) -> tuple[str, Image, Mask]:
-    photo_id = _photo_id(features)
-    where = f"{shard}, record {photo_id}"
+    image_id = _image_id(features)
+    where = f"{shard}, record {image_id}"
     image = decode_image(features["image/encoded"].bytes_list.value[0], where)
     mask_png = features["image/segmentation/class/encoded"].bytes_list.value[0]
     mask = cv2.imdecode(np.frombuffer(mask_png, np.uint8), cv2.IMREAD_UNCHANGED)
     if mask is None or mask.shape != image.shape[:2]:
         found = "no PNG" if mask is None else f"{mask.shape[1]} x {mask.shape[0]}"
         wanted = f"{image.shape[1]} x {image.shape[0]}"
-        raise UserError(f"{where}: the mask is {found}, the photo {wanted}: build it again")
+        raise UserError(f"{where}: the mask is {found}, the image {wanted}: build it again")
     strange = sorted(set(np.unique(mask).tolist()) - {*range(classes), VOID})
     if strange:
         raise UserError(
@@ -279,5 +279,5 @@ def _sample(
         )
     ids = np.asarray(mask, np.uint8)
     if shape is None:
-        return photo_id, image, ids
-    return photo_id, resize_image(image, *shape), resize_mask(ids, *shape)
+        return image_id, image, ids
+    return image_id, resize_image(image, *shape), resize_mask(ids, *shape)

@@ -1,4 +1,4 @@
-"""Which photo, or which part of which photos, each training sample shows."""
+"""Which image, or which part of which images, each training sample shows."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from segtf.data.records import Split
 
 
-OFTEN = 0.5  # a class in this share of the photos, or in more, needs no help from --balance
-PLACES = 2000  # pixels of a class in a photo that a crop may be centred on
+OFTEN = 0.5  # a class in this share of the images, or in more, needs no help from --balance
+PLACES = 2000  # pixels of a class in an image that a crop may be centred on
 
 
 class Sampler:
     """The training samples of a run by their number, counted from 0 at its first step.
 
     What a sample shows depends on the configuration's seed and the sample's number alone, so that a
-    run which goes on in the middle sees what it would have seen. With `config.shares` the photos
-    are dealt into as many parts, photo i into part i modulo their number, and each step takes as
+    run which goes on in the middle sees what it would have seen. With `config.shares` the images
+    are dealt into as many parts, image i into part i modulo their number, and each step takes as
     many samples from each: a process needs its own parts only.
 
     `config.batch` must be decided. `split` holds the parts `own` of `config.part_count`; its masks
@@ -34,7 +34,7 @@ class Sampler:
     """
 
     def __init__(
-        self, split: Split, config: TrainConfig, classes: int, own: range, photos: int
+        self, split: Split, config: TrainConfig, classes: int, own: range, images: int
     ) -> None:
         assert config.batch is not None
         self.split = split
@@ -43,12 +43,12 @@ class Sampler:
         self.own = own
         self.batch = config.batch
         self.from_each = config.batch // config.part_count
-        samples = photos // config.part_count * config.samples_a_photo
+        samples = images // config.part_count * config.samples_per_image
         self.steps_per_epoch = samples // self.from_each
         self.change = augmenter(config.augment, config.shape)
         self._draw = lru_cache(maxsize=4 * len(own))(self._drawn)
         self._places = lru_cache(maxsize=None)(self._found)
-        self._rare = lru_cache(maxsize=None)(self._photos_with)
+        self._rare = lru_cache(maxsize=None)(self._images_with)
 
     def numbers(self, steps: range) -> NDArray[np.int64]:
         """The samples of this process in those steps, in order."""
@@ -56,59 +56,59 @@ class Sampler:
         return (np.array(steps, np.int64)[:, None] * self.batch + slots).reshape(-1)
 
     def sample(self, number: int) -> tuple[Image, Mask]:
-        """Photo (H, W, 3) and mask (H, W) of a sample at the training size, augmented."""
-        chance = np.random.default_rng((self.config.seed, number))
+        """Image (H, W, 3) and mask (H, W) of a sample at the training size, augmented."""
+        rng = np.random.default_rng((self.config.seed, number))
         step, slot = divmod(number, self.batch)
         share, place = divmod(slot, self.from_each)
         epoch, step = divmod(step, self.steps_per_epoch)
         drawn = self._draw(epoch, share)[step * self.from_each + place]
-        image, mask = self._view(share, int(drawn), chance)
-        if chance.random() < self.config.mosaic:
-            others = chance.integers(len(self._photos(share)), size=3)
-            four = [(image, mask), *(self._view(share, int(i), chance) for i in others)]
-            image, mask = mosaic(four, chance)
-        return self.change(image, mask, int(chance.integers(2**32)))
+        image, mask = self._view(share, int(drawn), rng)
+        if rng.random() < self.config.mosaic:
+            others = rng.integers(len(self._images(share)), size=3)
+            four = [(image, mask), *(self._view(share, int(i), rng) for i in others)]
+            image, mask = mosaic(four, rng)
+        return self.change(image, mask, int(rng.integers(2**32)))
 
-    def _photos(self, share: int) -> range:
-        """Where the photos of a share stand in the split: the shares of a process take turns."""
+    def _images(self, share: int) -> range:
+        """Where the images of a share stand in the split: the shares of a process take turns."""
         return range(share - self.own.start, len(self.split), len(self.own))
 
     def _drawn(self, epoch: int, share: int) -> NDArray[np.int64]:
-        """The photos of a share that an epoch shows, as places in the share, in their order."""
-        chance = np.random.default_rng((self.config.seed, epoch, share))
-        photos = len(self._photos(share))
-        count = photos * self.config.samples_a_photo
+        """The images of a share that an epoch shows, as places in the share, in their order."""
+        rng = np.random.default_rng((self.config.seed, epoch, share))
+        images = len(self._images(share))
+        count = images * self.config.samples_per_image
         if not self.config.balance:
-            return chance.permutation(count) % photos
-        # systematic resampling: a photo of weight 1.8 comes once or twice, never not at all
-        weights = photo_weights(self._shown[self._photos(share)])
+            return rng.permutation(count) % images
+        # systematic resampling: an image of weight 1.8 comes once or twice, never not at all
+        weights = image_weights(self._shown[self._images(share)])
         edges = np.cumsum(weights) / weights.sum() * count
-        points = np.arange(count) + chance.random()
-        return chance.permutation(np.minimum(np.searchsorted(edges, points), photos - 1))
+        points = np.arange(count) + rng.random()
+        return rng.permutation(np.minimum(np.searchsorted(edges, points), images - 1))
 
-    def _view(self, share: int, drawn: int, chance: np.random.Generator) -> tuple[Image, Mask]:
-        """A photo as it is, or a crop of it, or of another with a rare class."""
-        photos = self._photos(share)
-        photo, size = photos[drawn], self.config.crop
+    def _view(self, share: int, drawn: int, rng: np.random.Generator) -> tuple[Image, Mask]:
+        """An image as it is, or a crop of it, or of another with a rare class."""
+        photos = self._images(share)
+        image, size = photos[drawn], self.config.crop
         if size is None:
-            return self.split.images[photo], self.split.masks[photo]
+            return self.split.images[image], self.split.masks[image]
         centre: tuple[int | None, int | None] = (None, None)
         rare = self._rare(share)
-        if rare and chance.random() < self.config.foreground:
-            class_id = int(chance.choice(list(rare)))
-            photo = int(chance.choice(rare[class_id]))
+        if rare and rng.random() < self.config.foreground:
+            class_id = int(rng.choice(list(rare)))
+            image = int(rng.choice(rare[class_id]))
             row, column = divmod(
-                int(chance.choice(self._places(photo, class_id))), self.split.masks[photo].shape[1]
+                int(rng.choice(self._places(image, class_id))), self.split.masks[image].shape[1]
             )
             centre = row, column
-        height, width = self.split.masks[photo].shape
-        top = _start(height, size, centre[0], chance)
-        left = _start(width, size, centre[1], chance)
-        return cut(self.split.images[photo], self.split.masks[photo], top, left, (size, size))
+        height, width = self.split.masks[image].shape
+        top = _start(height, size, centre[0], rng)
+        left = _start(width, size, centre[1], rng)
+        return cut(self.split.images[image], self.split.masks[image], top, left, (size, size))
 
     @cached_property
     def _counts(self) -> NDArray[np.int64]:
-        """Pixels of each class in each photo, (N, classes)."""
+        """Pixels of each class in each image, (N, classes)."""
         found = [np.bincount(m.reshape(-1), minlength=VOID + 1) for m in self.split.masks]
         return np.array(found)[:, : self.classes]
 
@@ -116,24 +116,24 @@ class Sampler:
     def _shown(self) -> NDArray[np.bool_]:
         return self._counts > 0
 
-    def _photos_with(self, share: int) -> dict[int, NDArray[np.int64]]:
-        """The photos of a share that show each of its rare classes."""
-        photos = np.array(self._photos(share))
-        counts = self._counts[photos]
+    def _images_with(self, share: int) -> dict[int, NDArray[np.int64]]:
+        """The images of a share that show each of its rare classes."""
+        images = np.array(self._images(share))
+        counts = self._counts[images]
         rare = rare_classes(counts).tolist()
-        return {class_id: photos[counts[:, class_id] > 0] for class_id in rare}
+        return {class_id: images[counts[:, class_id] > 0] for class_id in rare}
 
-    def _found(self, photo: int, class_id: int) -> NDArray[np.uint32]:
+    def _found(self, image: int, class_id: int) -> NDArray[np.uint32]:
         """Pixels of a class, counted row by row, always the same ones."""
-        flat = np.flatnonzero(self.split.masks[photo].reshape(-1) == class_id)
-        chance = np.random.default_rng((self.config.seed, class_id, len(flat)))
-        chosen = flat if len(flat) <= PLACES else chance.choice(flat, PLACES, replace=False)
-        return chosen.astype(np.uint32)  # they are kept: 8 KB a photo and class
+        flat = np.flatnonzero(self.split.masks[image].reshape(-1) == class_id)
+        rng = np.random.default_rng((self.config.seed, class_id, len(flat)))
+        chosen = flat if len(flat) <= PLACES else rng.choice(flat, PLACES, replace=False)
+        return chosen.astype(np.uint32)  # they are kept: 8 KB per image and class
 
 
-def photo_weights(shown: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How often to draw each photo, 1 or more, from which classes it shows, (N, C): by its rarest
-    class, sqrt(0.5 / share of the photos with the class), as in LVIS (Gupta, Dollar and Girshick
+def image_weights(shown: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How often to draw each image, 1 or more, from which classes it shows, (N, C): by its rarest
+    class, sqrt(0.5 / share of the images with the class), as in LVIS (Gupta, Dollar and Girshick
     2019, https://arxiv.org/abs/1908.03195).
     """
     shares = shown.mean(axis=0)
@@ -148,13 +148,13 @@ def rare_classes(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return there[there != pixels.argmax()]
 
 
-def _start(length: int, size: int, centre: int | None, chance: np.random.Generator) -> int:
-    """Where a crop begins along one side of the photo: around `centre`, or anywhere; a photo that
+def _start(length: int, size: int, centre: int | None, rng: np.random.Generator) -> int:
+    """Where a crop begins along one side of the image: around `centre`, or anywhere; an image that
     is shorter stands in the middle of the crop.
     """
     room = length - size
     if room <= 0:
         return room // 2
     if centre is None:
-        return int(chance.integers(room + 1))
+        return int(rng.integers(room + 1))
     return min(max(centre - size // 2, 0), room)

@@ -55,7 +55,7 @@ def add_precision(
 ) -> Json:
     """Writes the network of `model.onnx` in another precision beside it and measures it on val;
     returns `export.json`, in which it is added. One that loses too much is not kept, unless
-    `accept_loss`. `train` are photos to calibrate int8 on, RGB of shape (H, W, 3).
+    `accept_loss`. `train` are images to calibrate int8 on, RGB of shape (H, W, 3).
     """
     report = read_export(folder)
     classes = list(report["val"]["iou"])
@@ -78,20 +78,20 @@ def add_precision(
     return report
 
 
-def training_photos(dataset: Dataset, config: TrainConfig) -> Iterator[NDArray[np.uint8]]:
-    """Photos of train as the network sees them, shape (H, W, 3), spread over the split:
+def training_images(dataset: Dataset, config: TrainConfig) -> Iterator[NDArray[np.uint8]]:
+    """Images of train as the network sees them, shape (H, W, 3), spread over the split:
     squeezed, or one part of each as it is.
     """
     from segtf.data.crops import cut
 
     ids = dataset.splits["train"]
-    chance = np.random.default_rng(config.seed)
+    rng = np.random.default_rng(config.seed)
     chosen = ids[:: max(len(ids) // CALIBRATION, 1)][:CALIBRATION]
-    for photo_id in progress(chosen, len(chosen), "photos of train seen", patience=PATIENCE):
-        path = dataset.photo(photo_id)
-        photo = decode_image(path.read_bytes(), str(path))
+    for image_id in progress(chosen, len(chosen), "images of train seen", patience=PATIENCE):
+        path = dataset.image(image_id)
+        image = decode_image(path.read_bytes(), str(path))
         if config.crop is None:
-            yield resize_image(photo, *config.shape)
+            yield resize_image(image, *config.shape)
             continue
-        top, left = (int(chance.integers(max(n - config.crop, 0) + 1)) for n in photo.shape[:2])
-        yield cut(photo, np.zeros(photo.shape[:2], np.uint8), top, left, config.shape)[0]
+        top, left = (int(rng.integers(max(n - config.crop, 0) + 1)) for n in image.shape[:2])
+        yield cut(image, np.zeros(image.shape[:2], np.uint8), top, left, config.shape)[0]

@@ -1,14 +1,14 @@
 """Choose on val which components are too small to be true, and which holes to fill.
 
 For each class, first its components and then its holes, limits of 4, 8, 16, ... pixels are tried,
-at training size or, of photos that were cut into tiles, at their own, on what the rules before have
+at training size or, of images that were cut into tiles, at their own, on what the rules before have
 left. One is taken only where
 
 - the mean IoU on val gains at least `LEAST_GAIN` by it,
-- it still gains, whichever one of the photos is left out: what a single photo shows may be chance,
-- at least two photos show the class,
+- it still gains, whichever one of the images is left out: what a single image shows may be chance,
+- at least two images show the class,
 - no true object of the class on val is smaller, be it found or not (specks aside), and
-- in no photo fewer true objects (`segtf.scoring.objects`) are found after it than before.
+- in no image fewer true objects (`segtf.scoring.objects`) are found after it than before.
 
 Of limits that gain about as much the lowest is taken, since it changes least. What a limit comes to
 is counted from the components, whose areas are found once; only what is to be taken is painted.
@@ -54,7 +54,7 @@ LARGEST_SHARE = 1 / 64  # of the training size's area that a limit may reach
 PATIENCE = 5.0  # seconds of work that nothing is said of
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, S, S, 3) -> (N, S, S, C)
 What = Literal["smallest", "hole"]
-Verdict = Literal["taken", "gains too little", "one photo", "loses objects", "another is taken"]
+Verdict = Literal["taken", "gains too little", "one image", "loses objects", "another is taken"]
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class Trial:
 
     label: str  # name of the class
     what: What  # components that are swept, or holes that are filled
-    limit: int  # pixels, at training size or of photos as they are
+    limit: int  # pixels, at training size or of images as they are
     gain: float  # of the mean IoU on val, beside what was taken before
-    verdict: Verdict  # one photo: it gains nothing without one of them
+    verdict: Verdict  # one image: it gains nothing without one of them
 
 
 class Choice(NamedTuple):
@@ -82,7 +82,7 @@ class Answers:
     packed: list[tuple[bytes, tuple[int, ...]]] = field(default_factory=list)
 
     def keeping(self, predict: Predict) -> Predict:
-        """`predict`, which also leaves here what it answers, photo by photo."""
+        """`predict`, which also leaves here what it answers, image by image."""
 
         def kept(images: NDArray[np.uint8]) -> NDArray[np.float32]:
             probabilities = predict(images)
@@ -92,7 +92,7 @@ class Answers:
         return kept
 
     def add(self, masks: NDArray[np.uint8]) -> None:
-        """Class ids of further photos, shape (N, H, W)."""
+        """Class ids of further images, shape (N, H, W)."""
         self.packed += [(zlib.compress(mask.tobytes(), 1), mask.shape) for mask in masks]
 
     @classmethod
@@ -118,9 +118,9 @@ def choose_postprocess(
     *,
     unit: Unit = "share",
 ) -> Choice:
-    """The rules for a network, from its answers about the photos of val, and their true class ids
-    (255 void), with all that was tried. Limits are a share of the photos, which are of one size
-    then, or pixels of photos as they are, put together of their tiles. Raises ValueError unless
+    """The rules for a network, from its answers about the images of val, and their true class ids
+    (255 void), with all that was tried. Limits are a share of the images, which are of one size
+    then, or pixels of images as they are, put together of their tiles. Raises ValueError unless
     there are as many answers as truths.
     """
     if len(answers) != len(truths):
@@ -178,7 +178,7 @@ class _Val:
 
     def choose(self, class_id: int, what: What) -> tuple[Step | None, list[Trial]]:
         """The limit that helps, None if none does, and all that were tried. A class that fewer than
-        two photos show is left alone: to sweep all of it would be a gain.
+        two images show is left alone: to sweep all of it would be a gain.
         """
         if (self.counts[:, class_id].sum(axis=1) > 0).sum() < 2:
             return None, []
@@ -209,7 +209,7 @@ class _Val:
     def _verdict(self, step: Step, change: metrics.Counts) -> Verdict:
         """Whether a step that gains enough is to be taken."""
         if not self._whoever_is_left_out(change):
-            return "one photo"
+            return "one image"
         self.hits = self._hits(self.answers) if self.hits is None else self.hits
         kept = (self._hits(self._after(step)) >= self.hits).all()
         return "taken" if kept else "loses objects"
@@ -235,7 +235,7 @@ class _Val:
         return after
 
     def _changes(self, tried: Sequence[Step]) -> metrics.Counts:
-        """By how much the counts of each photo change, shape (steps, photos, C, C); the steps
+        """By how much the counts of each image change, shape (steps, images, C, C); the steps
         differ by their limits alone.
         """
         classes = len(self.classes)
@@ -243,14 +243,14 @@ class _Val:
         largest = max(tried, key=lambda step: step.limit)
         masks = enumerate(zip(self.truths, self.answers, strict=True))
         what = f"val masks looked through for {self.classes[tried[0].of]}"
-        for photo, (truth, mask) in progress(masks, len(self.truths), what, patience=PATIENCE):
+        for image, (truth, mask) in progress(masks, len(self.truths), what, patience=PATIENCE):
             regions = find_regions(mask, largest, 0, len(mask))
             edge = reaches_edge(regions, mask.shape)
             known = (regions.labels > 0) & (truth != VOID)
             pairs = regions.labels[known].astype(np.int64) * classes + truth[known]
             count = len(regions.areas)
             true = np.bincount(pairs, minlength=count * classes).reshape(count, classes)
-            for change, step in zip(changes[:, photo], tried, strict=True):
+            for change, step in zip(changes[:, image], tried, strict=True):
                 target = becomes(step, regions.areas, regions.sides, edge)
                 for class_id in np.unique(target[target != KEPT]):
                     moved = true[target == class_id].sum(axis=0)
@@ -262,7 +262,7 @@ class _Val:
         return metrics.miou((self.counts + change).sum(axis=0)) - self.miou()
 
     def _whoever_is_left_out(self, change: metrics.Counts) -> bool:
-        """Whether the mean IoU gains without any one of the photos too."""
+        """Whether the mean IoU gains without any one of the images too."""
         before, after = self.counts.sum(axis=0), (self.counts + change).sum(axis=0)
         return all(
             metrics.miou(after - own - changed) > metrics.miou(before - own)

@@ -24,7 +24,7 @@ FILES: dict[Precision, str] = {
     "float16": "model_float16.onnx",
     "int8": "model_int8.onnx",
 }
-CALIBRATION = 64  # photos of train at most
+CALIBRATION = 64  # images of train at most
 QUANTIZED = ("Conv", "Relu", "Clip")  # kinds of nodes that compute with 8 bits
 FLOAT32_FIRST = 0.2  # of the convolutions, from the first on, stay as they are
 
@@ -55,9 +55,9 @@ def write_float16(source: Path, out: Path) -> None:
     _tell(source, out, "float16")
 
 
-def write_int8(source: Path, out: Path, photos: Iterable[NDArray[np.uint8]]) -> None:
+def write_int8(source: Path, out: Path, images: Iterable[NDArray[np.uint8]]) -> None:
     """The float32 network at `source` with weights and activations of 8 bits: a quarter of the
-    size, for CPUs. `photos`, RGB of shape (H, W, 3) each, are what the ranges of the
+    size, for CPUs. `images`, RGB of shape (H, W, 3) each, are what the ranges of the
     activations are measured on.
 
     Weights have a scale for each channel, without which depthwise convolutions (MobileNet,
@@ -65,7 +65,7 @@ def write_int8(source: Path, out: Path, photos: Iterable[NDArray[np.uint8]]) -> 
     which 8 would overflow, and the same file must answer alike everywhere.
 
     The first convolutions stay float32, whose ranges differ most from channel to channel and from
-    photo to photo: with all but the very first of them in 8 bits, a U-Net on MobileNetV2 lost ten
+    image to image: with all but the very first of them in 8 bits, a U-Net on MobileNetV2 lost ten
     times as much. So do the last one and the softmax, which make the probabilities, and sums of
     branches, which 8 bits would round once more.
     """
@@ -74,13 +74,13 @@ def write_int8(source: Path, out: Path, photos: Iterable[NDArray[np.uint8]]) -> 
     from onnxruntime.quantization.calibrate import CalibrationDataReader
     from onnxruntime.quantization.preprocess import quant_pre_process
 
-    class Photos(CalibrationDataReader):
+    class Images(CalibrationDataReader):
         def __init__(self) -> None:
-            self._left = iter(photos)
+            self._left = iter(images)
 
         def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-            photo = next(self._left, None)
-            return None if photo is None else {INPUT: photo[None]}
+            image = next(self._left, None)
+            return None if image is None else {INPUT: image[None]}
 
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".int8-") as folder, _quiet():
         folded = Path(folder, "folded.onnx")  # batch normalisation is part of the convolutions
@@ -90,7 +90,7 @@ def write_int8(source: Path, out: Path, photos: Iterable[NDArray[np.uint8]]) -> 
         quantize_static(
             str(folded),
             str(out),
-            Photos(),
+            Images(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTIZED),
             per_channel=True,

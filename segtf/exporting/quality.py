@@ -27,20 +27,20 @@ FEWEST, MOST = 5, 51  # rounds
 
 def scores_on_val(predict: Predict, val: Split, classes: Sequence[str]) -> Json:
     """Mean IoU and IoU of each class, of the most probable classes at training size."""
-    from segtf.scoring.evaluation import answered_photos
+    from segtf.scoring.evaluation import answered_images
 
     counts = np.zeros((len(classes), len(classes)), np.int64)
-    for photo in answered_photos(predict, val, 1, 0):
-        counts += metrics.confusion(photo.truth, photo.prediction, len(classes))
+    for image in answered_images(predict, val, 1, 0):
+        counts += metrics.confusion(image.truth, image.prediction, len(classes))
     iou = zip(classes, metrics.iou(counts), strict=True)
     return {"miou": number(metrics.miou(counts)), "iou": {k: number(v) for k, v in iou}}
 
 
-def milliseconds(models: Sequence[OnnxModel], photo: NDArray[np.uint8]) -> list[float]:
-    """The median time that each takes for one photo, shape (H, W, 3). They take turns, so that
+def milliseconds(models: Sequence[OnnxModel], image: NDArray[np.uint8]) -> list[float]:
+    """The median time that each takes for one image, shape (H, W, 3). They take turns, so that
     whatever else the machine does slows all of them.
     """
-    images = photo[None]
+    images = image[None]
     for model in models:
         model.probabilities(images)  # the first time takes longer
     spent: list[list[float]] = [[] for _ in models]
@@ -63,11 +63,11 @@ def changes(before: Json | None = None, after: Json | None = None) -> Json:
     return {"miou_change": _difference(before["miou"], after["miou"]), "iou_change": iou}
 
 
-def timed(entries: Json, models: Mapping[str, OnnxModel], photo: NDArray[np.uint8]) -> Json:
-    """The precisions of an `export.json` with the time that each of the `models` takes for a photo,
+def timed(entries: Json, models: Mapping[str, OnnxModel], image: NDArray[np.uint8]) -> Json:
+    """The precisions of an `export.json` with the time that each of the `models` takes per image,
     shape (H, W, 3), all in one measurement; null for the others, whose files are not there.
     """
-    spent = dict(zip(models, milliseconds(list(models.values()), photo), strict=True))
+    spent = dict(zip(models, milliseconds(list(models.values()), image), strict=True))
     return {
         name: {
             **{key: value for key, value in entry.items() if key != "ms_float32"},
@@ -100,7 +100,7 @@ def quality_table(report: Json) -> str:
 def quality_head(report: Json) -> list[str]:
     """The columns of `quality_rows`."""
     classes = list((report.get("val") or {"iou": {}})["iou"])
-    return ["precision", "file", "MB", "ms a photo", "speed", "mIoU on val", *classes]
+    return ["precision", "file", "MB", "ms per image", "speed", "mIoU on val", *classes]
 
 
 def quality_rows(report: Json) -> list[list[str]]:
@@ -122,7 +122,7 @@ def quality_rows(report: Json) -> list[list[str]]:
 
 
 def _speed(entry: Json, float32: Json) -> tuple[str, str]:
-    """Milliseconds a photo, and how many times as fast as float32; older exports hold the time of
+    """Milliseconds an image, and how many times as fast as float32; older exports hold the time of
     float32 in the same measurement in each entry.
     """
     if entry["ms"] is None:

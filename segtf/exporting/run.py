@@ -43,7 +43,7 @@ Json = dict[str, Any]
 LARGEST_DIFFERENCE = 1e-4  # of a probability
 EQUAL_ARGMAX = 0.9999  # share of pixels with the same class
 TIE = 1e-6  # classes whose probabilities lie as near to each other are told apart by rounding alone
-PHOTOS = 16  # real photos that the parity is measured on
+IMAGES = 16  # real images that the parity is measured on
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ def on_val(scores: Json, answers: Answers, val: Split, config: TrainConfig) -> O
     return OnVal(kept, *choose_postprocess(found, truths, list(kept["iou"]), unit=unit))
 
 
-def export_run(folder: Path, photos: NDArray[np.uint8], val: OnVal) -> Json:
+def export_run(folder: Path, images: NDArray[np.uint8], val: OnVal) -> Json:
     """Writes `saved_model/`, `model.onnx` and `export.json` into the run folder; returns the last.
 
-    `photos`, shape (N, H, W, 3), are what the parity and the speed are measured on.
+    `images`, shape (N, H, W, 3), are what the parity and the speed are measured on.
     """
     import tensorflow as tf
 
@@ -84,7 +84,7 @@ def export_run(folder: Path, photos: NDArray[np.uint8], val: OnVal) -> Json:
             "saved_model": saved_model_predict(folder / SAVED_MODEL),
             "onnx": on_cpu.probabilities,
         },
-        photos,
+        images,
     )
     size = (folder / ONNX).stat().st_size
     entry = {"file": ONNX, "bytes": size, **changes(), "kept": True}
@@ -99,7 +99,7 @@ def export_run(folder: Path, photos: NDArray[np.uint8], val: OnVal) -> Json:
         "val": val.scores,
         "postprocess": dataclasses.asdict(val.postprocess),
         "postprocess_trials": [dataclasses.asdict(trial) for trial in val.trials],
-        "precisions": timed(entries, models, photos[0]),
+        "precisions": timed(entries, models, images[0]),
     }
     write_json(report, folder / EXPORT)
     return report
@@ -133,14 +133,14 @@ def require_parity(report: dict[str, Any], folder: Path) -> None:
         )
 
 
-def parity(engines: dict[str, Any], photos: NDArray[np.uint8]) -> dict[str, Any]:
-    """How far the answers of the engines lie apart, pair by pair, on real photos."""
+def parity(engines: dict[str, Any], images: NDArray[np.uint8]) -> dict[str, Any]:
+    """How far the answers of the engines lie apart, pair by pair, on real images."""
     names = list(engines)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     largest, equal = dict.fromkeys(pairs, 0.0), dict.fromkeys(pairs, 0)
-    pixels = photos.shape[0] * photos.shape[1] * photos.shape[2]
-    for photo in photos:
-        answers = {name: predict(photo[None])[0] for name, predict in engines.items()}
+    pixels = images.shape[0] * images.shape[1] * images.shape[2]
+    for image in images:
+        answers = {name: predict(image[None])[0] for name, predict in engines.items()}
         for a, b in pairs:
             difference = float(np.abs(answers[a] - answers[b]).max())
             # a NaN must not pass for agreement
@@ -157,7 +157,7 @@ def parity(engines: dict[str, Any], photos: NDArray[np.uint8]) -> dict[str, Any]
         for a, b in pairs
     ]
     return {
-        "photos": len(photos),
+        "photos": len(images),
         "tolerance": {"probability": LARGEST_DIFFERENCE, "argmax": EQUAL_ARGMAX},
         "comparisons": comparisons,
         "passed": all(comparison["passed"] for comparison in comparisons),

@@ -29,7 +29,7 @@ class Engine:
     kind: str  # keras, saved_model, onnx, onnx_float16 or onnx_int8
     classes: tuple[str, ...]
     shape: HeightWidth  # of what it was trained on
-    crop: bool  # trained on crops of photos as they are, not on photos of that shape
+    crop: bool  # trained on crops of images as they are, not on images of that shape
     predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, H, W, 3) -> (N, H, W, C)
     run: Path | None  # the run folder that it lies in
     path: Path  # what it was opened by
@@ -58,7 +58,7 @@ def open_engine(path: Path) -> Engine:
 
 
 def asked_together(engines: Sequence[Engine], *, ensemble: Ensemble, tta: Tta) -> Engine:
-    """Several networks as one, each asked about the photo as `tta` turns it; one network too. Its
+    """Several networks as one, each asked about the image as `tta` turns it; one network too. Its
     `run` is the folder that all of them lie in, if they lie in one. Raises `UserError` for networks
     that do not fit together.
     """
@@ -107,7 +107,7 @@ def with_classes(engine: Engine, classes: Sequence[str]) -> Engine:
 
 def _view(engine: Engine) -> str:
     size = describe(engine.shape)
-    return f"tiles of {size}" if engine.crop else f"photos squeezed to {size}"
+    return f"tiles of {size}" if engine.crop else f"images squeezed to {size}"
 
 
 def keras_predict(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:

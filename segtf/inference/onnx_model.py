@@ -51,7 +51,7 @@ class ModelInfo:
     encoder: str
     dataset_sha256: str
     version: str  # of the package that exported it
-    mode: str = "resize"  # whole photos squeezed to `shape`; tile: parts of them, as they are
+    mode: str = "resize"  # whole images squeezed to `shape`; tile: parts of them, as they are
     precision: Precision = "float32"  # of the weights and of what is computed with them
     postprocess: Postprocess | None = None  # what is done to its masks; None: never chosen
 

@@ -3,13 +3,13 @@
 A component is connected pixels of one class, corners count as touching. One that is smaller than
 its class's `smallest` becomes the class that it shares most sides of pixels with, the lowest id of
 equals. A hole of a class is connected pixels of the background, corners do not count, that this
-class alone surrounds and that does not reach the photo's edge: smaller than `hole`, it becomes the
+class alone surrounds and that does not reach the image's edge: smaller than `hole`, it becomes the
 class. Rules are applied one after the other, in their order, components before holes.
 
-A limit is a share of the photo's area where the network sees photos squeezed to its square, since
-shares stay what they are at any size, and pixels where it sees tiles of the photo as it is.
+A limit is a share of the image's area where the network sees images squeezed to its square, since
+shares stay what they are at any size, and pixels where it sees tiles of the image as it is.
 
-Photos may have hundreds of megapixels, and numbers for each of their pixels four bytes each: masks
+Images may have hundreds of megapixels, and numbers for each of their pixels four bytes each: masks
 are worked on in bands of rows. What lies within a band is done there; components that reach a
 band's edge are joined across bands, and filled from one of their pixels if they prove small.
 """
@@ -37,7 +37,7 @@ class Rule:
     """What is done about one class."""
 
     label: str  # its name
-    unit: Unit  # of the limits: a share of the photo's area, 0 to 1, or pixels
+    unit: Unit  # of the limits: a share of the image's area, 0 to 1, or pixels
     smallest: float = 0.0  # smaller components become what surrounds them
     hole: float = 0.0  # smaller holes are filled
 
@@ -91,7 +91,7 @@ def postprocess_in_place(
 
 
 def steps(rules: Sequence[Rule], classes: Sequence[str], pixels: int) -> Iterator[Step]:
-    """The passes that rules come to on a photo of so many pixels."""
+    """The passes that rules come to on an image of so many pixels."""
     unknown = sorted({rule.label for rule in rules} - set(classes))
     if unknown:
         raise ValueError(f"rules of {unknown}, which are none of the classes {list(classes)}")
@@ -122,7 +122,7 @@ def describe(chosen: Postprocess | Mapping[str, Any] | None) -> str:
 
 
 def _limit(limit: float, unit: Unit) -> str:
-    return f"{100 * limit:.2g} % of the photo" if unit == "share" else f"{limit:.0f} pixels"
+    return f"{100 * limit:.2g} % of the image" if unit == "share" else f"{limit:.0f} pixels"
 
 
 def _pixels(limit: float, unit: Unit, pixels: int) -> int:
@@ -131,7 +131,7 @@ def _pixels(limit: float, unit: Unit, pixels: int) -> int:
 
 
 def apply_step(mask: NDArray[np.uint8], step: Step) -> None:
-    """One pass in the contiguous `mask` itself, which is that of a whole photo."""
+    """One pass in the contiguous `mask` itself, which is that of a whole image."""
     height, width = mask.shape
     rows = max(BAND_PIXELS // max(width, 1), 1)
     across = _Across(step)
@@ -183,7 +183,7 @@ def _neighbours(
     end: int,
 ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int32], NDArray[np.uint8]]]:
     """Which pixels are chosen, their components, and the classes of those beside them, in each of
-    the four directions; beyond the photo there is nothing.
+    the four directions; beyond the image there is nothing.
     """
     part = mask[top:end]
     above, below = int(top == 0), len(part) - int(end == len(mask))

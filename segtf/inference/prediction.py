@@ -1,4 +1,4 @@
-"""Gather what the outputs of a photo are made of while the network answers strip by strip."""
+"""Gather what the outputs of an image are made of while the network answers strip by strip."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from voc_builder.pixels.overlay import count_ids
 # steps of 1: what a probability is rounded to in a file. Half a step is less than float16 loses
 # near 1, and digits that mean nothing would not compress
 STEPS = 1024
-# share of a photo's pixels. Of the measures tried (the mean over all pixels, entropy, the share of
-# pixels under 0.75, the wrong share to be expected of objects) this one puts photos most nearly in
+# share of an image's pixels. Of the measures tried (the mean over all pixels, entropy, the share of
+# pixels under 0.75, the wrong share to be expected of objects) this one puts images most nearly in
 # the order of their wrong pixels
 LEAST_SURE = 0.05
 LEVELS = 256  # that doubts are counted by
@@ -31,7 +31,7 @@ Write = Callable[[NDArray[np.float32]], None]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a predictor says of one photo."""
+    """What a predictor says of one image."""
 
     mask: NDArray[np.uint8]  # class ids after post-processing, (H, W)
     # its probability, (H, W), if it was asked for; 0 or 1 where something else has decided
@@ -41,15 +41,15 @@ class Answer:
 
 def ask(
     predictor: Predictor,
-    photo: Rows,
+    image: Rows,
     *,
     background: bool = False,
     probabilities: Path | None = None,
     threshold: tuple[int, float] | None = None,
 ) -> Answer:
-    """What `predictor` says of an RGB photo, shape (H, W, 3), and with `background` how probable
+    """What `predictor` says of an RGB image, shape (H, W, 3), and with `background` how probable
     that is. The probabilities of all classes go to the npz file `probabilities`, as they come, so
-    that a photo of any size has room. Raises `UserError`, and `OSError` if that cannot be written.
+    that an image of any size has room. Raises `UserError`, and `OSError` if that cannot be written.
 
     With a `threshold`, a class id and a probability, a pixel is of that class where it has at least
     that probability, and else of the most probable other one.
@@ -57,12 +57,12 @@ def ask(
     `uncertainty` is by how much the best class falls short of a probability of 1, as the mean over
     the `LEAST_SURE` of the pixels: over all of them a small object would be lost in its ground.
     """
-    height, width = photo.shape[:2]
+    height, width = image.shape[:2]
     mask = np.empty((height, width), np.uint8)
     plane = np.empty((height, width), np.float32) if background else None
     doubts = np.zeros(LEVELS, np.int64)
     with _writing(probabilities, (height, width), predictor.classes) as write:
-        for top, strip in predictor.strips(photo):
+        for top, strip in predictor.strips(image):
             rows = np.s_[top : top + len(strip)]
             mask[rows], best = best_of(strip)
             if threshold is not None:

@@ -1,8 +1,8 @@
-"""Ask one network or several about a photo of any size: squeezed or in tiles, mirrored and turned,
+"""Ask one network or several about an image of any size: squeezed or in tiles, mirrored and turned,
 together.
 
-Photos are RGB uint8, shape (H, W, 3), arrays or read by rows; probabilities are float32, shape
-(H, W, C). An answer comes in strips of the photo's rows, so that it needs never be held as a whole.
+Images are RGB uint8, shape (H, W, 3), arrays or read by rows; probabilities are float32, shape
+(H, W, C). An answer comes in strips of the image's rows, so that it needs never be held as a whole.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Mode = Literal["auto", "resize", "tile"]
 Tta = Literal["none", "flips", "d4"]
 Strip = tuple[int, NDArray[np.float32]]  # first row; probabilities of some rows, (h, W, C)
 
-NUMBERS_A_STRIP = 2**23  # probabilities of a strip of a squeezed photo: 32 MB
+NUMBERS_A_STRIP = 2**23  # probabilities of a strip of a squeezed image: 32 MB
 # whether rows and columns change places, rows are turned over, columns are turned over
 TURNS: dict[Tta, tuple[tuple[bool, bool, bool], ...]] = {
     "none": ((False, False, False),),
@@ -48,10 +48,10 @@ TURNS: dict[Tta, tuple[tuple[bool, bool, bool], ...]] = {
 
 
 class Predictor:
-    """One network or several, ready to answer about photos of any size.
+    """One network or several, ready to answer about images of any size.
 
-    `mode` resize squeezes a photo to the height and width that the network was trained on, tile
-    cuts parts of that shape out of the photo as it is, which share `overlap` (0 to below 1) of a
+    `mode` resize squeezes an image to the height and width that the network was trained on, tile
+    cuts parts of that shape out of the image as it is, which share `overlap` (0 to below 1) of a
     side with their neighbours; auto is what training did. With `tta` the network sees each of them
     also mirrored (flips) and turned (d4, squares only), and the mean is taken.
 
@@ -91,45 +91,45 @@ class Predictor:
         )
         self.rules = _agreed(self.models, each=ensemble == "per-class") if postprocess else ()
 
-    def strips(self, photo: Rows) -> Iterator[Strip]:
-        """The probabilities of `classes`, from the photo's top to its bottom."""
-        answers = [self._strips_of(model, photo) for model in self.models]
+    def strips(self, image: Rows) -> Iterator[Strip]:
+        """The probabilities of `classes`, from the image's top to its bottom."""
+        answers = [self._strips_of(model, image) for model in self.models]
         if len(answers) == 1 and self.ensemble == "mean":
             yield from answers[0]
             return
         for top, found in _side_by_side(answers):
             yield top, together(found, self.known, self.ensemble)
 
-    def probabilities(self, photo: Rows) -> NDArray[np.float32]:
+    def probabilities(self, image: Rows) -> NDArray[np.float32]:
         """Of each pixel and class, shape (H, W, C)."""
-        result = np.empty((*photo.shape[:2], len(self.classes)), np.float32)
-        for top, strip in self.strips(photo):
+        result = np.empty((*image.shape[:2], len(self.classes)), np.float32)
+        for top, strip in self.strips(image):
             result[top : top + len(strip)] = strip
         return result
 
-    def mask(self, photo: Rows) -> NDArray[np.uint8]:
+    def mask(self, image: Rows) -> NDArray[np.uint8]:
         """The most probable class of each pixel, shape (H, W), the lowest id of equals; after the
         `rules`.
         """
-        result = np.empty(photo.shape[:2], np.uint8)
-        for top, strip in self.strips(photo):
+        result = np.empty(image.shape[:2], np.uint8)
+        for top, strip in self.strips(image):
             result[top : top + len(strip)] = most_probable(strip)
         postprocess_in_place(result, self.rules, self.classes)
         return result
 
     def postprocess(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A copy of the class ids of a whole photo, shape (H, W), after the `rules`."""
+        """A copy of the class ids of a whole image, shape (H, W), after the `rules`."""
         return postprocess(mask, self.rules, self.classes)
 
-    def _strips_of(self, model: OnnxModel, photo: Rows) -> Iterator[Strip]:
+    def _strips_of(self, model: OnnxModel, image: Rows) -> Iterator[Strip]:
         network, shape = turned(model.probabilities, self.turns), model.info.shape
-        height, width = photo.shape[:2]
+        height, width = image.shape[:2]
         if (model.info.mode if self.mode == "auto" else self.mode) == "resize":
-            squeezed = resize_image(photo[:], *shape)
+            squeezed = resize_image(image[:], *shape)
             return stretched_strips(network(squeezed[None])[0], height, width)
         return blended_strips(
             network,
-            lambda top, end: photo[top:end],
+            lambda top, end: image[top:end],
             height,
             width,
             tile=shape,
@@ -161,7 +161,7 @@ def open_predictor(
 
 def check_turns(tta: Tta, networks: Sequence[tuple[str, HeightWidth]]) -> None:
     """Raises `UserError` naming the first network, given as path and shape of what it sees, that
-    cannot be asked about photos turned so.
+    cannot be asked about images turned so.
     """
     for path, (height, width) in networks:
         if height != width and any(swapped for swapped, _, _ in TURNS[tta]):
@@ -201,8 +201,8 @@ def _turn_back(answers: NDArray[np.float32], turn: tuple[bool, bool, bool]) -> N
 def stretched_strips(
     probabilities: NDArray[np.float32], height: int, width: int
 ) -> Iterator[Strip]:
-    """Probabilities of a squeezed photo, shape (h, w, C), at the photo's size, strip by strip:
-    bilinear, as `cv2.resize` of the whole, which a photo of many megapixels has no memory for.
+    """Probabilities of a squeezed image, shape (h, w, C), at the image's size, strip by strip:
+    bilinear, as `cv2.resize` of the whole, which an image of many megapixels has no memory for.
     """
     rows, _, classes = probabilities.shape
     wide = np.empty((rows, width, classes), np.float32)

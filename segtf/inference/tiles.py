@@ -1,8 +1,7 @@
-"""Cut a photo of any size into overlapping tiles and blend their probabilities, a row of tiles at a
-time.
+"""Cut an image of any size into overlapping tiles and blend their probabilities, row by row.
 
-Photos are RGB uint8, probabilities float32 in [0, 1], lengths pixels. What is held in memory is one
-row of tiles and as many rows of pixels, however high the photo is.
+Images are RGB uint8, probabilities float32 in [0, 1], lengths pixels. What is held in memory is one
+row of tiles and as many rows of pixels, however high the image is.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, h, w, 3) -> 
 
 
 def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
-    """Where tiles begin along a side: the first at 0, the last at the end of the photo, evenly
+    """Where tiles begin along a side: the first at 0, the last at the end of the image, evenly
     spread, neighbours sharing at least `overlap` (0 to below 1) of a tile. A side that is not
     longer than a tile has one.
     """
@@ -57,12 +56,12 @@ def blended_strips(
     batch: int = 1,
     window: Callable[[int], NDArray[np.float32]] = gaussian_window,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """The first row and the probabilities, shape (h, width, C), of one strip of a photo after the
+    """The first row and the probabilities, shape (h, width, C), of one strip of an image after the
     other, from the top to the bottom. `tile` is height and width of the tiles.
 
-    `read_rows` gives the photo's rows from one to below another, shape (h, width, 3), and is asked
-    from the top to the bottom. The network sees `batch` tiles at once, always as many; a photo that
-    is smaller than a tile is mirrored at its edges.
+    `read_rows` gives the image's rows from one to below another, shape (h, width, 3), and is asked
+    from the top to the bottom. The network sees `batch` tiles at once, always as many; an image
+    smaller than a tile is mirrored at its edges.
     """
     high, wide = tile
     tops, lefts = tile_starts(height, high, overlap), tile_starts(width, wide, overlap)

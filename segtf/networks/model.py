@@ -1,4 +1,4 @@
-"""Networks that take a raw photo and answer with the probability of each class in each pixel."""
+"""Networks that take a raw image and answer with the probability of each class in each pixel."""
 
 from __future__ import annotations
 

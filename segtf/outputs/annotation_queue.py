@@ -17,9 +17,9 @@ Task = Literal["annotate", "check"]
 
 @dataclass(frozen=True)
 class Queued:
-    """A photo that may be worth somebody's time."""
+    """An image that may be worth somebody's time."""
 
-    photo: Path
+    image: Path
     uncertainty: float  # 0 to 1, as in `segtf.inference.prediction`
     faults: Faults | None = None  # against the annotation, where there is one
 
@@ -29,33 +29,33 @@ class Queued:
         return "annotate" if self.faults is None else "check"
 
 
-def sort_queue(photos: Iterable[Queued]) -> list[Queued]:
-    """Photos to annotate, the most unsure first, then annotations to check, those first against
+def sort_queue(images: Iterable[Queued]) -> list[Queued]:
+    """Images to annotate, the most unsure first, then annotations to check, those first against
     which the prediction has the most faults: either they are wrong or the network is.
     """
     return sorted(
-        photos,
+        images,
         key=lambda one: (() if one.faults is None else (1, *one.faults.rank), -one.uncertainty),
     )
 
 
-def encode_queue(photos: Iterable[Queued]) -> bytes:
-    """`queue.csv`: a line of `COLUMNS`, then the photos in their order, in UTF-8."""
+def encode_queue(images: Iterable[Queued]) -> bytes:
+    """`queue.csv`: a line of `COLUMNS`, then the images in their order, in UTF-8."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for one in photos:
+    for one in images:
         of = one.faults
         faults = ("", "", "") if of is None else (of.missed, of.false, f"{of.wrong:.6f}")
-        writer.writerow((one.task, one.photo, f"{one.uncertainty:.4f}", *faults))
+        writer.writerow((one.task, one.image, f"{one.uncertainty:.4f}", *faults))
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
-def describe_queue(photos: list[Queued]) -> str:
+def describe_queue(images: list[Queued]) -> str:
     """One line: how many there are of each task, and the first of each."""
     parts = []
     for task, what in (("annotate", "to annotate"), ("check", "with annotations to check")):
-        of_task = [one for one in photos if one.task == task]
+        of_task = [one for one in images if one.task == task]
         if of_task:
             first = of_task[0]
             value = (
@@ -63,5 +63,5 @@ def describe_queue(photos: list[Queued]) -> str:
                 if first.faults is None
                 else str(first.faults)
             )
-            parts.append(f"{len(of_task)} {what}, first {first.photo} ({value})")
+            parts.append(f"{len(of_task)} {what}, first {first.image} ({value})")
     return "; ".join(parts)

@@ -55,10 +55,10 @@ def coco_annotations(
 
 
 class CocoWriter:
-    """Writes a COCO file (https://cocodataset.org/#format-data) as it comes: `add` one photo after
-    the other, then `end`. What it holds of a photo is its entry among the images alone.
+    """Writes a COCO file (https://cocodataset.org/#format-data) as it comes: `add` one image after
+    the other, then `end`. What it holds of an image is its entry among the images alone.
 
-    The id of a category is its class id. Photos and annotations are numbered from 1.
+    The id of a category is its class id. Images and annotations are numbered from 1.
     """
 
     def __init__(self, file: TextIO, classes: Sequence[str]) -> None:
@@ -76,7 +76,7 @@ class CocoWriter:
         file.write(f'{_encode(head)[:-1]},"annotations":[')
 
     def add(self, file_name: str, shape: tuple[int, ...], annotations: Sequence[Json]) -> None:
-        """Writes what `coco_annotations` gives of the next photo, which has the shape (H, W)."""
+        """Writes what `coco_annotations` gives of the next image, which has the shape (H, W)."""
         height, width = shape
         image = {"id": len(self._images) + 1, "file_name": file_name}
         self._images.append(_encode({**image, "height": height, "width": width}))

@@ -25,7 +25,7 @@ from voc_builder.pixels.images import encode_jpeg, resize_mask
 from voc_builder.pixels.overlay import draw_overlay
 
 PIXELS = 64_000_000  # of a picture at most: it is to be looked at
-# where the files of each photo go under the folder of results, and those of all photos together
+# where the files of each image go under the folder of results, and those of all images together
 EACH = {
     "mask": "masks/{}.png",
     "overlay": "overlays/{}.jpg",
@@ -40,7 +40,7 @@ Shapes = Literal["polygon", "mask"]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to make of every photo."""
+    """What to make of every image."""
 
     save: tuple[str, ...] = ("mask", "overlay")  # names of `OUTPUTS`
     tolerance: float = TOLERANCE  # pixels, of the polygons for labelme
@@ -86,29 +86,29 @@ def check_outputs(wanted: Wanted, classes: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class View:
-    """A photo and what was answered at a size at which pictures are made: its own, but for one of
+    """An image and what was answered at a size at which pictures are made: its own, but for one of
     more than 64 megapixels, which is brought down to as many.
     """
 
-    photo: NDArray[np.uint8]  # RGB, (H, W, 3)
+    image: NDArray[np.uint8]  # RGB, (H, W, 3)
     mask: NDArray[np.uint8]  # (H, W)
     background: NDArray[np.float32] | None  # (H, W)
     truth: NDArray[np.uint8] | None  # (H, W)
 
 
-def view_of(photo: Rows, answer: Answer, truth: NDArray[np.uint8] | None = None) -> View:
-    """The view of a photo; with the class ids `truth`, shape (H, W), if they are known."""
-    height, width = photo.shape[:2]
+def view_of(image: Rows, answer: Answer, truth: NDArray[np.uint8] | None = None) -> View:
+    """The view of an image; with the class ids `truth`, shape (H, W), if they are known."""
+    height, width = image.shape[:2]
     side = math.sqrt(PIXELS / (height * width))
     if side >= 1:
-        return View(photo[:], answer.mask, answer.background, truth)
+        return View(image[:], answer.mask, answer.background, truth)
     height, width = (max(round(length * side), 1) for length in (height, width))
     background = answer.background
     if background is not None:
         small = cv2.resize(background, (width, height), interpolation=cv2.INTER_AREA)
         background = np.asarray(small, np.float32)
     return View(
-        shrunk(photo, height, width),
+        shrunk(image, height, width),
         resize_mask(answer.mask, height, width),
         background,
         None if truth is None else resize_mask(truth, height, width),
@@ -116,20 +116,20 @@ def view_of(photo: Rows, answer: Answer, truth: NDArray[np.uint8] | None = None)
 
 
 def encode_overlay(view: View, classes: Sequence[str], colours: NDArray[np.uint8]) -> bytes:
-    """A JPEG of the photo with the classes drawn over it. Raises `UserError` if it is too long."""
-    return encode_jpeg(draw_overlay(view.photo, view.mask, classes, colours))
+    """A JPEG of the image with the classes drawn over it. Raises `UserError` if it is too long."""
+    return encode_jpeg(draw_overlay(view.image, view.mask, classes, colours))
 
 
 def encode_cutout(view: View) -> bytes:
-    """A PNG of the photo, its background transparent."""
+    """A PNG of the image, its background transparent."""
     assert view.background is not None
-    rgba = cut_out(view.photo, view.background[..., None])
+    rgba = cut_out(view.image, view.background[..., None])
     encoded = cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))[1]
     return encoded.tobytes()
 
 
 def encode_labelme(
-    photo: Path,
+    image: Path,
     mask: NDArray[np.uint8],
     classes: Sequence[str],
     file: Path,
@@ -137,19 +137,19 @@ def encode_labelme(
     tolerance: float = TOLERANCE,
     shapes: Shapes = "polygon",
 ) -> bytes:
-    """The labelme file of class ids, shape (H, W), that is to lie at `file` and names its photo
+    """The labelme file of class ids, shape (H, W), that is to lie at `file` and names its image
     from there.
     """
     content = labelme_annotation(
-        mask, classes, _way(photo, file.parent), tolerance=tolerance, shapes=shapes
+        mask, classes, _way(image, file.parent), tolerance=tolerance, shapes=shapes
     )
     return json.dumps(content, ensure_ascii=False, indent=2).encode()
 
 
-def _way(photo: Path, folder: Path) -> str:
-    """How a file in the folder names the photo, with slashes as labelme writes them."""
+def _way(image: Path, folder: Path) -> str:
+    """How a file in the folder names the image, with slashes as labelme writes them."""
     try:
-        way = os.path.relpath(photo.resolve(), folder.resolve())
+        way = os.path.relpath(image.resolve(), folder.resolve())
     except ValueError:  # on another drive
-        way = str(photo.resolve())
+        way = str(image.resolve())
     return Path(way).as_posix()

@@ -1,7 +1,7 @@
 """Show predictions on one page that opens from disk: sorted, filtered, compared with the truth.
 
-`index.html` holds the numbers, the folder `images` beside it the pictures. Over a photo lie layers,
-transparent PNGs of a few kilobytes: that is what a slider can open and close.
+`index.html` holds the numbers, the folder `images` beside it the pictures. Over an image lie
+layers, transparent PNGs of a few kilobytes: that is what a slider can open and close.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PICTURES = {  # where each goes under the gallery's folder
 }
 FOLDERS = tuple(PurePath(pattern).parent for pattern in PICTURES.values())
 VIEW, THUMBNAIL = 1600, 360  # pixels, the longer side
-RARE = 0.05  # share of a photo below which a class must not be lost when it shrinks
+RARE = 0.05  # share of an image below which a class must not be lost when it shrinks
 BLACK, WHITE = (0, 0, 0, 255), (255, 255, 255, 255)
 MOST = 250  # classes in one layer: a palette has 256 colours
 HATCH = ((90, 90, 90, 166), (200, 200, 200, 166))  # void
@@ -51,9 +51,9 @@ Rgba = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Drawn:
-    """What the page says of a photo whose pictures are written."""
+    """What the page says of an image whose pictures are written."""
 
-    photo_id: str
+    image_id: str
     size: tuple[int, int]  # width and height, pixels
     predicted: dict[int, float]  # share of the area by class id
     true: dict[int, float] | None
@@ -63,8 +63,8 @@ class Drawn:
 
 
 class Gallery:
-    """The page of some photos: `draw` and `append` each, then `write`. It holds a few numbers of a
-    photo only.
+    """The page of some images: `draw` and `append` each, then `write`. It holds a few numbers of a
+    image only.
 
     `classes` are the names by id, `colours` their RGB, shape (C, 3); `title` and `subtitle` are
     plain text.
@@ -89,8 +89,8 @@ class Gallery:
 
     def draw(
         self,
-        photo_id: str,
-        photo: NDArray[np.uint8],
+        image_id: str,
+        image: NDArray[np.uint8],
         mask: NDArray[np.uint8],
         *,
         truth: NDArray[np.uint8] | None = None,
@@ -98,7 +98,7 @@ class Gallery:
         scores: Mapping[str, float | None] | None = None,
         uncertainty: float | None = None,
     ) -> Drawn:
-        """Writes the pictures of an RGB photo, shape (H, W, 3), with its predicted class ids and,
+        """Writes the pictures of an RGB image, shape (H, W, 3), with its predicted class ids and,
         if they are known, the true ones, shape (H, W), under its id, which may hold slashes; any
         thread may do so. The page shows them once the result is appended.
 
@@ -107,15 +107,15 @@ class Gallery:
         model. NaN and None are numbers that are not known. Raises ValueError for shapes that differ
         and ids without a name, `OSError` if a picture cannot be written.
         """
-        self._write_pictures(photo_id, photo, mask, truth)
+        self._write_pictures(image_id, image, mask, truth)
         if truth is not None and faults is None:
             faults = find_faults(truth, mask, self.classes)
         if truth is not None and scores is None:
             counts = metrics.confusion(truth, mask, len(self.classes))
-            scores = photo_scores(counts, self.classes)
+            scores = image_scores(counts, self.classes)
         return Drawn(
-            photo_id,
-            (photo.shape[1], photo.shape[0]),
+            image_id,
+            (image.shape[1], image.shape[0]),
             _shares(mask),
             None if truth is None else _shares(truth),
             faults,
@@ -124,12 +124,12 @@ class Gallery:
         )
 
     def append(self, drawn: Drawn) -> None:
-        """Puts a photo on the page, behind those before; in the place of an older one of its id."""
+        """Appends an image to the page, in the place of an older one of its id."""
         self._scores.update(dict.fromkeys(drawn.scores))
-        self._rows[drawn.photo_id] = drawn
+        self._rows[drawn.image_id] = drawn
 
     def write(self) -> Path:
-        """Writes `index.html` with all photos added so far; returns its path. Raises `OSError`."""
+        """Writes `index.html` with all images added so far; returns its path. Raises `OSError`."""
         page = _Page(Path(__file__).with_name("gallery.html").read_text(encoding="utf-8"))
         out = self.out / PAGE
         with replacing(out) as beside:
@@ -144,22 +144,22 @@ class Gallery:
 
     def _write_pictures(
         self,
-        photo_id: str,
-        photo: NDArray[np.uint8],
+        image_id: str,
+        image: NDArray[np.uint8],
         mask: NDArray[np.uint8],
         truth: NDArray[np.uint8] | None,
     ) -> None:
-        view = resize_image(photo, *_fit(photo.shape, VIEW))
+        view = resize_image(image, *_fit(image.shape, VIEW))
         height, width = _fit(view.shape, THUMBNAIL)
         thumbnail = resize_image(view, height, width)
         pictures = {"photo": encode_jpeg(view, quality=80)}
         for kind, ids in {"prediction": mask, "truth": truth}.items():
             if ids is None:
                 continue
-            if ids.shape != photo.shape[:2]:
+            if ids.shape != image.shape[:2]:
                 raise ValueError(
-                    f"a photo (H, W, 3) and its {kind} (H, W) are of one size. "
-                    f"Received: {photo.shape} and {ids.shape}"
+                    f"an image (H, W, 3) and its {kind} (H, W) are of one size. "
+                    f"Received: {image.shape} and {ids.shape}"
                 )
             ids = shrink_mask(ids, *view.shape[:2])
             small = shrink_mask(ids, height, width)
@@ -168,7 +168,7 @@ class Gallery:
             pictures[name] = encode_jpeg(drawn, quality=75)
             pictures[kind] = draw_layer(ids, self.colours, self._unpainted)
         for kind, encoded in pictures.items():
-            with replacing(self.out / PICTURES[kind].format(photo_id)) as beside:
+            with replacing(self.out / PICTURES[kind].format(image_id)) as beside:
                 beside.write_bytes(encoded)
 
     def _values(self) -> dict[str, Any]:
@@ -199,13 +199,13 @@ class Gallery:
         if (of := drawn.faults) is not None:
             faults = [of.missed, of.false, float(f"{of.wrong:.4g}"), places.get(of.rank)]
         values = [*drawn.size, drawn.predicted, drawn.true, faults, scores, drawn.uncertainty]
-        raw = os.fsencode(drawn.photo_id)
+        raw = os.fsencode(drawn.image_id)
         name = raw.decode("utf-8", "backslashreplace")  # a file name need not be UTF-8
-        return [name, *values] if name == drawn.photo_id else [name, *values, quote(raw)]
+        return [name, *values] if name == drawn.image_id else [name, *values, quote(raw)]
 
 
-def photo_scores(counts: metrics.Counts, classes: Sequence[str]) -> dict[str, float | None]:
-    """`IoU CLASS` of one photo from its pixels by true and predicted class, shape (C, C); None for
+def image_scores(counts: metrics.Counts, classes: Sequence[str]) -> dict[str, float | None]:
+    """`IoU CLASS` of one image from its pixels by true and predicted class, shape (C, C); None for
     a class that is in neither.
     """
     named = zip(classes, metrics.iou(counts), strict=True)
@@ -228,7 +228,7 @@ def shrink_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
 
 
 def draw_layer(mask: NDArray[np.uint8], colours: NDArray[np.uint8], unpainted: set[int]) -> bytes:
-    """A palette PNG to lie over a photo: class ids, shape (H, W), as translucent fills with cased
+    """A palette PNG to lie over an image: class ids, shape (H, W), as translucent fills with cased
     contours, void hatched, all else transparent. `colours` is RGB, shape (C, 3).
     """
     areas = count_ids(mask)
@@ -241,7 +241,7 @@ def draw_layer(mask: NDArray[np.uint8], colours: NDArray[np.uint8], unpainted: s
     fill_of[present] = range(len(palette), len(palette) + len(present))
     rgb = [tuple(colours[i].tolist()) for i in present]
     palette += [(*colour, round(255 * FILL)) for colour in rgb]
-    # a photo with more classes than the palette has room for goes without lines of full colour
+    # an image with more classes than the palette has room for goes without lines of full colour
     lines = len(present) if len(palette) + len(present) <= 256 else 0
     palette += [(*colour, 255) for colour in rgb[:lines]]
 
@@ -281,7 +281,7 @@ def _fit(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
 
 
 def _shares(mask: NDArray[np.uint8]) -> dict[int, float]:
-    """Share of the photo's area, 0 to 1, of each class id that is there, to four digits."""
+    """Share of the image's area, 0 to 1, of each class id that is there, to four digits."""
     areas = count_ids(mask)
     return {int(i): float(f"{areas[i] / mask.size:.4g}") for i in np.flatnonzero(areas)}
 

@@ -37,7 +37,7 @@ def labelme_annotation(
 ) -> dict[str, Any]:
     """The content of a labelme file for class ids, shape (H, W): a shape for every connected area
     but the background's, where class 0 is one by its name; void (255) is `__ignore__`.
-    `image_path` leads from the file to the photo.
+    `image_path` leads from the file to the image.
 
     With `shapes` mask they paint the very same class ids again. With polygon each is a polygon that
     leaves no point of its area's outline over `tolerance` pixels aside, and that tolerance is

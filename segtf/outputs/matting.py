@@ -1,4 +1,4 @@
-"""Cut what a photo shows out of its background: RGBA with a soft edge and without a fringe."""
+"""Cut what an image shows out of its background: RGBA with a soft edge and without a fringe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from voc_builder.base.errors import UserError
 
-BAND = 1 / 250  # half the width of the soft edge at most, of the photo's side
+BAND = 1 / 250  # half the width of the soft edge at most, of the image's side
 NARROWEST = 1.5  # pixels that it may always have
 SHARPER = 1.5  # how much steeper opacity rises than the probability does
 SMOOTH = 1.2  # pixels; takes the steps off the edge of class ids
@@ -19,26 +19,26 @@ MIXED = 3.0  # pixels from the edge in which lenses, JPEG and rough outlines mix
 
 
 def cut_out(
-    photo: NDArray[np.uint8],
+    image: NDArray[np.uint8],
     prediction: NDArray[np.float32] | NDArray[np.uint8],
     background_ids: Sequence[int] = (0,),
 ) -> NDArray[np.uint8]:
-    """RGBA, shape (H, W, 4), of an RGB photo, shape (H, W, 3), in which the background is
+    """RGBA, shape (H, W, 4), of an RGB image, shape (H, W, 3), in which the background is
     transparent; the colours are not multiplied by the opacity.
 
     `prediction` is probabilities, shape (H, W, C), or class ids, shape (H, W), `background_ids` the
     classes that vanish. A pixel stays where something else is at least as probable as they are.
     Opacity is 1 or 0 but for a narrow band along the edge, in which it follows the probability.
-    Colours are the photo's, but along the edge those of the background are replaced by the nearest
+    Colours are the image's, but along the edge those of the background are replaced by the nearest
     ones of what stays, and farther out all is black. Raises `UserError` without background ids,
     `ValueError` for other shapes.
     """
     if not background_ids:
         raise UserError("no class is the background, so there is nothing to cut out of")
-    if photo.ndim != 3 or photo.shape[2] != 3 or photo.shape[:2] != prediction.shape[:2]:
+    if image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != prediction.shape[:2]:
         raise ValueError(
-            "cut_out takes a photo (H, W, 3) and probabilities (H, W, C) or class ids (H, W) of "
-            f"one size. Received: {photo.shape} and {prediction.shape}"
+            "cut_out takes an image (H, W, 3) and probabilities (H, W, C) or class ids (H, W) of "
+            f"one size. Received: {image.shape} and {prediction.shape}"
         )
     if prediction.ndim == 2:
         objects = 1 - np.isin(prediction, background_ids).astype(np.float32)
@@ -47,7 +47,7 @@ def cut_out(
     band = max(NARROWEST, BAND * math.sqrt(objects.size))
     depth = _depth(objects >= 0.5)
     sure, farthest = max(band, MIXED), 2 * band
-    colours = _without_fringe(photo, depth >= sure, math.ceil(sure + farthest) + 1)
+    colours = _without_fringe(image, depth >= sure, math.ceil(sure + farthest) + 1)
     colours[depth <= -farthest] = 0  # nothing of the background is left for others to uncover
     return np.dstack([colours, np.rint(255 * _opacity(objects, depth, band)).astype(np.uint8)])
 
@@ -76,13 +76,13 @@ def _opacity(
 
 
 def _without_fringe(
-    photo: NDArray[np.uint8], sure: NDArray[np.bool_], reach: int
+    image: NDArray[np.uint8], sure: NDArray[np.bool_], reach: int
 ) -> NDArray[np.uint8]:
-    """The photo with colours brought into the range, channel by channel, of those that are `sure`,
+    """The image with colours brought into the range, channel by channel, of those that are `sure`,
     shape (H, W), up to `reach` pixels away; as they are where there are none.
     """
     own = sure[..., None]
     square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    low = np.asarray(cv2.erode(np.where(own, photo, np.uint8(255)), square), np.uint8)
-    high = np.asarray(cv2.dilate(np.where(own, photo, np.uint8(0)), square), np.uint8)
-    return np.where(own | (low > high), photo, np.minimum(np.maximum(photo, low), high))
+    low = np.asarray(cv2.erode(np.where(own, image, np.uint8(255)), square), np.uint8)
+    high = np.asarray(cv2.dilate(np.where(own, image, np.uint8(0)), square), np.uint8)
+    return np.where(own | (low > high), image, np.minimum(np.maximum(image, low), high))

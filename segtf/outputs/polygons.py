@@ -1,7 +1,7 @@
 """Turn class ids into polygons: the outline of every connected area, and those of its holes.
 
 Pixels belong together where they touch, be it at a corner alone, so holes end where they touch at a
-corner. Points are (x, y) in pixels from the photo's top left corner: the middle of its first pixel
+corner. Points are (x, y) in pixels from the image's top left corner: the middle of its first pixel
 is (0.5, 0.5).
 """
 
@@ -42,10 +42,10 @@ class Region:
         """Pixels."""
         return int(np.count_nonzero(self.pixels))
 
-    def cut(self, photo: NDArray[Any]) -> NDArray[Any]:
-        """The part of something of the photo's size, shape (H, W, ...), that is the box."""
+    def cut(self, image: NDArray[Any]) -> NDArray[Any]:
+        """The part of something of the image's size, shape (H, W, ...), that is the box."""
         height, width = self.pixels.shape
-        return photo[self.top : self.top + height, self.left : self.left + width]
+        return image[self.top : self.top + height, self.left : self.left + width]
 
 
 def find_regions(mask: NDArray[np.uint8], class_ids: Sequence[int]) -> Iterator[Region]:

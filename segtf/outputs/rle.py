@@ -45,7 +45,7 @@ def encode_rle(mask: NDArray[np.bool_]) -> str:
 
 def decode_rle(text: str, height: int, width: int) -> NDArray[np.bool_]:
     """The inverse of `encode_rle`, shape (height, width). Raises `UserError` for what are not runs
-    in rising order inside the photo.
+    in rising order inside the image.
     """
     parts = text.split()
     try:
@@ -59,22 +59,22 @@ def decode_rle(text: str, height: int, width: int) -> NDArray[np.bool_]:
     counts = np.diff(edges, prepend=0, append=height * width)  # of false and true by turns
     if (lengths < 1).any() or (counts < 0).any():
         raise UserError(
-            f"runs must rise from 1 to {height * width}, the pixels of a photo {width} x {height}, "
+            f"runs must rise from 1 to {height * width}, the pixels of {width} x {height}, "
             f"none empty and none over another. Received: {_shorten(text)}"
         )
     return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
 
 
 class RleWriter:
-    """Writes `rle.csv` as it comes: a line `id,rle_mask`, then one for each photo that is added."""
+    """Writes `rle.csv` as it comes: a line `id,rle_mask`, then one for each image that is added."""
 
     def __init__(self, file: TextIO) -> None:
         self._rows = csv.writer(file, lineterminator="\n")
         self._rows.writerow(COLUMNS)
 
-    def add(self, photo_id: str, runs: str) -> None:
-        """Writes what `encode_rle` gives of the next photo."""
-        self._rows.writerow((photo_id, runs))
+    def add(self, image_id: str, runs: str) -> None:
+        """Writes what `encode_rle` gives of the next image."""
+        self._rows.writerow((image_id, runs))
 
 
 def coco_counts(
@@ -86,7 +86,7 @@ def coco_counts(
     """COCO's compressed run lengths: column by column from the top left, by turns of false and true
     pixels, as in `pycocotools.mask.encode`.
 
-    `mask` (h, w) may be the part of a photo of `size` (height, width) whose top left pixel is
+    `mask` (h, w) may be the part of an image of `size` (height, width) whose top left pixel is
     `corner` (row, column); all outside is false.
     """
     height, width = size or mask.shape

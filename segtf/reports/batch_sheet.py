@@ -18,13 +18,13 @@ from voc_builder.base.colours import VOID, voc_colours
 from voc_builder.base.errors import UserError
 from voc_builder.base.files import replacing
 from voc_builder.pixels.images import encode_jpeg
-from voc_builder.pixels.overlay import draw_overlay, format_share
+from voc_builder.pixels.overlay import draw_overlay, format_fraction
 from voc_builder.tree.voc import Dataset
 
 WIDTH = 1800  # pixels that a sheet of many samples is about wide
-LARGEST, SMALLEST = 512, 128  # pixels, side of a photo on the sheet
+LARGEST, SMALLEST = 512, 128  # pixels, side of an image on the sheet
 LEAST_WIDTH = 820  # pixels; the legend needs them
-MARGIN, GAP, SEAM = 24, 16, 4  # pixels around the sheet, between samples, from photo to mask
+MARGIN, GAP, SEAM = 24, 16, 4  # pixels around the sheet, between samples, from image to mask
 TEXT, ROW = 17, 27  # pixels, letters and lines
 NAME = 300  # pixels that the name of a class may take
 INK, SOFT, LINE = (30, 30, 30), (110, 110, 110), (210, 210, 210)
@@ -32,7 +32,7 @@ COLUMNS = ("drawn", "in training", "samples", "photos")
 RIGHT = (450, 555, 670, 815)  # pixels, where each column ends
 NOTE = (
     "drawn, in training: share of the labelled pixels (void: of all) in these batches and in the "
-    "training split; samples, photos: how many of them show the class"
+    "training split; samples, images: how many of them show the class"
 )
 Rgb = tuple[int, int, int]
 
@@ -44,17 +44,17 @@ class Frequency:
     drawn: float  # share of the labelled pixels of the batches, 0 to 1; of void: of all pixels
     training: float  # the same of the training split
     samples: int  # that show it
-    photos: int  # of the training split that show it
+    images: int  # of the training split that show it
 
 
 @dataclass(frozen=True)
 class Frequencies:
-    """How often each class comes, and void, in `samples` drawn and in `photos` of training."""
+    """How often each class comes, and void, in `samples` drawn and in `images` of training."""
 
     classes: tuple[Frequency, ...]
     void: Frequency
     samples: int
-    photos: int
+    images: int
 
     @classmethod
     def of(cls, masks: NDArray[np.uint8], dataset: Dataset) -> Frequencies:
@@ -74,7 +74,7 @@ class Frequencies:
                     drawn=counts[:, class_id].sum() / max(1, counts.sum() if is_void else labelled),
                     training=pixels.get(name, 0) / max(1, seen),
                     samples=int(np.count_nonzero(counts[:, class_id])),
-                    photos=photos.get(name, 0),
+                    images=photos.get(name, 0),
                 )
             )
         return cls(tuple(found[:-1]), found[-1], len(masks), len(dataset.splits["train"]))
@@ -101,7 +101,7 @@ def draw_sheet(
     settings: Sequence[str],
     batch: int,
 ) -> NDArray[np.uint8]:
-    """One RGB picture (H, W, 3) of photos (N, H, W, 3) and masks (N, H, W), each photo beside its
+    """One RGB picture (H, W, 3) of images (N, H, W, 3) and masks (N, H, W), each image beside its
     mask drawn over it, in rows; every `batch` samples begin a new row.
     """
     across, shape = _layout(min(batch, len(images)), masks.shape[1:])
@@ -142,7 +142,7 @@ def _layout(count: int, shape: tuple[int, ...]) -> tuple[int, HeightWidth]:
     side = min(LARGEST, max(SMALLEST, WIDTH // (2 * across)))
     scale = side / max(shape)
     if scale > 1:
-        scale = math.floor(scale)  # a small photo grows by whole pixels
+        scale = math.floor(scale)  # a small image grows by whole pixels
     return across, (max(round(height * scale), 1), max(round(width * scale), 1))
 
 
@@ -209,10 +209,10 @@ def _rows(frequencies: Frequencies, classes: Sequence[str]) -> list[tuple[str, t
         (
             name,
             (
-                format_share(one.drawn),
-                format_share(one.training),
+                format_fraction(one.drawn),
+                format_fraction(one.training),
                 f"{one.samples} of {frequencies.samples}",
-                f"{one.photos} of {frequencies.photos}",
+                f"{one.images} of {frequencies.images}",
             ),
         )
         for name, one in of

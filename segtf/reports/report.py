@@ -23,15 +23,15 @@ from segtf.outputs.page import (
     table,
 )
 from segtf.reports.report_export import export_section
+from segtf.reports.report_images import image_gallery, progress_gallery
 from segtf.reports.report_objects import objects_sections
-from segtf.reports.report_photos import photo_gallery, progress_gallery
 from segtf.reports.report_training import sizing_section, training_section
 from segtf.run.folder import CONFIG, DATA, ENVIRONMENT, EXPORT, LOG, SHOWN, read_sizing
 from segtf.run.log import read_log
 from segtf.run.size import describe_size
 from voc_builder.base.errors import UserError
 from voc_builder.base.files import replacing
-from voc_builder.pixels.overlay import format_share
+from voc_builder.pixels.overlay import format_fraction
 
 Json = dict[str, Any]
 
@@ -59,7 +59,7 @@ def write_report(run: Path) -> Path:
         *objects_sections(run, {"test": test, "val": val}),
         Section("confusion", "Confusion matrices", _confusions(run)),
         Section("export", "Export", export_section(run, export)),
-        Section("photos", "Photos that training never saw", photo_gallery(run, shown)),
+        Section("photos", "Images that training never saw", image_gallery(run, shown)),
         Section("progress", "As training went on", progress_gallery(run)),
         Section("use", "How to use the model", _use(run, config, classes)),
         Section("environment", "Environment", _environment(environment)),
@@ -106,7 +106,7 @@ def _result(
 ) -> str:
     """The few numbers that one looks for first."""
     metrics, split = (test, "test") if test else (val, "val")
-    notes = [] if test else [missing("There are no test scores: no test photos, or no end yet.")]
+    notes = [] if test else [missing("There are no test scores: no test images, or no end yet.")]
     if metrics is None:
         return "".join([*notes, missing("There are no validation scores either.")])
     cards = [
@@ -121,7 +121,7 @@ def _result(
     ]
     scale = "in tiles of" if config.get("crop") else "at"
     size = describe_size(metrics["size"])
-    text = f"{metrics['images']} {split} photos {scale} {size} pixels"
+    text = f"{metrics['images']} {split} images {scale} {size} pixels"
     text += f", pixel accuracy {_score(metrics['pixel_accuracy'])}"
     if export:
         verdict = "answer alike" if export["passed"] else "DO NOT answer alike"
@@ -143,7 +143,7 @@ def _about_data(about: Json | None) -> str:
         label = class_name(index, name) if name in classes else escape(name)
         counts = {split: about["pixels"][split].get(name, 0) for split in splits}
         cells = [
-            f'{format_share(counts[s] / totals[s])} <span class="soft">{counts[s]:,}</span>'
+            f'{format_fraction(counts[s] / totals[s])} <span class="soft">{counts[s]:,}</span>'
             for s in splits
         ]
         rows.append([label, *cells])
@@ -172,7 +172,7 @@ def _scores(run: Path, val: Json | None, test: Json | None, classes: list[str]) 
         ["<b>mean</b>", *(bar(m[k]) for m in splits.values() for k in ("miou", "dice_mean"))]
     )
     accuracy = ", ".join(f"{n} {_score(m['pixel_accuracy'])}" for n, m in splits.items())
-    note = "A dash: the class is neither in the photos nor predicted; it is left out of the mean."
+    note = "A dash: the class is neither in the images nor predicted; it is left out of the mean."
     soft = f'<p class="soft">Pixel accuracy: {accuracy}. {note}</p>'
     return "".join([*notes, table(head, rows), soft])
 
@@ -204,7 +204,7 @@ def _use(run: Path, config: Json, classes: list[str]) -> str:
     )
     size = describe_size(config.get("crop") or config.get("size"))
     scale = (
-        "crops of photos at their full resolution," if config.get("crop") else "photos squeezed to"
+        "crops of images at their full resolution," if config.get("crop") else "images squeezed to"
     )
     text = (
         f"Trained on {scale} {size} pixels. The "

@@ -30,7 +30,7 @@ def export_section(run: Path, export: Json | None) -> str:
     ]
     head = ["pair", "largest difference of a probability", "pixels of equal class", ""]
     limits = export["tolerance"]
-    text = f"On {export['photos']} real photos; allowed: {limits['probability']:g} and "
+    text = f"On {export['photos']} real images; allowed: {limits['probability']:g} and "
     text += f"{limits['argmax']:.2%}."
     if "onnx" in export:
         megabytes = export["onnx"]["bytes"] / 1e6

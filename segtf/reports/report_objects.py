@@ -13,7 +13,7 @@ from segtf.scoring.inspection import decimal, interval_text, percent
 from segtf.scoring.intervals import FEW
 from segtf.scoring.operating import compared, decision_text
 
-WORST = 10  # photos that are named
+WORST = 10  # images that are named
 Json = dict[str, Any]
 
 
@@ -48,7 +48,7 @@ def objects_section(values: Json | None, *, figures: Sequence[PurePath] = ()) ->
         parts.append(f"<h3>Operating point</h3><p>{prose(values['no_operating_point'])}.</p>")
     parts += [
         f"<details><summary>By size</summary>{_size_table(values)}</details>",
-        _worst_photos(values),
+        _worst_images(values),
         "<h3>IoU of all pixels and of outlines</h3>",
         _iou_table(values),
         f'<p class="soft">{prose(_interval_note(values))}</p>',
@@ -72,14 +72,14 @@ def _object_table(values: Json) -> str:
         ]
         for name, counts in values["objects"]["classes"].items()
     ]
-    head = ["class", "objects", "found", "95 %", "missed", "alarms", "false", "a photo"]
+    head = ["class", "objects", "found", "95 %", "missed", "alarms", "false", "per image"]
     return table([*head, "95 %"], rows)
 
 
 def _rule(values: Json) -> str:
-    rule, photos = values["objects"]["rule"], values["images"]
+    rule, images = values["objects"]["rule"], values["images"]
     return (
-        f"In {photos:,} photos. An object is connected pixels of a class, at least 3 wide; it is "
+        f"In {images:,} images. An object is connected pixels of a class, at least 3 wide; it is "
         f"found if at least {100 * rule['found']:g} % of its pixels are predicted as its class. "
         "An alarm is a predicted object; it is false if less than "
         f"{100 * rule['aimed']:g} % of its pixels lie on true objects of its class. Void counts "
@@ -102,7 +102,7 @@ def _operating_point(values: Json) -> str:
         ]
         for name, of in compared(values)
     ]
-    head = ["a pixel is of the class", "objects", "found", "missed", "false", "a photo", "IoU"]
+    head = ["a pixel is of the class", "objects", "found", "missed", "false", "per image", "IoU"]
     text = f"({decision_text(point)}"
     if point["chosen"]:
         precision, recall, f1 = (
@@ -140,20 +140,20 @@ def _size_table(values: Json) -> str:
     return f'{table(head, rows)}<p class="soft">{prose(note)}</p>'
 
 
-def _worst_photos(values: Json) -> str:
-    """The photos with the most missed objects and false alarms together."""
+def _worst_images(values: Json) -> str:
+    """The images with the most missed objects and false alarms together."""
     wrong = []
-    for photo in values.get("photos", []):
-        counts = photo.get("objects", {}).values()
+    for image in values.get("photos", []):
+        counts = image.get("objects", {}).values()
         missed = sum(each["true"] - each["found"] for each in counts)
         false = sum(each["false"] for each in counts)
         if missed or false:
-            wrong.append((missed + false, missed, false, photo["id"]))
+            wrong.append((missed + false, missed, false, image["id"]))
     if not wrong:
-        return "<p>No photo has a missed object or a false alarm.</p>"
+        return "<p>No image has a missed object or a false alarm.</p>"
     wrong.sort(key=lambda row: (-row[0], row[3]))
     rows = [[escape(name), f"{missed:,}", f"{false:,}"] for _, missed, false, name in wrong[:WORST]]
-    summary = f"{len(wrong):,} of {values['images']:,} photos have missed objects or false alarms"
+    summary = f"{len(wrong):,} of {values['images']:,} images have missed objects or false alarms"
     if len(wrong) > WORST:
         summary += f"; the {WORST} worst"
     body = table(["photo", "missed", "false alarms"], rows)
@@ -187,10 +187,10 @@ def _iou_table(values: Json) -> str:
 def _interval_note(values: Json) -> str:
     level, draws = values["intervals"]["level"], values["intervals"]["resamples"]
     return (
-        "Boundary IoU counts the pixels within 2 % of the photo's diagonal of an outline (Cheng et "
+        "Boundary IoU counts the pixels within 2 % of the image's diagonal of an outline (Cheng et "
         f"al. 2021). The {100 * level:g} % intervals say between which values the score over all "
-        f"photos of this kind lies, from {draws:,} bootstrap draws of whole photos. A question "
-        f"mark: fewer than {FEW} photos hold the class, and the interval is a rough guess; a dash: "
+        f"images of this kind lies, from {draws:,} bootstrap draws of whole images. A question "
+        f"mark: fewer than {FEW} images hold the class, and the interval is a rough guess; a dash: "
         "fewer than 2 do, and none can be told."
     )
 
@@ -206,10 +206,10 @@ def _share_bar(share: float | None) -> str:
 
 
 def _ends(interval: Json, text: Any) -> str:
-    """An interval as a cell; the number of photos behind one that rests on too few."""
+    """An interval as a cell; the number of images behind one that rests on too few."""
     ends = prose(interval_text(interval, text)) or "–"
     few = interval["few"]
-    title = f' title="{interval["photos"]} photos hold it"' if few else ""
+    title = f' title="{interval["photos"]} images hold it"' if few else ""
     return f'<span class="soft flag"{title}>{ends}</span>'
 
 

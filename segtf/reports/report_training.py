@@ -25,25 +25,25 @@ def sizing_section(sizing: Json | None, classes: list[str]) -> str:
     if sizing is None:
         return missing("There is no sizing.json: training began before there was one.")
     survey, span = sizing["survey"], sizing["bounds"]["span"]
-    parts = [f"<p>{prose(sizing['paragraph'])}</p>", _photo_table(survey)]
+    parts = [f"<p>{prose(sizing['paragraph'])}</p>", _image_table(survey)]
     if survey["objects"]:
         parts += [_object_table(sizing, classes), _object_note(survey, span)]
     return "\n".join(parts)
 
 
-def _photo_table(survey: Json) -> str:
+def _image_table(survey: Json) -> str:
     counts = [f"{name} {count:,}" for name, count in survey["photos"].items()]
     rows = [
         [f"{name}, pixels", *(f"{value:,}" for value in survey[f"{name}s"])]
         for name in ("width", "height")
     ]
-    head = [f"photos: {', '.join(counts)}", "smallest", "median", "largest"]
+    head = [f"images: {', '.join(counts)}", "smallest", "median", "largest"]
     return table(head, rows)
 
 
 def _object_table(sizing: Json, classes: list[str]) -> str:
     survey, span = sizing["survey"], sizing["bounds"]["span"]
-    where = "in the records" if survey["record_size"] else "in the photos"
+    where = "in the records" if survey["record_size"] else "in the images"
     scale = "in crops" if sizing["crop"] else f"at {describe_size(sizing['size'])}"
     rows = [
         [
@@ -64,7 +64,7 @@ def _object_table(sizing: Json, classes: list[str]) -> str:
 def _object_note(survey: Json, span: int) -> str:
     """How the objects were counted."""
     text = (
-        "Objects are connected pixels of a class in the masks of train and val; the test photos "
+        "Objects are connected pixels of a class in the masks of train and val; the test images "
         f"were not looked at. The pixels are those that the smallest {SMALLEST} % do not exceed, "
         f"as the square root of the area; red is below the {span} that are wanted."
     )
@@ -133,7 +133,7 @@ def _bottleneck(config: Json, environment: Json | None, log: Log) -> str:
     gpus = (environment or {}).get("gpus")
     lighter = "a smaller --size or --crop, or a lighter --encoder"
     arithmetic = f"a faster GPU, {lighter}" if gpus else f"a GPU, {lighter}"
-    memory = "" if config.get("cache") == "memory" else ", --cache memory if the photos fit there"
+    memory = "" if config.get("cache") == "memory" else ", --cache memory if the images fit there"
     quicker = f"a lighter --augment, no --mosaic{memory}, or more CPU cores"
     waited = (
         f"{100 * share:.0f} % of the time of training was spent waiting for input (median of the "

@@ -12,26 +12,26 @@ from segtf.run.folder import write_json
 from segtf.run.size import HeightWidth, size_of
 from segtf.scoring.evaluation import Evaluation, score_table, scores
 from segtf.scoring.inspection import object_table
-from segtf.scoring.operating import Decided, Sought, operating_table, operating_values
+from segtf.scoring.operating import Decided, Target, operating_table, operating_values
 
 Json = dict[str, Any]
 
 
 def results(
-    evaluation: Evaluation, classes: Sequence[str], sought: Sought | None, decided: Decided | None
+    evaluation: Evaluation, classes: Sequence[str], target: Target | None, decided: Decided | None
 ) -> Json:
     """The scores of a split and what they are at the threshold that was decided on, if any; else
     why there is none.
     """
     values = scores(evaluation, classes)
     point = why_none = None
-    if sought is not None and decided is not None:
+    if target is not None and decided is not None:
         assert evaluation.thresholds is not None
-        name, photos = classes[sought.class_id], len(evaluation.photos)
+        name, images = classes[target.class_id], len(evaluation.images)
         if decided.threshold is None:
             why_none = f"no threshold of {name}: {decided.text}"
         else:
-            point = operating_values(name, decided, evaluation.thresholds, photos=photos)
+            point = operating_values(name, decided, evaluation.thresholds, images=images)
     return {**values, "operating_point": point, "no_operating_point": why_none}
 
 

@@ -33,7 +33,7 @@ class Run:
     settings: dict[str, Any]
     about: dict[str, Any]  # data.json
     log: Log
-    scores: dict[str, dict[str, Any]]  # metrics_SPLIT.json by split; without test photos val alone
+    scores: dict[str, dict[str, Any]]  # metrics_SPLIT.json by split; without test images val alone
     environment: dict[str, Any]
 
     @property
@@ -141,7 +141,7 @@ def read_run(path: Path) -> Run:
 
 
 def missing_files(path: Path) -> list[str]:
-    """What a run folder lacks that a finished run has, log and scores of every split with photos;
+    """What a run folder lacks that a finished run has, log and scores of every split with images;
     none of a finished run. Raises `UserError` if it is damaged.
     """
     splits = _scored(_read(path / DATA, json.loads))
@@ -224,7 +224,7 @@ def find_doubts(groups: Sequence[Group]) -> list[str]:
     """Why scores of these groups are not comparable, or a mean not what it seems, a line each."""
     runs = [run for group in groups for run in group.runs]
     digests = _sharing(runs, lambda run: run.about["sha256"][:10])
-    tested = _sharing(runs, lambda run: _photos(run, "test"))
+    tested = _sharing(runs, lambda run: _images(run, "test"))
     folds = {group.number: ", ".join(map(str, group.folds)) or "val" for group in groups}
     scales = {group.number: _scale(group.runs[0]) for group in groups}
     doubts = []
@@ -232,8 +232,8 @@ def find_doubts(groups: Sequence[Group]) -> list[str]:
         named = "; ".join(f"{digest}: {names}" for digest, names in digests.items())
         doubts.append(f"the data sets differ (SHA-256 {named}): scores are not comparable")
     if len(tested) > 1:
-        named = "; ".join(f"{len(ids)} photos: {names}" for ids, names in tested.items())
-        doubts.append(f"the test photos differ ({named}): test scores are not comparable")
+        named = "; ".join(f"{len(ids)} images: {names}" for ids, names in tested.items())
+        doubts.append(f"the test images differ ({named}): test scores are not comparable")
     if len(set(folds.values())) > 1:
         named = "; ".join(f"group {number}: {of}" for number, of in folds.items())
         doubts.append(
@@ -279,7 +279,7 @@ def _check(run: Run) -> None:
         str(run.about["sha256"])[:1]
         for split in run.scores:
             run.measures(split)
-            _photos(run, split)
+            _images(run, split)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{run.path}: a damaged file in it ({error!r}): train it again") from None
 
@@ -296,15 +296,15 @@ def _resolved(paths: Iterable[Path]) -> set[Path]:
     return {path.resolve() for path in paths}
 
 
-def _photos(run: Run, split: str) -> tuple[str, ...]:
-    photos = run.scores.get(split, {}).get("photos", [])
-    return tuple(sorted({photo["id"] for photo in photos}))  # tiles of a photo have one id
+def _images(run: Run, split: str) -> tuple[str, ...]:
+    images = run.scores.get(split, {}).get("photos", [])
+    return tuple(sorted({image["id"] for image in images}))  # tiles of an image have one id
 
 
 def _scale(run: Run) -> str:
-    """The size of the photos and masks that a run is scored on; tiles cover whole photos."""
+    """The size of the images and masks that a run is scored on; tiles cover whole images."""
     size = run.settings.get("size")
-    return "the photos' own" if run.settings.get("crop") else describe_size(size)
+    return "the images' own" if run.settings.get("crop") else describe_size(size)
 
 
 def _data_text(run: Run) -> str:

@@ -30,7 +30,7 @@ def size_multiple(arch: Arch) -> int:
 
 
 def padding_of(arch: Arch, shape: HeightWidth) -> Padding:
-    """What the network adds to photos of this height and width inside itself."""
+    """What the network adds to images of this height and width inside itself."""
     return padding(shape, size_multiple(arch))
 
 

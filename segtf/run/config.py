@@ -61,16 +61,16 @@ def augmentation_file(augment: str) -> Path:
 
 @dataclass(frozen=True)
 class TrainConfig(SourceConfig):
-    """Train a network on annotated photos; then evaluate, export and draw it."""
+    """Train a network on annotated images; then evaluate, export and draw it."""
 
     data: Path = Path("fishki_labelme")
-    """Folder of annotated photos, a CSV of pairs, COCO JSON, or a VOC tree with TFRecords."""
+    """Folder of annotated images, a CSV of pairs, COCO JSON, or a VOC tree with TFRecords."""
     size: int | str | None = None
-    """Training resolution, pixels: photos are squeezed to a square of it, or to HEIGHTxWIDTH such
+    """Training resolution, pixels: images are squeezed to a square of it, or to HEIGHTxWIDTH such
     as 320x240, which the network pads within itself where it needs to; auto: a square chosen from
-    photos, objects and machine; null: 512, unless --crop is given."""
+    images, objects and machine; null: 512, unless --crop is given."""
     crop: int | None = None
-    """Train on crops of this many pixels at full resolution, instead of resized photos."""
+    """Train on crops of this many pixels at full resolution, instead of resized images."""
     arch: Arch = "unet"
     """Architecture."""
     encoder: str = "efficientnetb0"
@@ -88,9 +88,9 @@ class TrainConfig(SourceConfig):
     class_weights: str = "none"
     """none, balanced (by the pixels of each class), or a number for each class: 1,1,5."""
     epochs: int = 60
-    """Passes over the training photos."""
+    """Passes over the training images."""
     batch: int | None = None
-    """Photos a step, over all GPUs and machines; null: what fits."""
+    """Images a step, over all GPUs and machines; null: what fits."""
     accumulate: int = 1
     """Steps whose gradients are averaged before the weights change."""
     optimizer: Optimizer = "adam"
@@ -114,41 +114,41 @@ class TrainConfig(SourceConfig):
     """Epochs that the averages of batch normalisation remember, a tenth of the run at most; 0: as
     Keras and the encoder set them."""
     augment: str = "light"
-    """Random changes to training photos: none, light, medium, heavy, upright (photos with an up and
+    """Random changes to training images: none, light, medium, heavy, upright (images with an up and
     a down), or a YAML file of albumentations."""
     mosaic: float = 0.0
     """Share of training samples that are put together from the quarters of four."""
     crops: int | None = None
-    """Crops of each photo an epoch, with --crop; null: as many as cover it, sixteen at most, and on
+    """Crops of each image an epoch, with --crop; null: as many as cover it, sixteen at most, and on
     a CPU what three minutes allow."""
     foreground: float = 0.33
     """Share of crops that are centred on a pixel of a rare class, with --crop."""
     balance: bool = True
-    """Draw photos with rare classes more often."""
+    """Draw images with rare classes more often."""
     patience: int | None = None
     """Epochs without a better val_miou after which training stops; 0: never; null: half of all."""
     precision: Literal["auto", "float32", "mixed"] = "auto"
     """auto: mixed on a GPU that has it, float32 elsewhere."""
     cache: Literal["auto", "memory", "disk"] = "auto"
-    """Where decoded photos are kept; auto: on disk if they would take half of the free memory."""
+    """Where decoded images are kept; auto: on disk if they would take half of the free memory."""
     seed: int = 42
     """Decides first weights, order and augmentation."""
     deterministic: bool = False
     """The same numbers, bit for bit, every time on one kind of machine; slower on a GPU."""
     split: str | None = None
-    """Shares of train, val and test in percent, for annotations; null: the split that the photos
+    """Shares of train, val and test in percent, for annotations; null: the split that the images
     came with, else 80/10/10."""
     split_from: Path | None = None
-    """A built data set, such as that of an earlier run (path in its data.json): photos that it
+    """A built data set, such as that of an earlier run (path in its data.json): images that it
     holds stay in its train, val or test, new ones are dealt."""
     split_seed: int = 42
-    """Decides which photos are train, val and test, for a folder of annotations."""
+    """Decides which images are train, val and test, for a folder of annotations."""
     folds: int = 0
     """Folds of cross-validation, for a folder of annotations; 0: none."""
     fold: int | None = None
     """Validate on this fold, from 1, and train on the others; null: train and val as split."""
     unlabelled: Literal["report", "background"] = "report"
-    """Photos without annotation: name them and leave them out, or take them as empty."""
+    """Images without annotation: name them and leave them out, or take them as empty."""
     skip_bad: bool = False
     """Leave out files with errors and list them, instead of stopping."""
     backend: Literal["tensorflow", "jax"] = "tensorflow"
@@ -160,13 +160,13 @@ class TrainConfig(SourceConfig):
     coordinator: str | None = None
     """HOST:PORT at which process 0 can be reached by the others."""
     shares: int | None = None
-    """Parts of the training photos, of which each process reads its own and each step takes as many
+    """Parts of the training images, of which each process reads its own and each step takes as many
     from each; null: as many as processes. The same number repeats a run on fewer machines."""
     export: bool = True
     """Export, draw and report the network after its scores; a sweep over settings may not need
     it."""
     predict: str | None = None
-    """Photos that the finished network predicts, each place into predictions/NAME with a gallery:
+    """Images that the finished network predicts, each place into predictions/NAME with a gallery:
     folders or patterns seen from --data, with commas."""
     predict_save: str = "mask,overlay"
     """What is written of them, as segtf.predict --save takes it."""
@@ -191,11 +191,11 @@ class TrainConfig(SourceConfig):
             check_encoder(self.encoder, self.arch)
         if self.crop and self.size not in (None, "auto", self.crop):
             raise UserError(
-                f"--size {self.size} beside --crop {self.crop}: photos are either resized or cut: "
+                f"--size {self.size} beside --crop {self.crop}: images are either resized or cut: "
                 "leave one of them out"
             )
         if self.crop and self.arch == "pspnet":
-            raise UserError("--crop: pspnet answers at one size only, photos have many: use unet")
+            raise UserError("--crop: pspnet answers at one size only, images have many: use unet")
         if self.predict is not None and not self.export:
             raise UserError("--predict: asks the exported network: leave out --no-export")
         parse_loss(self.loss)
@@ -267,7 +267,7 @@ class TrainConfig(SourceConfig):
         if self.batch is not None and self.batch % self.part_count:
             raise UserError(
                 f"--batch {self.batch}: must be a multiple of the {self.part_count} shares, so "
-                "that each process has as many photos a step"
+                "that each process has as many images a step"
             )
 
     @property
@@ -283,8 +283,8 @@ class TrainConfig(SourceConfig):
         return parse_size(self.crop or self._resized)
 
     @property
-    def samples_a_photo(self) -> int:
-        """Samples of each training photo an epoch."""
+    def samples_per_image(self) -> int:
+        """Samples of each training image an epoch."""
         return self.crops or 1 if self.crop else 1
 
     @property

@@ -22,7 +22,7 @@ CONFIG, DATA, ENVIRONMENT, EXPORT = "config.yaml", "data.json", "environment.jso
 LOG, BEST, BACKUP, SAVED_MODEL = "log.csv", "best.keras", "backup", "saved_model"
 OVERLAYS, PROGRESS = "overlays", "progress"  # the second lies in the first
 SHOWN = "overlays/scores.json"  # of the masks that the overlays show
-PREDICTIONS = "predictions"  # of photos that are named in the settings
+PREDICTIONS = "predictions"  # of images that are named in the settings
 AUGMENT = "augment.yaml"  # the pipeline as the run began with it
 
 
@@ -100,7 +100,7 @@ def read_data(run: Path) -> dict[str, Any]:
 
 def read_run_dataset(run: Path) -> Dataset:
     """The data set that a run was trained on. Raises `UserError` if it is gone or another by now:
-    with other splits, photos of training would be scored as unseen.
+    with other splits, images of training would be scored as unseen.
     """
     data = read_data(run)
     dataset = read_dataset(Path(data["path"]))

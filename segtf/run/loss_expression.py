@@ -148,7 +148,7 @@ def _balanced(classes: Sequence[str], pixels: Sequence[int]) -> tuple[float, ...
     if not occurring:
         raise UserError(
             "--class-weights balanced: no pixel of the training split has a class: annotate its "
-            "photos, or use --class-weights none"
+            "images, or use --class-weights none"
         )
     # n / k is common to all: scaling takes it out again
     mean = sum(1 / count for count in occurring) / len(occurring)

@@ -1,6 +1,6 @@
-"""Which photos a network has seen in training: what it scores on those says nothing about others.
+"""Which images a network has seen in training: what it scores on those says nothing about others.
 
-A photo is known by the bytes of the JPEG that a VOC tree holds of it.
+An image is known by the bytes of the JPEG that a VOC tree holds of it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from voc_builder.base.errors import UserError
 from voc_builder.base.progress import note
 from voc_builder.pixels.image_rows import LARGE, count_pixels
 from voc_builder.pixels.images import as_stored, read_header
-from voc_builder.tree.voc import Dataset, digest_photos
+from voc_builder.tree.voc import Dataset, digest_images
 
 TRAINED_ON = "trained_on"  # what data.json calls them
 DIGITS = 16  # of a SHA-256 in hex that is kept: 64 bits
-NAMED = 3  # photos that a message names
+NAMED = 3  # images that a message names
 
 
 def trained_on(config: TrainConfig, dataset: Dataset) -> list[str] | None:
-    """The photos of train, and all that the network which gives the first weights was trained on,
+    """The images of train, and all that the network which gives the first weights was trained on,
     sorted; None where that network does not say.
     """
     seen = _with_givers(config, dataset)
@@ -33,9 +33,9 @@ def trained_on(config: TrainConfig, dataset: Dataset) -> list[str] | None:
 
 
 def find_seen(runs: Sequence[Path], dataset: Dataset, split: str) -> dict[Path, tuple[str, ...]]:
-    """The ids of those photos of a split that runs were trained on, by run; runs that were trained
-    on none, or do not say it, are left out. Photos that lie in train too, which was said when the
-    data set was built, do not count. Raises `UserError` if photos cannot be read.
+    """The ids of those images of a split that runs were trained on, by run; runs that were trained
+    on none, or do not say it, are left out. Images that lie in train too, which was said when the
+    data set was built, do not count. Raises `UserError` if images cannot be read.
     """
     known = {run: _seen_by(run) or () for run in dict.fromkeys(runs)}
     digests = _digests(dataset, split) if any(known.values()) else {}
@@ -47,7 +47,7 @@ def find_seen(runs: Sequence[Path], dataset: Dataset, split: str) -> dict[Path, 
 
 
 def refuse_seen(config: TrainConfig, dataset: Dataset) -> None:
-    """Raises `UserError` if the network that gives the first weights was trained on photos that
+    """Raises `UserError` if the network that gives the first weights was trained on images that
     this run is to be measured on.
     """
     givers = {"--init-from": config.init_from, **_givers(config)}
@@ -67,7 +67,7 @@ def refuse_seen(config: TrainConfig, dataset: Dataset) -> None:
 
 
 def seen_by_models(models: Sequence[Path]) -> frozenset[str]:
-    """What photos that networks were trained on are known by; a note names files of which that
+    """What images that networks were trained on are known by; a note names files of which that
     cannot be known.
     """
     note_silent(models)
@@ -83,18 +83,18 @@ def note_silent(models: Sequence[Path]) -> None:
         if run is None or _seen_by(run) is None:
             note(
                 f"{model}: its run folder, which tells what it was trained on, "
-                f"{'is not at hand' if run is None else 'does not know'}: score it only on photos "
+                f"{'is not at hand' if run is None else 'does not know'}: score it only on images "
                 "that you know it has not seen"
             )
 
 
-def digest_photo(path: Path) -> str:
-    """What a photo is known by, wherever it lies and of whatever kind it is: see `stored_photo`."""
-    return hashlib.sha256(stored_photo(path)).hexdigest()[:DIGITS]
+def digest_image(path: Path) -> str:
+    """The hash that identifies an image, whatever its path and format: see `stored_image`."""
+    return hashlib.sha256(stored_image(path)).hexdigest()[:DIGITS]
 
 
-def stored_photo(path: Path) -> bytes:
-    """The JPEG that a VOC tree would hold of a photo; one of more than 64 megapixels that is no
+def stored_image(path: Path) -> bytes:
+    """The JPEG that a VOC tree would hold of an image; one of more than 64 megapixels that is no
     upright JPEG is not recognised, and stays as it is. Raises `UserError` if it cannot be read.
     """
     try:
@@ -109,10 +109,10 @@ def stored_photo(path: Path) -> bytes:
 
 
 def tell(ids: Sequence[str], dataset: Dataset, split: str) -> str:
-    """How many photos of a split these are, and the first of them."""
+    """How many images of a split these are, and the first of them."""
     names = ", ".join([*ids[:NAMED], *(["..."] if len(ids) > NAMED else [])])
     return (
-        f"{len(ids)} of the {len(dataset.splits[split])} {split} photos of {dataset.path} ({names})"
+        f"{len(ids)} of the {len(dataset.splits[split])} {split} images of {dataset.path} ({names})"
     )
 
 
@@ -130,7 +130,7 @@ def _run_of(model: Path) -> Path | None:
 
 
 def _seen_by(run: Path, asked: frozenset[Path] = frozenset()) -> frozenset[str] | None:
-    """The photos that the network of a run was trained on; None where the run does not say. Of a
+    """The images that the network of a run was trained on; None where the run does not say. Of a
     run of an older version its data set tells, if it is still there, and the runs that it began
     with; `asked` are those that began with it.
     """
@@ -148,18 +148,18 @@ def _seen_by(run: Path, asked: frozenset[Path] = frozenset()) -> frozenset[str] 
 def _with_givers(
     config: TrainConfig, dataset: Dataset, asked: frozenset[Path] = frozenset()
 ) -> frozenset[str] | None:
-    """The photos of train and those that the networks which give the first weights have seen; None
+    """The images of train and those that the networks which give the first weights have seen; None
     where one does not say.
     """
     givers = _givers(config)
     seen = [_seen_by(run, asked) for run in givers.values()]
     if None in seen or (config.init_from is not None and "--init-from" not in givers):
         return None
-    known = [photos for photos in seen if photos is not None]
+    known = [images for images in seen if images is not None]
     return frozenset(_digests(dataset, "train").values()).union(*known)
 
 
 def _digests(dataset: Dataset, split: str) -> dict[str, str]:
-    """What the photos of a split are known by, by id."""
-    found = digest_photos(dataset, dataset.splits[split])
-    return {photo: digest[:DIGITS] for photo, digest in found.items()}
+    """What the images of a split are known by, by id."""
+    found = digest_images(dataset, dataset.splits[split])
+    return {image: digest[:DIGITS] for image, digest in found.items()}

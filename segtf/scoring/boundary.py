@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from segtf.scoring.metrics import Counts
 from voc_builder.base.colours import VOID
 
-RATIO = 0.02  # of the photo's diagonal: the paper's distance
+RATIO = 0.02  # of the image's diagonal: the paper's distance
 
 
 def boundary_counts(
@@ -24,7 +24,7 @@ def boundary_counts(
     """Pixels of each class in both boundary bands, and in either: shape (C, 2); of two masks of
     class ids of the same shape (H, W). Raises ValueError for shapes that differ.
 
-    A pixel is in the band of its class if a pixel of another class, or the edge of the photo, is at
+    A pixel is in the band of its class if a pixel of another class, or the edge of the image, is at
     most `ratio` of the diagonal away (rounded, at least 1), diagonal steps counting as straight
     ones, as in the code of the paper's authors. In void (255 in `truth`) the truth is taken to be
     what is predicted: no outline comes from it, and its pixels are not counted.

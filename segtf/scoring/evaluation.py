@@ -1,4 +1,4 @@
-"""Score a network on the photos of a split: counts of each photo first, every score from them."""
+"""Score a network on the images of a split: counts of each image first, every score from them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from segtf.inference.decision import most_probable
 from segtf.scoring import metrics
 from segtf.scoring.inspection import (
     Inspected,
-    inspect_photo,
+    inspect_image,
     inspection_values,
     number,
-    objects_by_photo,
+    objects_by_image,
 )
 from segtf.scoring.thresholds import ThresholdCounts, count_thresholds, no_counts
 from voc_builder.base.progress import progress
@@ -34,89 +34,89 @@ Box = tuple[slice, slice]  # rows and columns
 class Evaluation:
     """What the scores of a split are computed from."""
 
-    photos: tuple[tuple[str, metrics.Counts], ...]  # id and counts of each
+    images: tuple[tuple[str, metrics.Counts], ...]  # id and counts of each
     inspected: tuple[Inspected, ...]  # objects and outlines of each
-    thresholds: ThresholdCounts | None = None  # of the class that was asked for, all photos
+    thresholds: ThresholdCounts | None = None  # of the class that was asked for, all images
 
 
 @dataclass(frozen=True)
 class Answered:
-    """A whole photo, as large as the network saw it; arrays of shape (H, W)."""
+    """A whole image, as large as the network saw it; arrays of shape (H, W)."""
 
-    photo_id: str
+    image_id: str
     truth: NDArray[np.uint8]  # class ids, 255 void
     prediction: NDArray[np.uint8]
     probability: NDArray[np.float32]  # of one class
 
 
 def evaluate_split(
-    predict: Predict, split: Split, classes: Sequence[str], batch: int, sought: int | None = None
+    predict: Predict, split: Split, classes: Sequence[str], batch: int, target: int | None = None
 ) -> Evaluation:
     """Counts of what `predict` says of a split at its training size; those of all thresholds for
-    the class id `sought` if it is given. A photo that is cut into tiles is counted as a whole.
+    the class id `target` if it is given. An image that is cut into tiles is counted as a whole.
     """
-    photos, inspected, thresholds = [], [], no_counts()
-    for photo in answered_photos(predict, split, batch, sought or 0):
-        found = metrics.confusion(photo.truth, photo.prediction, len(classes))
-        photos.append((photo.photo_id, found))
-        inspected.append(inspect_photo(photo.truth, photo.prediction, classes))
-        if sought is not None:
-            thresholds += count_thresholds(photo.probability, photo.truth, sought)
+    images, inspected, thresholds = [], [], no_counts()
+    for image in answered_images(predict, split, batch, target or 0):
+        found = metrics.confusion(image.truth, image.prediction, len(classes))
+        images.append((image.image_id, found))
+        inspected.append(inspect_image(image.truth, image.prediction, classes))
+        if target is not None:
+            thresholds += count_thresholds(image.probability, image.truth, target)
     return Evaluation(
-        tuple(photos),
+        tuple(images),
         tuple(inspected),
-        None if sought is None else thresholds,
+        None if target is None else thresholds,
     )
 
 
-def answered_photos(
+def answered_images(
     predict: Predict, split: Split, batch: int, class_id: int
 ) -> Iterator[Answered]:
-    """The photos of a split with what `predict` says of them, the probability being that of the
-    class `class_id`. Tiles are put together at their places, without what overhangs the photo.
+    """The images of a split with what `predict` says of them, the probability being that of the
+    class `class_id`. Tiles are put together at their places, without what overhangs the image.
     """
     found = _answers(predict, split, batch)
     for image_answer, (i, place, inside, last) in zip(found, _places(split), strict=True):
         if i == 0 or split.ids[i] != split.ids[i - 1]:
             shape = split.shapes[split.ids[i]]
-            photo = Answered(
+            image = Answered(
                 split.ids[i],
                 np.empty(shape, np.uint8),
                 np.empty(shape, np.uint8),
                 np.empty(shape, np.float32),
             )
-        photo.truth[place] = split.masks[i][inside]
-        photo.prediction[place] = most_probable(image_answer)[inside]
-        photo.probability[place] = image_answer[..., class_id][inside]
+        image.truth[place] = split.masks[i][inside]
+        image.prediction[place] = most_probable(image_answer)[inside]
+        image.probability[place] = image_answer[..., class_id][inside]
         if last:
-            yield photo
+            yield image
 
 
 def join_tiles(tiles: Iterable[NDArray[np.uint8]], split: Split) -> Iterator[NDArray[np.uint8]]:
-    """One mask a photo of the split, of those of its tiles, one after the other; a photo that was
+    """One mask an image of the split, of those of its tiles, one after the other; an image that was
     not cut is its own tile.
     """
     for tile, (i, place, inside, last) in zip(tiles, _places(split), strict=True):
         if i == 0 or split.ids[i] != split.ids[i - 1]:
-            photo = np.empty(split.shapes[split.ids[i]], np.uint8)
-        photo[place] = tile[inside]
+            image = np.empty(split.shapes[split.ids[i]], np.uint8)
+        image[place] = tile[inside]
         if last:
-            yield photo
+            yield image
 
 
 def _places(split: Split) -> Iterator[tuple[int, Box, Box, bool]]:
-    """Of each tile its number, its place in its photo, what of it lies inside, and whether it is
-    the photo's last.
+    """Of each tile its number, its place in its image, what of it lies inside, and whether it is
+    the image's last.
     """
     corners: Iterator[tuple[int, int]] = iter(())
-    for i, photo_id in enumerate(split.ids):
-        (high, wide), (height, width) = split.masks[i].shape, split.shapes[photo_id]
-        if i == 0 or photo_id != split.ids[i - 1]:
+    for i, image_id in enumerate(split.ids):
+        (high, wide), (height, width) = split.masks[i].shape, split.shapes[image_id]
+        if i == 0 or image_id != split.ids[i - 1]:
             corners = iter(tile_corners((height, width), (high, wide)))
         top, left = next(corners)
         place = np.s_[top : top + high, left : left + wide]
         inside = np.s_[: height - top, : width - left]
-        yield i, place, inside, i + 1 == len(split) or split.ids[i + 1] != photo_id
+        yield i, place, inside, i + 1 == len(split) or split.ids[i + 1] != image_id
 
 
 def _answers(predict: Predict, split: Split, batch: int) -> Iterator[NDArray[np.float32]]:
@@ -130,9 +130,9 @@ def scores(evaluation: Evaluation, classes: Sequence[str]) -> Json:
     """Every score of DESIGN's `metrics_SPLIT.json` by its name; a class that is neither there nor
     predicted has none (null).
     """
-    values = pixel_scores(evaluation.photos, classes)
-    confusions = [of_photo for _, of_photo in evaluation.photos]
-    objects = objects_by_photo(evaluation.inspected, classes)
+    values = pixel_scores(evaluation.images, classes)
+    confusions = [of_image for _, of_image in evaluation.images]
+    objects = objects_by_image(evaluation.inspected, classes)
     rows = zip(values["photos"], objects, strict=True)
     return {
         **values,
@@ -141,12 +141,12 @@ def scores(evaluation: Evaluation, classes: Sequence[str]) -> Json:
     }
 
 
-def pixel_scores(photos: Sequence[tuple[str, metrics.Counts]], classes: Sequence[str]) -> Json:
-    """The scores of pixels alone, from the id and the counts of each photo."""
-    confusions = [of_photo for _, of_photo in photos]
+def pixel_scores(images: Sequence[tuple[str, metrics.Counts]], classes: Sequence[str]) -> Json:
+    """The scores of pixels alone, from the id and the counts of each image."""
+    confusions = [of_image for _, of_image in images]
     counts = sum(confusions, np.zeros((len(classes), len(classes)), np.int64))
     return {
-        "images": len(photos),
+        "images": len(images),
         "classes": list(classes),
         "iou": _by_class(classes, metrics.iou(counts)),
         "dice": _by_class(classes, metrics.dice(counts)),
@@ -157,12 +157,12 @@ def pixel_scores(photos: Sequence[tuple[str, metrics.Counts]], classes: Sequence
         "confusion": counts.tolist(),
         "photos": [
             {
-                "id": photo_id,
-                "miou": number(metrics.miou(of_photo)),
-                "iou": _by_class(classes, metrics.iou(of_photo)),
-                "wrong": number(1 - metrics.pixel_accuracy(of_photo)),
+                "id": image_id,
+                "miou": number(metrics.miou(of_image)),
+                "iou": _by_class(classes, metrics.iou(of_image)),
+                "wrong": number(1 - metrics.pixel_accuracy(of_image)),
             }
-            for photo_id, of_photo in photos
+            for image_id, of_image in images
         ],
     }
 

@@ -17,7 +17,7 @@ from segtf.scoring import metrics
 from segtf.scoring.evaluation import pixel_scores
 from segtf.scoring.inspection import named_counts
 from segtf.scoring.objects import count_objects, find_objects, object_classes, without_specks
-from voc_builder.pixels.overlay import format_share
+from voc_builder.pixels.overlay import format_fraction
 
 Json = dict[str, Any]
 
@@ -43,7 +43,7 @@ class Faults:
         if self.false:
             parts.append(f"{self.false} false alarm{'s' * (self.false > 1)}")
         if self.wrong:
-            parts.append(f"{format_share(self.wrong)} wrong")
+            parts.append(f"{format_fraction(self.wrong)} wrong")
         return ", ".join(parts) or "no fault"
 
 
@@ -55,7 +55,7 @@ def find_faults(
 
 
 def faults_of(row: Mapping[str, Any]) -> Faults:
-    """The faults in an entry of `photos` in `metrics_SPLIT.json` or of `image_row`; one of an
+    """The faults in an entry of `images` in `metrics_SPLIT.json` or of `image_row`; one of an
     earlier version tells no wrong pixels.
     """
     objects = row.get("objects", {}).values()
@@ -69,7 +69,7 @@ def faults_of(row: Mapping[str, Any]) -> Faults:
 def image_row(
     image_id: str, truth: NDArray[np.uint8], mask: NDArray[np.uint8], classes: Sequence[str]
 ) -> Json:
-    """The scores of one image as an entry of `photos` in `metrics_SPLIT.json` has them."""
+    """The scores of one image as an entry of `images` in `metrics_SPLIT.json` has them."""
     counts = metrics.confusion(truth, mask, len(classes))
     (row,) = pixel_scores([(image_id, counts)], classes)["photos"]
     return {**row, "objects": _objects(truth, mask, classes)}

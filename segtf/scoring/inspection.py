@@ -32,7 +32,7 @@ from segtf.scoring.objects import (
     HIT,
     SIZES,
     TRUE,
-    PhotoObjects,
+    ImageObjects,
     count_objects,
     find_objects,
     object_classes,
@@ -45,42 +45,42 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Inspected:
-    """What the numbers of one photo are computed from."""
+    """What the numbers of one image are computed from."""
 
-    objects: Mapping[int, PhotoObjects]  # by class id
+    objects: Mapping[int, ImageObjects]  # by class id
     boundary: Counts  # (C, 2), as `segtf.scoring.boundary.boundary_counts` gives them
 
 
-def inspect_photo(
+def inspect_image(
     truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: Sequence[str]
 ) -> Inspected:
-    """Objects and outlines of a whole photo, of two masks of class ids (H, W), 255 void. Tiles of a
-    photo must be put together before: a seam would cut its objects in two.
+    """Objects and outlines of a whole image, of two masks of class ids (H, W), 255 void. Tiles of a
+    image must be put together before: a seam would cut its objects in two.
     """
     objects = {i: find_objects(truth, prediction, i) for i in object_classes(classes)}
     return Inspected(objects, boundary_counts(truth, prediction, len(classes)))
 
 
 def inspection_values(
-    photos: Sequence[Inspected], confusions: Sequence[Counts], classes: Sequence[str]
+    images: Sequence[Inspected], confusions: Sequence[Counts], classes: Sequence[str]
 ) -> Json:
     """The keys `objects`, `boundary_iou`, `boundary_miou` and `intervals` of `metrics_SPLIT.json`,
-    of the photos of a split and their confusion matrices, shape (C, C), in the same order.
+    of the images of a split and their confusion matrices, shape (C, C), in the same order.
     """
     ids = object_classes(classes)
-    limits, counted = _counted(photos, ids)
-    outlines = np.array([photo.boundary for photo in photos]).reshape(-1, len(classes), 2)
+    limits, counted = _counted(images, ids)
+    outlines = np.array([image.boundary for image in images]).reshape(-1, len(classes), 2)
     pixels = parts_of(np.array(confusions).reshape(-1, len(classes), len(classes)))
     boundary_iou = share(*np.moveaxis(outlines.sum(axis=0), -1, 0))
     names = [classes[i] for i in ids]
-    totals = np.zeros((len(photos), len(names), 4), np.int64)
+    totals = np.zeros((len(images), len(names), 4), np.int64)
     for column, i in enumerate(ids):
         totals[:, column] = without_specks(counted[i])
     return {
         "objects": {
             "rule": {"found": FOUND, "aimed": AIMED},
             "classes": {
-                classes[i]: _class_values(counted[i].sum(axis=0), limits[i], len(photos))
+                classes[i]: _class_values(counted[i].sum(axis=0), limits[i], len(images))
                 for i in ids
             },
         },
@@ -99,21 +99,21 @@ def inspection_values(
     }
 
 
-def objects_by_photo(photos: Sequence[Inspected], classes: Sequence[str]) -> list[Json]:
-    """Of each photo and class with objects: `true`, `found`, `alarms` and `false`; the key
-    `objects` of the entries of `photos` in `metrics_SPLIT.json`.
+def objects_by_image(images: Sequence[Inspected], classes: Sequence[str]) -> list[Json]:
+    """Of each image and class with objects: `true`, `found`, `alarms` and `false`; the key
+    `objects` of the entries of `images` in `metrics_SPLIT.json`.
     """
     ids = object_classes(classes)
-    _, counted = _counted(photos, ids)
+    _, counted = _counted(images, ids)
     totals = {i: without_specks(counted[i]) for i in ids}
-    return [{classes[i]: named_counts(totals[i][row]) for i in ids} for row in range(len(photos))]
+    return [{classes[i]: named_counts(totals[i][row]) for i in ids} for row in range(len(images))]
 
 
 def object_table(values: Json) -> str:
     """Found and missed objects and false alarms of each class as text columns; the intervals behind
-    them, `?` where they rest on too few photos.
+    them, `?` where they rest on too few images.
     """
-    rows = [("class", "objects", "found", "", "missed", "false alarms", "a photo", "")]
+    rows = [("class", "objects", "found", "", "missed", "false alarms", "per image", "")]
     for name, counts in values["objects"]["classes"].items():
         found, rate = (values["intervals"][key][name] for key in ("found", "false_a_photo"))
         rows.append(
@@ -154,7 +154,7 @@ def decimal(value: float | None) -> str:
 
 def interval_text(interval: Json, text: Any) -> str:
     """An interval of `metrics_SPLIT.json`, its ends as `text` writes numbers; a question mark where
-    it rests on too few photos, nothing where there is none.
+    it rests on too few images, nothing where there is none.
     """
     if interval["low"] is None:
         return ""
@@ -168,15 +168,15 @@ def number(value: float) -> float | None:
 
 
 def _counted(
-    photos: Sequence[Inspected], ids: Sequence[int]
+    images: Sequence[Inspected], ids: Sequence[int]
 ) -> tuple[dict[int, tuple[int, int]], dict[int, Counts]]:
-    """The limits of sizes and the counts, shape (photos, sizes, 4), of each class."""
-    of_class = {i: [photo.objects[i] for photo in photos] for i in ids}
+    """The limits of sizes and the counts, shape (images, sizes, 4), of each class."""
+    of_class = {i: [image.objects[i] for image in images] for i in ids}
     limits = {i: size_limits(found) for i, found in of_class.items()}
     return limits, {i: count_objects(found, limits[i]) for i, found in of_class.items()}
 
 
-def _class_values(counts: Counts, limits: tuple[int, int], photos: int) -> Json:
+def _class_values(counts: Counts, limits: tuple[int, int], images: int) -> Json:
     """The numbers of a class, of counts of shape (sizes, 4)."""
     total = named_counts(counts[1:].sum(axis=0))
     upto = (None, *limits, None)
@@ -185,7 +185,7 @@ def _class_values(counts: Counts, limits: tuple[int, int], photos: int) -> Json:
         "missed": total["true"] - total["found"],
         "found_share": number(share(total["found"], total["true"]).item()),
         "false_share": number(share(total["false"], total["alarms"]).item()),
-        "false_a_photo": number(share(total["false"], photos).item()),
+        "false_a_photo": number(share(total["false"], images).item()),
         "sizes": [
             {"size": name, "up_to": limit, **named_counts(row)}
             for name, limit, row in zip(SIZES, upto, counts, strict=True)
@@ -207,7 +207,7 @@ def _interval(interval: Interval) -> Json:
     return {
         "low": number(interval.low),
         "high": number(interval.high),
-        "photos": interval.photos,
+        "photos": interval.images,
         "few": interval.few,
     }
 

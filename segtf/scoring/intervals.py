@@ -1,13 +1,13 @@
-"""Say between what values a score lies: 95 % bootstrap intervals over photos.
+"""Say between what values a score lies: 95 % bootstrap intervals over images.
 
-Photos are drawn again, as many as there are and with repetition, and the score is computed from
-their summed counts, `RESAMPLES` times; pixels of one photo depend on each other, photos do not.
+Images are drawn again, as many as there are and with repetition, and the score is computed from
+their summed counts, `RESAMPLES` times; pixels of one image depend on each other, images do not.
 Each interval is that of expanded percentiles (Hesterberg 2015, https://arxiv.org/abs/1411.5279):
-for n photos the quantiles are those that make the bootstrap of a mean as wide as Student's t, since
-plain percentiles of few photos are too narrow. Only the photos that hold what is scored count as n.
+for n images the quantiles are those that make the bootstrap of a mean as wide as Student's t, since
+plain percentiles of few images are too narrow. Only the images that hold what is scored count as n.
 
-Where every photo has the same perfect or worst score, nothing varies, and the bootstrap would claim
-certainty: there the open end is what n photos like that allow, 0.025 ** (1 / n) for a share (the
+Where every image has the same perfect or worst score, nothing varies, and the bootstrap would claim
+certainty: there the open end is what n images like that allow, 0.025 ** (1 / n) for a share (the
 "rule of three" of two-sided intervals).
 
 The same counts give the same intervals, whatever the machine: sums of counts are exact.
@@ -26,7 +26,7 @@ from segtf.scoring.metrics import Counts, Scores, share
 
 LEVEL = 0.95
 RESAMPLES = 2000
-# photos; of 5 independent values even the whole range holds their median in 94 % of cases only
+# images; of 5 independent values even the whole range holds their median in 94 % of cases only
 FEW = 6
 AT_ONCE = 2**20  # numbers of one block of resamples
 TAIL = (1 - LEVEL) / 2
@@ -38,16 +38,16 @@ class Interval:
 
     low: float
     high: float
-    photos: int  # that it rests on
+    images: int  # that it rests on
 
     @property
     def few(self) -> bool:
-        """Whether there are too few photos for the 95 % to be more than a rough guess."""
-        return self.photos < FEW
+        """Whether there are too few images for the 95 % to be more than a rough guess."""
+        return self.images < FEW
 
 
 def parts_of(confusions: Counts) -> Counts:
-    """Intersection and union of each class and photo, shape (P, C, 2), of confusion matrices, shape
+    """Intersection and union of each class and image, shape (P, C, 2), of confusion matrices, shape
     (P, C, C): what `share_intervals` and `mean_share_interval` take for the IoU.
     """
     both = np.diagonal(confusions, axis1=1, axis2=2)
@@ -57,8 +57,8 @@ def parts_of(confusions: Counts) -> Counts:
 def share_intervals(
     parts: Counts, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[Interval, ...]:
-    """Intervals of the shares part / whole of sums over photos, of counts of shape (P, S, 2): part
-    and whole of S things in P photos. What no photo holds has none, nor has what one holds; draws
+    """Intervals of the shares part / whole of sums over images, of counts of shape (P, S, 2): part
+    and whole of S things in P images. What no image holds has none, nor has what one holds; draws
     without it are left out.
     """
     drawn = _shares(_resampled_sums(parts, resamples, seed))
@@ -71,8 +71,8 @@ def share_intervals(
 
 def mean_share_interval(parts: Counts, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """The interval of the mean of the shares of those of S things that there are, as the mean IoU
-    is one. In a draw without one of them it has its share of all photos: left out, the mean would
-    jump. It rests on no more photos than the rarest of them.
+    is one. In a draw without one of them it has its share of all images: left out, the mean would
+    jump. It rests on no more images than the rarest of them.
     """
     scores = _shares(parts.sum(axis=0))
     there = ~np.isnan(scores)
@@ -87,13 +87,13 @@ def mean_share_interval(parts: Counts, *, resamples: int = RESAMPLES, seed: int 
 def rate_intervals(
     counts: Counts, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[Interval, ...]:
-    """Intervals of counts a photo, shape (P, S) for S things in P photos. Where nothing was seen in
-    P photos, the upper end is the rate at which that happens in 2.5 % of cases, 3.7 / P.
+    """Intervals of counts per image, shape (P, S) for S things in P images. Where nothing was
+    seen in P images, the upper end is the rate at which that happens in 2.5 % of cases, 3.7 / P.
     """
-    photos = len(counts)
-    drawn = _resampled_sums(counts, resamples, seed) / max(photos, 1)
+    images = len(counts)
+    drawn = _resampled_sums(counts, resamples, seed) / max(images, 1)
     return tuple(
-        _interval(drawn[:, i], photos, lambda n: -math.log(TAIL) / n, most=math.inf)
+        _interval(drawn[:, i], images, lambda n: -math.log(TAIL) / n, most=math.inf)
         for i in range(drawn.shape[1])
     )
 
@@ -103,44 +103,44 @@ def _shares(parts: Scores | Counts) -> Scores:
 
 
 def _resampled_sums(counts: Counts, resamples: int, seed: int) -> Scores:
-    """Sums over the photos of each draw, shape (resamples, ...), of counts of shape (P, ...)."""
-    photos = len(counts)
+    """Sums over the images of each draw, shape (resamples, ...), of counts of shape (P, ...)."""
+    images = len(counts)
     things = math.prod(counts.shape[1:])
-    flat = counts.reshape(photos, things).astype(np.float64)  # exact below 2^53
+    flat = counts.reshape(images, things).astype(np.float64)  # exact below 2^53
     sums = np.zeros((resamples, things))
-    if not photos:
+    if not images:
         return sums.reshape(resamples, *counts.shape[1:])
     rng = np.random.default_rng(seed)
-    step = max(1, AT_ONCE // photos)
+    step = max(1, AT_ONCE // images)
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
-        drawn = rng.integers(photos, size=(rows, photos)) + photos * np.arange(rows)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=rows * photos).reshape(rows, photos)
+        drawn = rng.integers(images, size=(rows, images)) + images * np.arange(rows)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=rows * images).reshape(rows, images)
         sums[start : start + rows] = times.astype(np.float64) @ flat
     return sums.reshape(resamples, *counts.shape[1:])
 
 
 def _interval(
-    drawn: Scores, photos: int, margin: Callable[[int], float], *, most: float
+    drawn: Scores, images: int, margin: Callable[[int], float], *, most: float
 ) -> Interval:
-    """The interval of a score from its values in the draws; `margin` is how far n photos without
+    """The interval of a score from its values in the draws; `margin` is how far n images without
     any difference let the truth be from 0 or from `most`.
     """
     drawn = drawn[~np.isnan(drawn)]
-    if photos < 2 or not drawn.size:
-        return Interval(math.nan, math.nan, photos)
+    if images < 2 or not drawn.size:
+        return Interval(math.nan, math.nan, images)
     if drawn.max() == 0:
-        return Interval(0.0, margin(photos), photos)
+        return Interval(0.0, margin(images), images)
     if drawn.min() == most:
-        return Interval(most - margin(photos), most, photos)
-    tail = _expanded_tail(photos)
+        return Interval(most - margin(images), most, images)
+    tail = _expanded_tail(images)
     low, high = np.quantile(drawn, [tail, 1 - tail])
-    return Interval(float(low), float(high), photos)
+    return Interval(float(low), float(high), images)
 
 
-def _expanded_tail(photos: int) -> float:
+def _expanded_tail(images: int) -> float:
     """The share of draws to leave out at each end."""
-    return NormalDist().cdf(-math.sqrt(photos / (photos - 1)) * _student(photos - 1))
+    return NormalDist().cdf(-math.sqrt(images / (images - 1)) * _student(images - 1))
 
 
 def _student(freedom: int) -> float:

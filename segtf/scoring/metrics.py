@@ -54,12 +54,12 @@ def pixel_accuracy(counts: Counts) -> float:
     return float(share(np.trace(counts), counts.sum()))
 
 
-def iou_micro_imagewise(photos: Iterable[Counts]) -> float:
-    """IoU of each photo with tp, fp and fn summed over its classes, mean over the photos: the score
-    of remote sensing (`reduction="micro-imagewise"` of segmentation_models.pytorch). A photo of
-    void alone has none; NaN without photos.
+def iou_micro_imagewise(images: Iterable[Counts]) -> float:
+    """IoU of each image with tp, fp and fn summed over its classes, mean over the images: the score
+    of remote sensing (`reduction="micro-imagewise"` of segmentation_models.pytorch). An image of
+    void alone has none; NaN without images.
     """
-    hits = np.array([(np.trace(counts), counts.sum()) for counts in photos]).reshape(-1, 2)
+    hits = np.array([(np.trace(counts), counts.sum()) for counts in images]).reshape(-1, 2)
     # every wrong pixel is a fp of one class and a fn of another
     return mean(share(hits[:, 0], 2 * hits[:, 1] - hits[:, 0]))
 

@@ -1,7 +1,7 @@
 """Tell which objects of a class were found, and which of the predicted ones are false alarms.
 
 An object is connected pixels of one class in a mask, corners count as touching; areas are pixels.
-Counts come first (int64, they add up over photos), scores second.
+Counts come first (int64, they add up over images), scores second.
 
 A true object is found where at least `FOUND` of its pixels are predicted as its class, by whatever
 number of predicted objects. A predicted object is a false alarm unless at least `AIMED` of its
@@ -12,7 +12,7 @@ a scratch missed that is marked twice as wide as it was annotated, or in two par
 of the Region Detection Rate (Huxohl and Kummert 2021, made for defects on surfaces,
 https://doi.org/10.1109/ICSIPA52582.2021.9576810); the values are laxer: a quarter, so that a touch
 at the edge finds nothing; a tenth, so that a mark of three times the defect's width and height
-still shows it, while one that covers the whole photo, which finds every defect, is a false alarm.
+still shows it, while one that covers the whole image, which finds every defect, is a false alarm.
 
 Void is neither found nor an alarm: a predicted object that lies mostly on it is left out, of others
 the pixels outside it count.
@@ -49,8 +49,8 @@ class Components:
 
 
 @dataclass(frozen=True)
-class PhotoObjects:
-    """The true and the predicted objects of one class in one photo."""
+class ImageObjects:
+    """The true and the predicted objects of one class in one image."""
 
     truth: Components
     alarms: Components
@@ -63,14 +63,14 @@ def object_classes(classes: Sequence[str]) -> range:
 
 def find_objects(
     truth: NDArray[np.uint8], prediction: NDArray[np.uint8], class_id: int
-) -> PhotoObjects:
+) -> ImageObjects:
     """The objects of a class in two masks of class ids of the same shape (H, W), 255 void. Raises
     ValueError for shapes that differ.
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"shapes differ. Received: {truth.shape} and {prediction.shape}")
     real, predicted, void = truth == class_id, prediction == class_id, truth == VOID
-    return PhotoObjects(components(real, predicted, void), components(predicted, real, void))
+    return ImageObjects(components(real, predicted, void), components(predicted, real, void))
 
 
 def components(
@@ -134,12 +134,12 @@ def enough(objects: Components, least: float) -> NDArray[np.bool_]:
     return (objects.shares >= least) & (objects.shares > 0)
 
 
-def size_limits(photos: Sequence[PhotoObjects]) -> tuple[int, int]:
+def size_limits(images: Sequence[ImageObjects]) -> tuple[int, int]:
     """The areas up to which an object is small, and up to which medium: a third of the true objects
     (specks aside) does not exceed the first, two thirds not the second. (0, 0) without any.
     """
     areas = np.concatenate(
-        [np.zeros(0, np.int64), *(p.truth.areas[_counted(p.truth, _thin(photos))] for p in photos)]
+        [np.zeros(0, np.int64), *(p.truth.areas[_counted(p.truth, _thin(images))] for p in images)]
     )
     if not areas.size:
         return 0, 0
@@ -148,38 +148,38 @@ def size_limits(photos: Sequence[PhotoObjects]) -> tuple[int, int]:
 
 
 def count_objects(
-    photos: Sequence[PhotoObjects],
+    images: Sequence[ImageObjects],
     limits: tuple[int, int],
     *,
     found: float = FOUND,
     aimed: float = AIMED,
 ) -> Counts:
-    """Objects of a class by photo, size and what they are: shape (photos, `SIZES`, 4), the columns
+    """Objects of a class by image, size and what they are: shape (images, `SIZES`, 4), the columns
     being `TRUE`, `HIT`, `ALARMS` and `FALSE`. Specks stand by themselves, as rests of annotation
     are no defects and flickering pixels no alarms; where all true objects of a class are as thin,
     they are its objects.
     """
-    counts = np.zeros((len(photos), len(SIZES), 4), np.int64)
-    thin = _thin(photos)
-    for of_photo, photo in zip(counts, photos, strict=True):
-        for objects, least, column in ((photo.truth, found, TRUE), (photo.alarms, aimed, ALARMS)):
+    counts = np.zeros((len(images), len(SIZES), 4), np.int64)
+    thin = _thin(images)
+    for of_image, image in zip(counts, images, strict=True):
+        for objects, least, column in ((image.truth, found, TRUE), (image.alarms, aimed, ALARMS)):
             size = 1 + np.searchsorted(limits, objects.areas)
             size[~_counted(objects, thin)] = 0
             chosen = enough(objects, least) == (column == TRUE)
-            of_photo[:, column] = np.bincount(size, minlength=len(SIZES))
-            of_photo[:, column + 1] = np.bincount(size[chosen], minlength=len(SIZES))
+            of_image[:, column] = np.bincount(size, minlength=len(SIZES))
+            of_image[:, column + 1] = np.bincount(size[chosen], minlength=len(SIZES))
     return counts
 
 
 def without_specks(counts: Counts) -> Counts:
-    """What `count_objects` gives, summed over the sizes but for specks: shape (photos, 4)."""
+    """What `count_objects` gives, summed over the sizes but for specks: shape (images, 4)."""
     return counts[:, 1:].sum(axis=1)
 
 
-def _thin(photos: Sequence[PhotoObjects]) -> bool:
+def _thin(images: Sequence[ImageObjects]) -> bool:
     """Whether there are true objects, but specks alone."""
-    some = any(photo.truth.areas.size for photo in photos)
-    return some and not any(photo.truth.whole.any() for photo in photos)
+    some = any(image.truth.areas.size for image in images)
+    return some and not any(image.truth.whole.any() for image in images)
 
 
 def _counted(objects: Components, thin: bool) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Decide from which probability on a pixel is of the class that is sought, and say what it gives.
+"""Decide from which probability on a pixel is of the class that is target, and say what it gives.
 
 It is chosen over objects: an inspector is shown places, and each missed defect and each false alarm
 costs him as much whatever its area; over pixels the few large defects would decide. It may cost at
@@ -44,14 +44,14 @@ from segtf.scoring.thresholds import (
 )
 from voc_builder.base.errors import UserError
 
-DEFECT = "defect"  # the class that is sought if there is one of that name
+DEFECT = "defect"  # the class that is target if there is one of that name
 AUTO, NONE = "auto", "none"
 FEW = 20  # objects; of fewer, a single one more would move the recall by over 5 %
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Sought:
+class Target:
     """A class, and how the threshold of its probability is decided."""
 
     class_id: int
@@ -71,13 +71,13 @@ class Decided:
     chosen: Json | None = None
 
 
-def sought_class(
+def target_class(
     classes: Sequence[str],
     name: str | None = None,
     *,
     threshold: str = AUTO,
     recall: float | None = None,
-) -> Sought | None:
+) -> Target | None:
     """What --defect, --defect-threshold and --defect-recall ask for; None for no threshold, or no
     class but the background. Without a `name` it is the class called defect, else the last one.
     Raises `UserError` naming the flag.
@@ -96,7 +96,7 @@ def sought_class(
     if threshold == NONE or not with_objects:
         return None
     chosen = name or (DEFECT if DEFECT in with_objects else with_objects[-1])
-    return Sought(list(classes).index(chosen), value, recall)
+    return Target(list(classes).index(chosen), value, recall)
 
 
 def _nearest(text: str) -> float:
@@ -112,31 +112,31 @@ def _nearest(text: str) -> float:
     return float(THRESHOLDS[min(max(round(value * BINS), 1), BINS - 1)])
 
 
-def decide(sought: Sought, found: Evaluation, split: str) -> Decided:
-    """The given threshold, or the one chosen on the photos of a split that were `found` so."""
-    if sought.threshold is not None:
-        return given(sought)
+def decide(target: Target, found: Evaluation, split: str) -> Decided:
+    """The given threshold, or the one chosen on the images of a split that were `found` so."""
+    if target.threshold is not None:
+        return given(target)
     assert found.thresholds is not None
     true = int(counted_objects(found.thresholds)[0, TRUE])
     if not true:
         return Decided(None, f"{split} shows none")
-    usual = most_probable_point(found, sought.class_id)
-    point = choose_threshold(found.thresholds, usual, recall=sought.recall)
+    usual = most_probable_point(found, target.class_id)
+    point = choose_threshold(found.thresholds, usual, recall=target.recall)
     kept = f"{percent(1 - MOST_LOST)} of the most probable class's IoU"
     if point is None:
-        return Decided(None, _why_none(sought, found.thresholds, usual, kept, split))
+        return Decided(None, _why_none(target, found.thresholds, usual, kept, split))
     wanted = "largest F1 over objects"
-    if sought.recall is not None:
-        wanted = f"recall over objects of at least {sought.recall:g}"
+    if target.recall is not None:
+        wanted = f"recall over objects of at least {target.recall:g}"
     scores = {"precision": point.precision, "recall": point.recall, "f1": point.f1}
     chosen = {"true": true, **{name: number(value) for name, value in scores.items()}}
     return Decided(point.threshold, f"{wanted} with at least {kept}", split, chosen)
 
 
 def most_probable_point(found: Evaluation, class_id: int) -> OperatingPoint:
-    """What a class has on the photos of an evaluation where it is the most probable one."""
-    confusions = [confusion for _, confusion in found.photos]
-    objects = [photo.objects[class_id] for photo in found.inspected]
+    """What a class has on the images of an evaluation where it is the most probable one."""
+    confusions = [confusion for _, confusion in found.images]
+    objects = [image.objects[class_id] for image in found.inspected]
     counted = without_specks(count_objects(objects, size_limits(objects))).sum(axis=0)
     right = counted[ALARMS] - counted[FALSE]
     curve = Curve(share(right, counted[ALARMS]), share(counted[HIT], counted[TRUE]))
@@ -147,16 +147,16 @@ def most_probable_point(found: Evaluation, class_id: int) -> OperatingPoint:
 
 
 def _why_none(
-    sought: Sought, counts: ThresholdCounts, usual: OperatingPoint, kept: str, split: str
+    target: Target, counts: ThresholdCounts, usual: OperatingPoint, kept: str, split: str
 ) -> str:
     """Why no threshold was chosen on a split that has objects to find."""
-    if sought.recall is None:
+    if target.recall is None:
         return (
             f"on {split} none has a larger F1 over objects than the most probable class, which has "
             f"{usual.f1:.3f}, and at least {kept}"
         )
-    text = f"on {split} none has a recall over objects of {sought.recall:g} and at least {kept}"
-    dearer = [point for point in operating_points(counts) if point.recall >= sought.recall]
+    text = f"on {split} none has a recall over objects of {target.recall:g} and at least {kept}"
+    dearer = [point for point in operating_points(counts) if point.recall >= target.recall]
     if dearer:
         point = dearer[-1]
         text += (
@@ -167,15 +167,15 @@ def _why_none(
     return text
 
 
-def given(sought: Sought) -> Decided:
+def given(target: Target) -> Decided:
     """The threshold that was asked for."""
-    assert sought.threshold is not None
-    return Decided(sought.threshold, "as asked")
+    assert target.threshold is not None
+    return Decided(target.threshold, "as asked")
 
 
-def operating_values(name: str, decided: Decided, counts: ThresholdCounts, *, photos: int) -> Json:
+def operating_values(name: str, decided: Decided, counts: ThresholdCounts, *, images: int) -> Json:
     """The key `operating_point` of `metrics_SPLIT.json`: the threshold of the class `name`, how it
-    was decided, and what it and every other one give on the photos that are scored: `counts` of
+    was decided, and what it and every other one give on the images that are scored: `counts` of
     so many of them.
     """
     assert decided.threshold is not None
@@ -203,7 +203,7 @@ def operating_values(name: str, decided: Decided, counts: ThresholdCounts, *, ph
         "alarms": int(row[ALARMS]),
         "false": int(row[FALSE]),
         "found_share": number(share(row[HIT], row[TRUE]).item()),
-        "false_a_photo": number(share(row[FALSE], photos).item()),
+        "false_a_photo": number(share(row[FALSE], images).item()),
     }
     rounded = {
         f"{key}_{score}": [number(round(value, 5)) for value in column]
@@ -233,7 +233,7 @@ def decision_text(point: Json) -> str:
 
 
 def compared(values: Json) -> list[tuple[str, Json]]:
-    """What `metrics_SPLIT.json` says of the class that is sought where the most probable class
+    """What `metrics_SPLIT.json` says of the class that is target where the most probable class
     takes a pixel, and at its operating point: `iou` and the counts of its objects.
     """
     point = values["operating_point"]
@@ -246,7 +246,7 @@ def compared(values: Json) -> list[tuple[str, Json]]:
 def operating_table(values: Json) -> str:
     """The operating point beside the most probable class, as text."""
     point = values["operating_point"]
-    rows = [("", "IoU", "found", "missed", "false alarms", "a photo")]
+    rows = [("", "IoU", "found", "missed", "false alarms", "per image")]
     for name, of in compared(values):
         iou = "–" if of["iou"] is None else f"{of['iou']:.4f}"
         rows.append(

@@ -2,8 +2,8 @@
 
 The most probable class takes a pixel otherwise, which for two classes is a threshold of 0.5. Where
 a missed defect costs more than a false alarm, or the other way round, another one is better; it is
-chosen on val. Counts come first: of each photo and each of `BINS` thresholds, so that what is kept
-does not grow with the photos; they add up.
+chosen on val. Counts come first: of each image and each of `BINS` thresholds, so that what is kept
+does not grow with the images; they add up.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MOST_LOST = 0.05  # of the IoU of the most probable class, that a threshold may 
 
 @dataclass(frozen=True)
 class ThresholdCounts:
-    """What each threshold would give for one class; photos add up with +."""
+    """What each threshold would give for one class; images add up with +."""
 
     # (BINS, 2): pixels that the threshold marks and that are of the class, and all that it marks
     pixels: Counts
@@ -67,7 +67,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a threshold gives on some photos, or, with none, the most probable class."""
+    """What a threshold gives on some images, or, with none, the most probable class."""
 
     threshold: float | None
     precision: float  # over objects, as are the two below
@@ -89,7 +89,7 @@ def count_thresholds(
     found: float = FOUND,
     aimed: float = AIMED,
 ) -> ThresholdCounts:
-    """The counts of one photo: of the probability of a class, shape (H, W), 0 to 1, and the true
+    """The counts of one image: of the probability of a class, shape (H, W), 0 to 1, and the true
     class ids, 255 void. Objects are found and false as in `segtf.scoring.objects`. Raises
     ValueError for shapes that differ.
     """
@@ -128,10 +128,10 @@ def choose_threshold(
     counts: ThresholdCounts, usual: OperatingPoint, *, recall: float | None = None
 ) -> OperatingPoint | None:
     """The threshold with the largest F1 over objects, of equals the one nearest to 0.5, if that is
-    larger than what the most probable class has on the same photos, `usual`; with a `recall`, above
+    larger than what the most probable class has on the same images, `usual`; with a `recall`, above
     0 and up to 1, the highest threshold that reaches it. None where there is none.
 
-    One mark on the whole photo finds every object without a false alarm. Hence the IoU of the
+    One mark on the whole image finds every object without a false alarm. Hence the IoU of the
     pixels must be at least 1 - `MOST_LOST` of the usual one and, for the largest F1, half of the
     best.
     """

@@ -84,7 +84,7 @@ class Measured(keras.callbacks.Callback):
     """Keeps what validation measures as a network of its own, in float32 on one device.
 
     With `Averages` after it in the list that is the moving average of the
-    weights: the weights of single steps swing with the few photos of each batch, and validation
+    weights: the weights of single steps swing with the few images of each batch, and validation
     with them; their average does not (Polyak and Juditsky 1992).
     """
 
@@ -134,7 +134,7 @@ class Log(keras.callbacks.CSVLogger):
 
 
 class Overlays(keras.callbacks.Callback):
-    """Draws the same few photos of a split as training goes on, truth above prediction: some dozen
+    """Draws the same few images of a split as training goes on, truth above prediction: some dozen
     times a run, less often where that would take more than a hundredth of the time.
     """
 
@@ -153,7 +153,7 @@ class Overlays(keras.callbacks.Callback):
         self.folder = folder
         self.epochs = epochs
         self.every = -(-epochs // OVERLAYS_A_RUN)
-        # the photos with the most classes, the smallest objects first among equals
+        # the images with the most classes, the smallest objects first among equals
         known = [np.bincount(m.ravel(), minlength=VOID + 1)[:VOID] for m in split.masks]
         richness = [(-np.count_nonzero(pixels), pixels[1:].sum()) for pixels in known]
         chosen = sorted(range(len(split)), key=lambda i: richness[i])[:photos]
@@ -184,8 +184,8 @@ class Overlays(keras.callbacks.Callback):
         return np.hstack(strips)
 
     def _predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Class ids, shape (H, W), of one photo, by a compiled network: called eagerly, Keras keeps
-        what every layer gives until the last one has answered, 1.6 GB a photo of 1024 x 1024.
+        """Class ids, shape (H, W), of one image, by a compiled network: called eagerly, Keras keeps
+        what every layer gives until the last one has answered, 1.6 GB per image of 1024 x 1024.
         """
         (probabilities,) = self.measured.network.predict_on_batch(image[None])
         return np.asarray(probabilities).argmax(-1).astype(np.uint8)

@@ -22,8 +22,8 @@ from segtf.training.costs import BYTES_A_NUMBER, BYTES_A_PIXEL, SHARE_OF_GPU, SH
 from voc_builder.base.errors import UserError
 from voc_builder.base.progress import note
 
-LARGEST_ON_CPU, LARGEST_ON_GPU = 8, 32  # photos a step
-STEPS_AN_EPOCH = 8  # at least: few photos in large batches are few updates
+LARGEST_ON_CPU, LARGEST_ON_GPU = 8, 32  # images a step
+STEPS_AN_EPOCH = 8  # at least: few images in large batches are few updates
 BYTES_A_WEIGHT = 16  # float32 weight, gradient and Adam's two averages
 
 
@@ -130,7 +130,7 @@ def alone() -> Iterator[None]:
 
 
 def leave_gpus_to_jax() -> None:
-    """Keeps TensorFlow, which may feed the photos, on the CPU: its first operation would take all
+    """Keeps TensorFlow, which may feed the images, on the CPU: its first operation would take all
     memory of every GPU that it sees. To be called before that operation.
     """
     import tensorflow as tf
@@ -168,11 +168,11 @@ def batch_that_fits(
     devices: Devices,
     model: keras.Model,
     shape: HeightWidth,
-    photos: int,
+    images: int,
     *,
     repeatable: bool = False,
 ) -> int:
-    """Photos of `shape` a step for a training set of `photos`: by measured memory on GPUs, a modest
+    """Images of `shape` a step for a training set of `images`: by measured memory on GPUs, a modest
     number on a CPU, where a large batch is no faster; the same every time if it must be
     `repeatable`, whatever else takes memory.
     """
@@ -180,22 +180,22 @@ def batch_that_fits(
         weights = model.count_params() * BYTES_A_WEIGHT
         free = _free_gpu_bytes()
         try:
-            a_photo = _measured_bytes_a_photo(model, shape)
+            a_image = _measured_bytes_per_image(model, shape)
         except Exception as error:  # each backend has a class of its own
             if not is_out_of_memory(error):
                 raise
-            a_photo = free  # not even two photos fit
-        each = min(_largest(int(free * SHARE_OF_GPU) - weights, a_photo), LARGEST_ON_GPU)
-        return max(min(each * len(devices.gpus), photos // STEPS_AN_EPOCH), len(devices.gpus), 1)
+            a_image = free  # not even two images fit
+        each = min(_largest(int(free * SHARE_OF_GPU) - weights, a_image), LARGEST_ON_GPU)
+        return max(min(each * len(devices.gpus), images // STEPS_AN_EPOCH), len(devices.gpus), 1)
     free = int(free_memory() * SHARE_OF_MEMORY)
     fitting = LARGEST_ON_CPU if repeatable else _largest(free, BYTES_A_PIXEL * math.prod(shape))
     modest = LARGEST_ON_CPU * 256 // math.isqrt(math.prod(shape))
-    return max(min(fitting, modest, LARGEST_ON_CPU, photos // 2), 1)
+    return max(min(fitting, modest, LARGEST_ON_CPU, images // 2), 1)
 
 
 def training_bytes(model: keras.Model, inside: HeightWidth, batch: int) -> int:
-    """Memory that steps of `batch` photos take on a CPU, estimated from what the layers give where
-    the network sees photos of the shape `inside`.
+    """Memory that steps of `batch` images take on a CPU, estimated from what the layers give where
+    the network sees images of the shape `inside`.
     """
     numbers = 0
 
@@ -220,12 +220,12 @@ def is_out_of_memory(error: Exception) -> bool:
     return tensorflows or str(error).startswith("RESOURCE_EXHAUSTED")
 
 
-def _largest(free: int, a_photo: int) -> int:
-    return max(free // max(a_photo, 1), 0)
+def _largest(free: int, a_image: int) -> int:
+    return max(free // max(a_image, 1), 0)
 
 
-def _measured_bytes_a_photo(model: keras.Model, shape: HeightWidth) -> int:
-    """Memory of a forward and backward pass over two photos on one GPU, a photo."""
+def _measured_bytes_per_image(model: keras.Model, shape: HeightWidth) -> int:
+    """Memory of a forward and backward pass over two images on one GPU, an image."""
     measure = _planned_by_jax if _on_jax() else _peak_of_tensorflow
     return measure(model, SegmentationLoss(), (2, *shape)) // 2
 

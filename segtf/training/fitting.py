@@ -53,8 +53,8 @@ def fit(
     KeyboardInterrupt after the step in which `stop` begins to say so; what was trained is kept.
     """
     folder, classes = config.run_folder, len(dataset.classes)
-    photos = {name: len(ids) for name, ids in dataset.splits.items()}
-    sampler = Sampler(splits["train"], config, classes, own_shares(config), photos["train"])
+    images = {name: len(ids) for name, ids in dataset.splits.items()}
+    sampler = Sampler(splits["train"], config, classes, own_shares(config), images["train"])
     failures: list[Exception] = []
     validation = validation_batches(splits["val"], config, devices.local, failures)
     steps = sampler.steps_per_epoch
@@ -265,12 +265,12 @@ def _tidy(folder: Path, rows: int) -> None:
 
 
 def _out_of_memory(config: TrainConfig) -> str:
-    steps = f"{config.batch} photos of {describe(config.shape)} a step"
+    steps = f"{config.batch} images of {describe(config.shape)} a step"
     return f"out of memory with {steps}: {smaller_steps(config)}"
 
 
 def smaller_steps(config: TrainConfig) -> str:
-    """What to do where memory does not hold the photos of a step."""
+    """What to do where memory does not hold the images of a step."""
     assert config.batch is not None
     if config.batch > 1:
         return f"try --batch {config.batch // 2} --accumulate {2 * config.accumulate}"

@@ -97,7 +97,7 @@ def _classes(path: Path) -> tuple[str, ...] | None:
 
 
 def _weighted(model: keras.Model) -> list[keras.Layer]:
-    """The layers with weights from the photo on; none that `segtf.networks.model` did not build."""
+    """The layers with weights from the image on; none that `segtf.networks.model` did not build."""
     networks = [layer for layer in model.layers if layer.name == "network"]
     return [layer for network in networks for layer in network.layers if layer.weights]
 

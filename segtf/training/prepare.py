@@ -21,10 +21,10 @@ from voc_builder.base.progress import note
 
 
 def prepare(
-    config: TrainConfig, classes: Sequence[str], photos: int
+    config: TrainConfig, classes: Sequence[str], images: int
 ) -> tuple[TrainConfig, Devices, keras.Model]:
     """The configuration with batch, shares and learning rate decided, the devices, and the network
-    to train, with its first weights in place. `photos` is the size of the training split.
+    to train, with its first weights in place. `images` is the size of the training split.
     Raises `UserError` for a batch or weights that cannot be.
     """
     keras.utils.set_random_seed(config.seed)
@@ -43,7 +43,7 @@ def prepare(
             "not worth keeping: name --encoder-weights FILE, or leave it out"
         )
     rate = config.learning_rate or RATES[config.optimizer][0 if trained else 1]
-    batch = _batch(config, devices, model, photos * config.samples_a_photo)
+    batch = _batch(config, devices, model, images * config.samples_per_image)
     decided = replace(config, batch=batch, learning_rate=rate, shares=config.part_count)
     return decided, devices, model
 
@@ -81,14 +81,14 @@ def _batch(config: TrainConfig, devices: Devices, model: keras.Model, samples: i
     if config.batch is not None and batch % alike:
         raise UserError(
             f"--batch {batch}: must be a multiple of {alike}, so that all {devices.sharing} "
-            "devices have as many photos"
+            "devices have as many images"
         )
     batch = max(batch // alike, 1) * alike
     if batch > samples:
-        raise UserError(f"--batch {batch}: there are only {samples} photos to train on")
+        raise UserError(f"--batch {batch}: there are only {samples} images to train on")
     if batch * config.accumulate > samples:
         raise UserError(
-            f"--accumulate {config.accumulate}: so many steps of {batch} photos are more than the "
-            f"{samples} photos to train on: take {samples // batch} at most, or a smaller --batch"
+            f"--accumulate {config.accumulate}: so many steps of {batch} images are more than the "
+            f"{samples} images to train on: take {samples // batch} at most, or a smaller --batch"
         )
     return batch

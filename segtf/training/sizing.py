@@ -1,4 +1,4 @@
-"""Choose the training size, resized photos or crops, from the objects of a data set and what the
+"""Choose the training size, resized images or crops, from the objects of a data set and what the
 machine affords, and say why.
 """
 
@@ -28,17 +28,17 @@ from voc_builder.base.errors import UserError
 from voc_builder.tree.voc import Dataset
 
 # Pixels that the smallest objects span at training size. Measured on the masks of 29 defects of
-# real photos, brought to a span of 8 pixels and back: the best answer that a mask of that size can
+# real images, brought to a span of 8 pixels and back: the best answer that a mask of that size can
 # give has an IoU of 0.90, at 4 pixels of 0.76, at 2 pixels of 0.60.
 SPAN = 8
 # And so many of the network's finest features: 4 in a row hold 3 whole ones wherever the object
 # lies, as many as a 3 x 3 kernel sees.
 FEATURES = 4
-FLOOR = 256  # pixels; encoders learned their weights on photos of 224
+FLOOR = 256  # pixels; encoders learned their weights on images of 224
 SECONDS_AN_EPOCH = 180.0  # on a CPU: the 60 epochs of the default are 3 hours
-PHOTOS_A_STEP = 2  # at least, or batch normalisation has little to average over
+IMAGES_A_STEP = 2  # at least, or batch normalisation has little to average over
 Why = Literal["objects", "floor", "photos", "affordable", "user"]
-MOST_CROPS = 16  # of a photo an epoch: validation should not wait for too many
+MOST_CROPS = 16  # of an image an epoch: validation should not wait for too many
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Bounds:
     span: int  # that the smallest objects must have
     needed: int | None  # smallest legal size at which they have it; None without objects
     floor: int
-    photos: int  # largest legal size that is not above the photos' own
-    affordable: int  # largest legal size of whole photos
+    photos: int  # largest legal size that is not above the images' own
+    affordable: int  # largest legal size of whole images
     crop: int | None  # largest affordable crop; None where the network, the
-    # records or the photos' size allow none
+    # records or the images' size allow none
     by: Literal["memory", "time"]  # what holds `affordable`
 
 
@@ -83,7 +83,7 @@ class Sizing:
 
     @property
     def length(self) -> float:
-        """Side of the square of as many pixels, by which objects and photos are measured."""
+        """Side of the square of as many pixels, by which objects and images are measured."""
         return math.sqrt(math.prod(self.shape))
 
     @property
@@ -122,10 +122,10 @@ def decide(
     if config.crop is not None and config.crops is None and config.processes > 1:
         raise UserError(
             f"--crop {config.crop}: each of the {config.processes} processes would choose by its "
-            "own machine how many crops of a photo it takes: name --crops for all"
+            "own machine how many crops of an image it takes: name --crops for all"
         )
     if config.crop is not None:
-        crops = crops_a_photo(found, here, config, config.crop)
+        crops = crops_per_image(found, here, config, config.crop)
         config = replace(config, crops=crops)
     return config, Plan(config, found, here, sizing)
 
@@ -158,7 +158,7 @@ def _gpus() -> list[tuple[str, int]]:
 
 def choose(survey: Survey, machine: Machine, config: TrainConfig) -> Sizing:
     """The smallest legal size at which the smallest objects keep their span, between the floor and
-    the photos' own size. If that is not affordable: the largest affordable crop at full
+    the images' own size. If that is not affordable: the largest affordable crop at full
     resolution, or, where there are no crops, the largest affordable size.
     """
     bounds = bounds_of(survey, machine, config)
@@ -203,17 +203,17 @@ def bounds_of(survey: Survey, machine: Machine, config: TrainConfig) -> Bounds:
     multiple = size_multiple(config.arch)
     span = max(SPAN, FEATURES * FINEST_STRIDE[config.arch])
     smallest = survey.smallest
-    photos = max(_down(max(survey.heights[1], survey.widths[1]), multiple), multiple)
-    floor = min(_up(FLOOR, multiple), photos)
+    images = max(_down(max(survey.heights[1], survey.widths[1]), multiple), multiple)
+    floor = min(_up(FLOOR, multiple), images)
     memory, time = _by_memory(machine, config), _by_time(survey, machine, config, crop=False)
     shorter = _down(min(survey.heights[1], survey.widths[1]), multiple)
-    crops = config.arch != "pspnet" and survey.record_size is None  # they want photos as they are
+    crops = config.arch != "pspnet" and survey.record_size is None  # they want images as they are
     crop = _down(min(memory, _by_time(survey, machine, config, crop=True), shorter), multiple)
     return Bounds(
         span=span,
         needed=_up(math.ceil(span / smallest.share), multiple) if smallest else None,
         floor=floor,
-        photos=photos,
+        photos=images,
         affordable=max(_down(min(memory, time), multiple), multiple),
         crop=max(crop, floor) if crops and shorter >= floor else None,
         by="memory" if memory <= time else "time",
@@ -229,15 +229,15 @@ def _down(size: float, multiple: int) -> int:
 
 
 def _by_memory(machine: Machine, config: TrainConfig) -> float:
-    """Side of the largest square of which a step's photos fit into memory, pixels."""
+    """Side of the largest square of which a step's images fit into memory, pixels."""
     devices = max(len(machine.gpus), 1) * config.processes
-    photos = -(-(config.batch or PHOTOS_A_STEP * devices) // devices)
+    images = -(-(config.batch or IMAGES_A_STEP * devices) // devices)
     usable = (
         SHARE_OF_GPU * machine.gpu_free_bytes
         if machine.gpus
         else SHARE_OF_MEMORY * machine.free_bytes
     )
-    return math.sqrt(usable / photos / BYTES_A_PIXEL)
+    return math.sqrt(usable / images / BYTES_A_PIXEL)
 
 
 def _by_time(survey: Survey, machine: Machine, config: TrainConfig, *, crop: bool) -> float:
@@ -248,25 +248,25 @@ def _by_time(survey: Survey, machine: Machine, config: TrainConfig, *, crop: boo
         return math.inf
     pixels = SECONDS_AN_EPOCH / seconds_a_pixel(machine.cpus, config.backend)
     pixels -= _tiled_pixels(survey) if crop else 0
-    photos = survey.photos["train"] + (0 if crop else FORWARD * survey.photos["val"])
-    return math.sqrt(max(pixels, 0) / max(photos, 1))
+    images = survey.images["train"] + (0 if crop else FORWARD * survey.images["val"])
+    return math.sqrt(max(pixels, 0) / max(images, 1))
 
 
 def _epoch(survey: Survey, machine: Machine, config: TrainConfig, sizing: Sizing) -> float | None:
-    """Seconds: the samples of each training photo, then the validation. None where it has not been
+    """Seconds: the samples of each training image, then the validation. None where it has not been
     measured: with a GPU or several processes.
     """
     if machine.gpus or config.processes > 1:
         return None
     area = math.prod(padded(sizing.shape, padding_of(config.arch, sizing.shape)))
-    crops = crops_a_photo(survey, machine, config, sizing.crop) if sizing.crop else 1
-    pixels = float(survey.photos["train"] * crops * area)
-    pixels += _tiled_pixels(survey) if sizing.crop else FORWARD * survey.photos["val"] * area
+    crops = crops_per_image(survey, machine, config, sizing.crop) if sizing.crop else 1
+    pixels = float(survey.images["train"] * crops * area)
+    pixels += _tiled_pixels(survey) if sizing.crop else FORWARD * survey.images["val"] * area
     return pixels * seconds_a_pixel(machine.cpus, config.backend)
 
 
-def crops_a_photo(survey: Survey, machine: Machine, config: TrainConfig, side: int) -> int:
-    """Crops of each photo an epoch: `config.crops`, or as many as cover the median photo, sixteen
+def crops_per_image(survey: Survey, machine: Machine, config: TrainConfig, side: int) -> int:
+    """Crops of each image an epoch: `config.crops`, or as many as cover the median image, sixteen
     at most, and on a CPU no more than the time of an epoch allows.
     """
     if config.crops is not None:
@@ -277,7 +277,7 @@ def crops_a_photo(survey: Survey, machine: Machine, config: TrainConfig, side: i
 
 
 def _tiled_pixels(survey: Survey) -> float:
-    """Pixels of the validation photos, which are seen whole where training sees crops, as a step
+    """Pixels of the validation images, which are seen whole where training sees crops, as a step
     forward and backward counts them.
     """
-    return FORWARD * survey.photos["val"] * survey.heights[1] * survey.widths[1]
+    return FORWARD * survey.images["val"] * survey.heights[1] * survey.widths[1]

@@ -14,7 +14,7 @@ from segtf.training.costs import (
     JAX_ON_CPU,
     MEASURED_CPUS,
     MEASURED_SIZE,
-    SECONDS_A_PHOTO,
+    SECONDS_PER_IMAGE,
     SHARE_OF_GPU,
     SHARE_OF_MEMORY,
 )
@@ -31,7 +31,7 @@ def paragraph(plan: Plan, *, batch: int) -> str:
     """
     sentences = [
         _framework(plan.config, plan.machine),
-        _photos(plan.survey),
+        _images(plan.survey),
         _size(plan),
         _verdict(plan),
         _cost(plan),
@@ -41,7 +41,7 @@ def paragraph(plan: Plan, *, batch: int) -> str:
 
 
 def _framework(config: TrainConfig, machine: Machine) -> str:
-    slow = "14.8 s a step of eight photos of 256 x 256, where TensorFlow takes 2.6 s"
+    slow = "14.8 s a step of eight images of 256 x 256, where TensorFlow takes 2.6 s"
     here = _machine(machine)
     if config.processes > 1:
         return (
@@ -80,9 +80,9 @@ def _gigabytes(count: float) -> str:
     return f"{count / GIB:.1f} GB" if count < 10 * GIB else f"{count / GIB:.0f} GB"
 
 
-def _photos(survey: Survey) -> str:
+def _images(survey: Survey) -> str:
     """What the data set holds."""
-    count = sum(survey.photos.values())
+    count = sum(survey.images.values())
     (narrow, width, wide), (low, height, high) = survey.widths, survey.heights
     sizes = (
         f"are {describe((height, width))} pixels"
@@ -91,7 +91,7 @@ def _photos(survey: Survey) -> str:
         f"{height})"
     )
     records = "in their TFRecords " if survey.record_size else ""
-    text = f"The {count:,} photos of train and val {records}{sizes}"
+    text = f"The {count:,} images of train and val {records}{sizes}"
     smallest = survey.smallest
     if smallest is None:
         return f"{text}, and no object is marked on them."
@@ -107,7 +107,7 @@ def _size(plan: Plan) -> str:
     """What is trained on, and why not on less or more."""
     sizing, bounds = plan.sizing, plan.sizing.bounds
     seen = describe_inside(plan.config.arch, sizing.shape)
-    scale = f"crops of {seen} at full resolution" if sizing.crop else f"photos resized to {seen}"
+    scale = f"crops of {seen} at full resolution" if sizing.crop else f"images resized to {seen}"
     if sizing.why == "user":
         flag = "--crop" if sizing.crop else "--size"
         return f"Training sees {scale}, as {flag} {sizing.size} says."
@@ -117,27 +117,27 @@ def _size(plan: Plan) -> str:
     if sizing.why == "floor":
         enough = f": {bounds.needed} would do for them, but" if bounds.needed else ", as"
         return (
-            f"{chosen}{enough} encoders learned on photos of 224 x 224, and smaller ones suit them "
+            f"{chosen}{enough} encoders learned on images of 224 x 224, and smaller ones suit them "
             "badly."
         )
     if sizing.why == "photos":
         return (
-            f"{chosen}, as large as the photos themselves in the steps of "
+            f"{chosen}, as large as the images themselves in the steps of "
             f"{size_multiple(plan.config.arch)} that {plan.config.arch} takes: a larger size would "
             "show nothing more."
         )
     return (
-        f"{chosen}: whole photos would need {bounds.needed} x {bounds.needed} to keep them, and "
+        f"{chosen}: whole images would need {bounds.needed} x {bounds.needed} to keep them, and "
         f"{_held(plan)} allows {bounds.affordable} x {bounds.affordable} here."
     )
 
 
 def _held(plan: Plan) -> str:
-    """What holds the size of whole photos from above."""
+    """What holds the size of whole images from above."""
     if plan.sizing.bounds.by == "time":
         return f"an epoch of {_duration(SECONDS_AN_EPOCH)}"
     share = f"{SHARE_OF_GPU:.0%}" if plan.machine.gpus else f"{SHARE_OF_MEMORY:.0%}"
-    return f"{share.replace('%', ' %')} of the free memory (5.6 GB a photo of 1024 x 1024)"
+    return f"{share.replace('%', ' %')} of the free memory (5.6 GB per image of 1024 x 1024)"
 
 
 def _verdict(plan: Plan) -> str:
@@ -176,8 +176,8 @@ def _cure(plan: Plan) -> str:
     if ways:
         return f"{' or '.join(ways)} would keep them"
     if records:
-        return f"photos of {records} x {records} in the records are too small: build them larger"
-    return f"the photos show them at {_pixels(smallest.size)}, and only closer photos would help"
+        return f"images of {records} x {records} in the records are too small: build them larger"
+    return f"the images show them at {_pixels(smallest.size)}, and only closer images would help"
 
 
 def _cost(plan: Plan) -> str:
@@ -187,10 +187,10 @@ def _cost(plan: Plan) -> str:
         return ""
     jax = f", {JAX_ON_CPU:.1f} times that with JAX" if plan.config.backend == "jax" else ""
     where_it_can = " where it can" if seconds > SECONDS_AN_EPOCH else ""
-    samples = plan.survey.photos["train"] * plan.config.samples_a_photo
+    samples = plan.survey.images["train"] * plan.config.samples_per_image
     return (
         f"An epoch of {samples:,} samples and the validation should take about "
-        f"{_duration(seconds)} by the pixels in it (measured: {SECONDS_A_PHOTO} s a photo of "
+        f"{_duration(seconds)} by the pixels in it (measured: {SECONDS_PER_IMAGE} s per image of "
         f"{MEASURED_SIZE} x {MEASURED_SIZE} with U-Net EfficientNet-B0 on {MEASURED_CPUS} cores"
         f"{jax}); --size auto keeps below {_duration(SECONDS_AN_EPOCH)}{where_it_can}."
     )
@@ -203,16 +203,16 @@ def _duration(seconds: float) -> str:
 
 
 def _batch(plan: Plan, batch: int) -> str:
-    photos = f"{batch} {'crops' if plan.sizing.crop else 'photos'}" if batch > 1 else "one photo"
+    images = f"{batch} {'crops' if plan.sizing.crop else 'images'}" if batch > 1 else "one image"
     if plan.config.batch is not None:
-        return f"A step takes {photos}, by --batch {batch}."
+        return f"A step takes {images}, by --batch {batch}."
     if plan.machine.gpus:
         return (
-            f"A step takes {photos}: what 80 % of the free memory holds, by a trial step, 32 a GPU "
+            f"A step takes {images}: what 80 % of the free memory holds, by a trial step, 32 a GPU "
             "at most, and few enough for eight steps an epoch."
         )
     return (
-        f"A step takes {photos}: what half of the free memory holds, but eight at most at 256 x "
+        f"A step takes {images}: what half of the free memory holds, but eight at most at 256 x "
         "256 and fewer at a longer side, in proportion, as a larger batch is no faster on a CPU."
     )
 
@@ -237,7 +237,7 @@ def write_sizing(folder: Path, plan: Plan, *, batch: int) -> None:
         "size": sizing.size,
         "keeps": sizing.keeps,
         "survey": {
-            **dataclasses.asdict(plan.survey),
+            **plan.survey.to_json(),
             "objects": [
                 {
                     **dataclasses.asdict(objects),

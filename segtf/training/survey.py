@@ -1,10 +1,12 @@
-"""Look through the masks of a data set: how large its photos and its smallest objects are."""
+"""Look through the masks of a data set: how large its images and its smallest objects are."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +19,7 @@ from voc_builder.base.progress import in_threads, progress
 from voc_builder.pixels.png import decode_mask
 from voc_builder.tree.voc import Dataset
 
-SPLITS = ("train", "val")  # no decision may know the test photos
+SPLITS = ("train", "val")  # no decision may know the test images
 SMALLEST = 5  # percent of a class's objects
 MOST_MASKS = 500  # that are looked at, evenly spread: thousands would hold training up
 PATIENCE = 2.0  # seconds of work that nothing is said about
@@ -33,27 +35,32 @@ class Objects:
     name: str
     count: int
     specks: int  # rests of annotation that are no objects: no 3 x 3 block fits into them
-    size: float  # that 5 % of the objects do not exceed, pixels of the photo
-    share: float  # the same of the objects' sizes over the square root of their photos' area
+    size: float  # that 5 % of the objects do not exceed, pixels of the image
+    share: float  # the same of the objects' sizes over the square root of their images' area
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What the masks of train and val say; where the records hold smaller photos, pixels are
+    """What the masks of train and val say; where the records hold smaller images, pixels are
     theirs.
     """
 
-    photos: dict[str, int]  # of train and val
+    images: dict[str, int]  # of train and val
     masks: int  # that were looked at
     heights: tuple[int, int, int]  # smallest, median, largest, pixels
     widths: tuple[int, int, int]
     objects: tuple[Objects, ...]  # of the classes that have any, in the order of their ids
     background: str | None  # class 0 where it is what remains beside the objects, else None
-    record_size: int | None  # side of the photos in the records, if they are not as they were
+    record_size: int | None  # side of the images in the records, if they are not as they were
+
+    def to_json(self) -> dict[str, Any]:
+        """The values of `survey` in `sizing.json`."""
+        values = dataclasses.asdict(self)
+        return {"photos": values.pop("images"), **values}
 
     @property
     def smallest(self) -> Objects | None:
-        """The class with the smallest objects, as a share of their photos."""
+        """The class with the smallest objects, as a share of their images."""
         return min(self.objects, key=lambda objects: objects.share, default=None)
 
 
@@ -72,13 +79,13 @@ def survey(dataset: Dataset) -> Survey:
     Class 0 counts as objects only if it is no background: neither is it called so nor has it more
     pixels than any other class. Raises `UserError` for a mask that is missing or no PNG.
     """
-    ids = [photo_id for split in SPLITS for photo_id in dataset.splits[split]]
+    ids = [image_id for split in SPLITS for image_id in dataset.splits[split]]
     looked_at = _spread(ids, MOST_MASKS)
     background = _is_background(dataset)
     wanted = range(1 if background else 0, len(dataset.classes))
     results = list(
         progress(
-            in_threads(lambda photo_id: _look(dataset.mask(photo_id), wanted), looked_at, WORKERS),
+            in_threads(lambda image_id: _look(dataset.mask(image_id), wanted), looked_at, WORKERS),
             len(looked_at),
             "masks surveyed",
             patience=PATIENCE,
@@ -89,7 +96,7 @@ def survey(dataset: Dataset) -> Survey:
         shapes = np.full_like(shapes, dataset.record_size)
     measured = [_measure(dataset, class_id, results) for class_id in wanted]
     return Survey(
-        photos={split: len(dataset.splits[split]) for split in SPLITS},
+        images={split: len(dataset.splits[split]) for split in SPLITS},
         masks=len(looked_at),
         heights=_spans(shapes[:, 0]),
         widths=_spans(shapes[:, 1]),

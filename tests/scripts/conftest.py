@@ -1,7 +1,7 @@
-"""The drawn photos, their data set and a run, as the tests of training have them."""
+"""The drawn images, their data set and a run, as the tests of training have them."""
 
 from __future__ import annotations
 
-from tests.segtf.conftest import dataset, photos, run
+from tests.segtf.conftest import dataset, images, run
 
-__all__ = ["dataset", "photos", "run"]
+__all__ = ["dataset", "images", "run"]

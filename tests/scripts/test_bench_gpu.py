@@ -109,7 +109,7 @@ def test_the_bench_runs_on_a_cpu_without_tensorflow(tmp_path: Path) -> None:
         assert row["photos_a_second"] == pytest.approx(row["batch"] / row["seconds_a_step"])
         rate = row["operations"] / row["seconds_a_step"]
         assert row["share_of_peak"] == pytest.approx(rate / 0.1e12)
-        # XLA leaves out what padding multiplies, and the gradient of the photo that nobody needs
+        # XLA leaves out what padding multiplies, and the gradient of the image that nobody needs
         assert 0.75 < row["operations_by_xla"] / row["operations"] < 1.1
         weights = 3_000 * 4 * 4  # and their gradients' two averages, and the moving average
         values = row["batch"] * 32 * 32 * 64 * 4  # that pass through the layers

@@ -1,4 +1,4 @@
-"""Growth from epoch to epoch is told from memory that levels off, and photos in it are found."""
+"""Growth from epoch to epoch is told from memory that levels off, and images in it are found."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def leaking(megabytes: float) -> list[float]:
 
 
 def verdict(runs: dict[str, list[float]], more: float = 0.0) -> str:
-    """With level runs beside `runs`; many photos are 240 MB and take `more` of them."""
+    """With level runs beside `runs`; many images are 240 MB and take `more` of them."""
     level = LEVEL[:EPOCHS]
     own = {"real": level, "few": level, "many": [e + more for e in level], "memory": level, **runs}
-    photos = {"real": 3, "few": 27, "many": 267, "memory": 267}
-    held = {name: size * MEGABYTE for name, size in photos.items()}
+    images = {"real": 3, "few": 27, "many": 267, "memory": 267}
+    held = {name: size * MEGABYTE for name, size in images.items()}
     return memory_table({name: after(each) for name, each in own.items()}, held).verdict
 
 
@@ -50,18 +50,18 @@ def test_what_is_gained_in_the_first_quarter_is_no_growth() -> None:
 
 
 @pytest.mark.parametrize("leaks", ["real", "few", "many"])
-def test_a_leak_with_the_photos_on_disk_misses_what_is_wanted(leaks: str) -> None:
-    assert "from epoch to epoch with the photos on disk: missed" in verdict({leaks: leaking(2)})
-    assert "from epoch to epoch with the photos on disk: met" in verdict({leaks: leaking(0.5)})
+def test_a_leak_with_the_images_on_disk_misses_what_is_wanted(leaks: str) -> None:
+    assert "from epoch to epoch with the images on disk: missed" in verdict({leaks: leaking(2)})
+    assert "from epoch to epoch with the images on disk: met" in verdict({leaks: leaking(0.5)})
 
 
-def test_photos_that_are_held_in_memory_on_purpose_are_not_judged() -> None:
+def test_images_that_are_held_in_memory_on_purpose_are_not_judged() -> None:
     assert "missed" not in verdict({"memory": leaking(2)})
 
 
 @pytest.mark.parametrize(("more", "word"), [(23, "met"), (25, "missed")])
-def test_a_tenth_of_the_photos_in_own_memory_may_be_chance(more: float, word: str) -> None:
-    assert f"with the photos on disk: {word} ({more:.0f} MB more of its own" in verdict({}, more)
+def test_a_tenth_of_the_images_in_own_memory_may_be_chance(more: float, word: str) -> None:
+    assert f"with the images on disk: {word} ({more:.0f} MB more of its own" in verdict({}, more)
 
 
 def test_a_row_says_how_long_was_measured_and_where_it_levelled_off() -> None:

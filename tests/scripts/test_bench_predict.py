@@ -14,7 +14,7 @@ from PIL import Image
 from scripts import bench_giant, bench_many, bench_predict
 from scripts.bench_predict import BenchConfig
 from scripts.bench_seam import measure_seam, whole_mask
-from scripts.bench_whole import inputs_of, lay_photos
+from scripts.bench_whole import inputs_of, lay_images
 from segtf.inference.onnx_model import OnnxModel
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 from voc_builder.base.errors import UserError
@@ -30,7 +30,7 @@ def run(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     (tmp_path / "photos").mkdir()
     rng = np.random.default_rng(0)
     for name in ("a", "b", "c"):
@@ -47,19 +47,19 @@ def measured(only: str, out: Path, **settings: Any) -> tuple[str, dict[str, Any]
 
 
 def test_prediction_is_measured_in_tiles_and_squeezed(
-    run: Path, photos: Path, tmp_path: Path
+    run: Path, images: Path, tmp_path: Path
 ) -> None:
     text, figures = measured(
-        "whole", tmp_path / "out", run=run, photos=photos, side=64, count=2, rounds=2
+        "whole", tmp_path / "out", run=run, images=images, side=64, count=2, rounds=2
     )
     assert {mode: each["calls"] for mode, each in figures.items()} == {"tile": 25, "resize": 1}
     assert all(len(each["ours"]) == len(each["bare"]) == 2 for each in figures.values())
-    assert "2 photos of 64 x 64" in text
+    assert "2 images of 64 x 64" in text
     assert "at most 1.15 times the bare calls, in tiles:" in text
 
 
-def test_the_bare_calls_see_what_prediction_sees(run: Path, photos: Path, tmp_path: Path) -> None:
-    (path,) = lay_photos(sorted(photos.iterdir()), tmp_path / "laid", 40, 1)
+def test_the_bare_calls_see_what_prediction_sees(run: Path, images: Path, tmp_path: Path) -> None:
+    (path,) = lay_images(sorted(images.iterdir()), tmp_path / "laid", 40, 1)
     model = OnnxModel(run)
     seen: list[Any] = []
 
@@ -69,17 +69,17 @@ def test_the_bare_calls_see_what_prediction_sees(run: Path, photos: Path, tmp_pa
 
     model.probabilities = watch  # type: ignore[method-assign]
     from segtf.inference.predictor import Predictor
-    from voc_builder.pixels.image_rows import open_photo
+    from voc_builder.pixels.image_rows import open_image
 
-    with open_photo(path) as photo:
-        Predictor([model], overlap=0.5).mask(photo)
+    with open_image(path) as image:
+        Predictor([model], overlap=0.5).mask(image)
     for found, wanted in zip(seen, inputs_of(path, (16, 16), "tile", 0.5), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
-def test_photos_are_laid_side_by_side_as_they_are(photos: Path, tmp_path: Path) -> None:
-    found = sorted(photos.iterdir())
-    first, second = lay_photos(found, tmp_path / "laid", 61, 2)
+def test_images_are_laid_side_by_side_as_they_are(images: Path, tmp_path: Path) -> None:
+    found = sorted(images.iterdir())
+    first, second = lay_images(found, tmp_path / "laid", 61, 2)
     with Image.open(first) as laid, Image.open(found[1]) as part:
         assert laid.size == (61, 61)
         corner = np.asarray(laid)[:40, 48:61].astype(int)
@@ -87,10 +87,10 @@ def test_photos_are_laid_side_by_side_as_they_are(photos: Path, tmp_path: Path) 
     assert first.read_bytes() != second.read_bytes()
 
 
-def test_tiles_agree_with_the_whole_photo_where_the_network_sees_single_pixels(
-    run: Path, photos: Path, tmp_path: Path
+def test_tiles_agree_with_the_whole_image_where_the_network_sees_single_pixels(
+    run: Path, images: Path, tmp_path: Path
 ) -> None:
-    paths = lay_photos(sorted(photos.iterdir()), tmp_path / "laid", 61, 2)
+    paths = lay_images(sorted(images.iterdir()), tmp_path / "laid", 61, 2)
     table = measure_seam(run, paths, overlap=0.25)
     assert table.figures == {"Gaussian": [1.0, 1.0], "flat": [1.0, 1.0]}
     assert "99.5%: met" in table.verdict
@@ -98,22 +98,22 @@ def test_tiles_agree_with_the_whole_photo_where_the_network_sees_single_pixels(
     np.testing.assert_array_equal(whole_mask(OnnxModel(run), odd), odd.argmax(-1))
 
 
-def test_the_memory_of_a_large_photo_is_that_beyond_one_of_a_tile(
+def test_the_memory_of_a_large_image_is_that_beyond_one_of_a_tile(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peaks = {"512.tif": 100 * 10**6, "900.tif": 160 * 10**6}
-    monkeypatch.setattr(bench_giant, "peak_of", lambda flags, model, photo, out: peaks[photo.name])
+    monkeypatch.setattr(bench_giant, "peak_of", lambda flags, model, image, out: peaks[image.name])
     text, figures = measured("memory", tmp_path / "out", run=run, giant=900)
     assert figures["mask"] == {"one_tile": 100 * 10**6, "photo": 160 * 10**6}
     assert "| mask and overlay | 100 | 160 | 60 |" in text
     assert "met (0.06 GB)" in text
 
 
-def test_the_photo_of_stripes_is_predicted_and_its_process_watched(tmp_path: Path) -> None:
+def test_the_image_of_stripes_is_predicted_and_its_process_watched(tmp_path: Path) -> None:
     model = bench_giant.write_colour_network(tmp_path / "model.onnx")
-    photo = bench_giant.write_stripes(tmp_path / "photo.tif", 600)
+    image = bench_giant.write_stripes(tmp_path / "photo.tif", 600)
     held = np.ones(10**9 // 8)  # by the process that watches
-    peak = bench_giant.peak_of(["--save", "mask"], model, photo, tmp_path / "out")
+    peak = bench_giant.peak_of(["--save", "mask"], model, image, tmp_path / "out")
     del held
     assert 20 * 10**6 < peak < 9 * 10**8
     with Image.open(tmp_path / "out/masks/photo.png") as mask:
@@ -122,11 +122,11 @@ def test_the_photo_of_stripes_is_predicted_and_its_process_watched(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("more", "said"), [(0.04, "met (4.0%)"), (0.5, "missed (50.0%)")])
-def test_the_memory_of_many_photos_is_that_beyond_few(
+def test_the_memory_of_many_images_is_that_beyond_few(
     more: float,
     said: str,
     run: Path,
-    photos: Path,
+    images: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -136,13 +136,13 @@ def test_the_memory_of_many_photos_is_that_beyond_few(
 
     monkeypatch.setattr(bench_many, "peak_of", peak_of)
     text, figures = measured(
-        "many", tmp_path / "out", run=run, photos=photos, many=(2, 5), many_side=40
+        "many", tmp_path / "out", run=run, images=images, many=(2, 5), many_side=40
     )
     assert figures["mask"] == {"2": 200 * 10**6, "5": 200 * 10**6}
     assert f"| mask,coco,rle | 200 | {200 * (1 + more):.0f} | {200 * more:.0f} |" in text
     assert said in text
     with pytest.raises(UserError, match="--many takes two rising numbers"):
-        measured("many", tmp_path / "out", run=run, photos=photos, many=(5, 5))
+        measured("many", tmp_path / "out", run=run, images=images, many=(5, 5))
 
 
 def test_a_part_that_is_not_there_is_refused(run: Path, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_server_is_started_measured_and_ended(
     for name in "ab":
         pixels = rng.integers(0, 256, (30, 40, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
-    argv = ["--photos", str(tmp_path), "--out", str(tmp_path / "out"), "--requests", "20"]
+    argv = ["--images", str(tmp_path), "--out", str(tmp_path / "out"), "--requests", "20"]
     assert main([*argv, "--clients", "1", "4"]) == 0
     printed = capsys.readouterr().out
     assert "| server, 1 client | " in printed

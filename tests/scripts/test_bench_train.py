@@ -18,7 +18,7 @@ from voc_builder.base.errors import UserError
 from voc_builder.tree.voc import Dataset
 
 TINY = {"arch": "unet_plain", "size": 32, "batch": 4, "epochs": 2, "repeats": 1, "starts": 1}
-SMALL = {"input_size": 32, "photo_size": 128, "input_photos": 4, "input_rounds": 1}
+SMALL = {"input_size": 32, "image_size": 128, "input_photos": 4, "input_rounds": 1}
 FEW = {"few": 20, "many": 40, "memory_size": 32, "network_size": 32, "memory_epochs": 4}
 
 
@@ -77,8 +77,8 @@ def test_what_cannot_be_measured_is_refused(settings: dict[str, object], said: s
 
 
 @pytest.mark.slow
-def test_epochs_of_both_sides_after_the_first(tmp_path: Path, photos: Path) -> None:
-    text, figures = measured(tmp_path, "epoch", data=photos, epochs=3)
+def test_epochs_of_both_sides_after_the_first(tmp_path: Path, images: Path) -> None:
+    text, figures = measured(tmp_path, "epoch", data=images, epochs=3)
     assert "| `segtf.train`, everything on |" in text
     assert "| bare `fit` |" in text
     sides = figures["sides"]
@@ -91,7 +91,7 @@ def test_epochs_of_both_sides_after_the_first(tmp_path: Path, photos: Path) -> N
 
 
 @pytest.mark.slow
-def test_both_pipelines_deliver_samples_from_large_and_small_photos(tmp_path: Path) -> None:
+def test_both_pipelines_deliver_samples_from_large_and_small_images(tmp_path: Path) -> None:
     text, figures = measured(tmp_path, "input")
     for side in (128, 64):
         assert f"| usual from {side} x {side} |" in text
@@ -101,8 +101,8 @@ def test_both_pipelines_deliver_samples_from_large_and_small_photos(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_the_start_is_told_apart_by_what_it_does(tmp_path: Path, photos: Path) -> None:
-    text, figures = measured(tmp_path, "start", data=photos)
+def test_the_start_is_told_apart_by_what_it_does(tmp_path: Path, images: Path) -> None:
+    text, figures = measured(tmp_path, "start", data=images)
     assert "| phase | `segtf.train`, s | bare Keras, s |" in text
     ours, bare = (found[0] for found in figures["sides"].values())  # type: ignore[attr-defined]
     assert all(ours[phase] > 0 for phase in (IMPORT, BUILD_DATA, DECODE, NETWORK, TRACE))
@@ -124,8 +124,8 @@ def test_each_stage_has_what_was_seen_while_it_lasted() -> None:
 
 
 @pytest.mark.slow
-def test_every_stage_of_a_training_is_seen(tmp_path: Path, photos: Path) -> None:
-    _, figures = measured(tmp_path, "stages", data=photos, stage_sizes=(32,))
+def test_every_stage_of_a_training_is_seen(tmp_path: Path, images: Path) -> None:
+    _, figures = measured(tmp_path, "stages", data=images, stage_sizes=(32,))
     stages = figures["stages"]["32"]  # type: ignore[index]
     assert list(stages) == list(STAGES)
     assert all(stages[name][0] > 10**8 for name in ("start", "training", "export"))
@@ -133,7 +133,7 @@ def test_every_stage_of_a_training_is_seen(tmp_path: Path, photos: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="Linux tells memory by kind")
-def test_memory_after_each_epoch_with_few_and_with_many_photos(
+def test_memory_after_each_epoch_with_few_and_with_many_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained: list[list[Memory]] = []
@@ -147,7 +147,7 @@ def test_memory_after_each_epoch_with_few_and_with_many_photos(
     monkeypatch.setattr(bench_memory, "memory_of", once)
     text, figures = measured(tmp_path, "memory")
     for count, cache in ((20, "disk"), (40, "disk"), (40, "memory")):
-        assert f"| tiny network, {count} photos, {cache} |" in text
+        assert f"| tiny network, {count} images, {cache} |" in text
     found = figures["after_each_epoch"]
     assert isinstance(found, dict)
     assert [len(after) for after in found.values()] == [4] * 4

@@ -168,7 +168,7 @@ def test_its_own_files_are_replaced_when_told_so_and_no_others(
 
 
 def test_the_recipe_reads_what_is_drawn_with_its_split_and_its_border_as_void(pets: Path) -> None:
-    recipe = Path(config.__file__).parent / "recipes/pets.yaml"
+    recipe = Path(config.__file__).parents[1] / "recipes/pets.yaml"
     trained = parse(TrainConfig, "test", ["--config", str(recipe), "--data", str(pets)])
     assert (trained.arch, trained.loss, trained.size) == ("unet_plain", "ce", 512)
     found = find_samples(pets, trained, empty=False)
@@ -194,7 +194,7 @@ def test_splits_keep_the_masks_of_test_back(tmp_path: Path) -> None:
         mask = read_mask(tmp_path / f"dogs/train_mask/{photo.stem}.png")
         assert mask.shape == (height, width)
         assert set(np.unique(mask)) == {0, 255}
-    recipe = Path(config.__file__).parent / "recipes/person.yaml"
+    recipe = Path(config.__file__).parents[1] / "recipes/person.yaml"
     trained = parse(
         TrainConfig, "test", ["--config", str(recipe), "--data", str(tmp_path / "dogs")]
     )

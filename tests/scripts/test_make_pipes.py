@@ -17,7 +17,7 @@ from segtf.run import config
 from voc_builder.build import BuildConfig, build
 from voc_builder.pixels.png import decode_mask
 
-RECIPE = Path(config.__file__).parent / "recipes/pipes.yaml"
+RECIPE = Path(config.__file__).parents[1] / "recipes/pipes.yaml"
 HEIGHT, WIDTH, COUNT = 48, 64, 30
 Boxes = list[tuple[str, float, float, float, float]]  # kind, left, top, right, bottom
 

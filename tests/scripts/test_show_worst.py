@@ -1,4 +1,4 @@
-"""The sheet of the photos that a run does worst on."""
+"""The sheet of the images that a run does worst on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scripts.show_worst import main
 
 
 @pytest.mark.slow
-def test_the_worst_photos_come_with_annotation_and_answer(run: Path, tmp_path: Path) -> None:
+def test_the_worst_images_come_with_annotation_and_answer(run: Path, tmp_path: Path) -> None:
     heights = []
     for count in (1, 2):
         out = tmp_path / f"{count}.jpg"
@@ -35,7 +35,7 @@ def test_where_there_is_nothing_to_show_one_line_says_so(
     faultless = [{**row, "objects": {}, "wrong": 0.0} for row in values["photos"]]
     shown.write_text(json.dumps({**values, "photos": faultless}))
     cases = {
-        "no photo has a fault": [str(run)],
+        "no image has a fault": [str(run)],
         "not a run folder": [str(tmp_path)],
         "--count 0: must be at least 1": [str(run), "--count", "0"],
     }

@@ -18,17 +18,17 @@ from voc_builder.tree.voc import Dataset
 
 
 @pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """20 drawn photos of 96 x 96 with labelme annotations."""
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 drawn images of 96 x 96 with labelme annotations."""
     folder = tmp_path_factory.mktemp("drawn") / "fishki"
     make_fishki(FishkiConfig(folder, count=20, size=96, seed=3))
     return folder
 
 
 @pytest.fixture(scope="session")
-def dataset(photos: Path) -> Dataset:
-    """Their VOC tree with TFRecords: 16, 2 and 2 photos."""
-    return build(BuildConfig(photos, photos.parent / "voc"))
+def dataset(images: Path) -> Dataset:
+    """Their VOC tree with TFRecords: 16, 2 and 2 images."""
+    return build(BuildConfig(images, images.parent / "voc"))
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +77,7 @@ def of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of two epochs at 64 x 64, with everything that a training leaves. Of several
     workers one trains it, and each has a copy to write in.
     """
@@ -86,7 +86,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     told = of_all_workers(tmp_path_factory) / "tiny_run"
     with FileLock(f"{told}.lock"):
         if not told.is_file():
-            told.write_text(str(tiny_run(photos, tmp_path_factory.mktemp("trained"))))
+            told.write_text(str(tiny_run(images, tmp_path_factory.mktemp("trained"))))
     trained = Path(told.read_text())
     artifacts = tmp_path_factory.mktemp("artifacts")
     folder = shutil.copytree(trained, artifacts / "runs" / trained.name)
@@ -94,12 +94,12 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def tiny_run(photos: Path, artifacts: Path) -> Path:
+def tiny_run(images: Path, artifacts: Path) -> Path:
     from segtf.run.config import TrainConfig
 
     return train.train(
         TrainConfig(
-            data=photos,
+            data=images,
             size=64,
             encoder="mobilenetv2",
             encoder_weights="none",

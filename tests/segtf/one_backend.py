@@ -41,7 +41,7 @@ def shape_of(arch: str) -> tuple[int, int]:
     return {"pspnet": (40, 48), "linknet": (27, 32)}.get(arch, (32, 32))
 
 
-def photos(size: int, count: int = 2) -> np.ndarray:
+def images_of(size: int, count: int = 2) -> np.ndarray:
     """Random, uint8 (count, size, size, 3)."""
     return np.random.default_rng(1).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
@@ -142,7 +142,7 @@ def counts() -> Arrays:
 def answer(network: Any, arch: str) -> np.ndarray:
     """Its probabilities, in the way that takes the backend least time for one batch."""
     height, width = shape_of(arch)
-    images = photos(width)[:, :height]
+    images = images_of(width)[:, :height]
     if on_jax():
         return network.predict_on_batch(images)
     return np.asarray(network(images, training=False))
@@ -164,7 +164,7 @@ def networks(own: Path) -> Arrays:
         if arch == TRAINED:
             before = network.get_weights()
             network.compile(keras.optimizers.SGD(1.0), SegmentationLoss(), jit_compile=on_jax())
-            network.train_on_batch(photos(32), truth(32))
+            network.train_on_batch(images_of(32), truth(32))
             moved = zip(before, network.get_weights(), strict=True)
             steps = [(then - now).ravel() for then, now in moved]
             found[f"step {arch}"] = np.concatenate(steps)
@@ -184,7 +184,7 @@ def training(own: Path) -> Arrays:
     network = fill(build_model("unet", "efficientnetb0", CLASSES, (32, 32)))
     metric = ConfusionCounts(CLASSES)
     network.compile("adam", SegmentationLoss("ce + dice"), metrics=[metric])
-    history = network.fit(photos(32, 8), truth(32, 8), batch_size=4, epochs=2, verbose=0).history
+    history = network.fit(images_of(32, 8), truth(32, 8), batch_size=4, epochs=2, verbose=0).history
     network.save(own / "trained.keras")
     again = load_model(own / "trained.keras")
     return {
@@ -211,7 +211,7 @@ def loaded(other: Path) -> Arrays:
 
 
 def shared() -> Arrays:
-    """Counts of training and validation on two devices, and of the same photos by hand."""
+    """Counts of training and validation on two devices, and of the same images by hand."""
     import keras
 
     from segtf.networks.losses import SegmentationLoss
@@ -225,11 +225,11 @@ def shared() -> Arrays:
     metric = ConfusionCounts(CLASSES)  # its variable too must lie on both
     network = keras.Sequential(layers)
     network.compile("sgd", SegmentationLoss(), metrics=[metric])
-    network.fit(photos(size, 8), truth(size, 8), batch_size=4, verbose=0)
+    network.fit(images_of(size, 8), truth(size, 8), batch_size=4, verbose=0)
     trained = metric.numpy()
-    network.evaluate(photos(size, 8), truth(size, 8), batch_size=4, verbose=0)
+    network.evaluate(images_of(size, 8), truth(size, 8), batch_size=4, verbose=0)
     devices = len(metric.counts.value.sharding.device_set)
-    ids = network.predict(photos(size, 8), verbose=0).argmax(-1).astype(np.uint8)
+    ids = network.predict(images_of(size, 8), verbose=0).argmax(-1).astype(np.uint8)
     keras.distribution.set_distribution(None)
     return {
         "shared devices": np.asarray(devices),
@@ -240,7 +240,7 @@ def shared() -> Arrays:
 
 
 def devices() -> Arrays:
-    """What `segtf.training.devices` finds, and bytes a photo of two networks."""
+    """What `segtf.training.devices` finds, and bytes per image of two networks."""
     import keras
 
     from segtf.training import devices as of
@@ -252,9 +252,9 @@ def devices() -> Arrays:
     found = of.find_devices("auto")
     with found.scope():
         networks = {filters: convolution(filters) for filters in (8, 16)}
-    bytes_a_photo = {
+    bytes_per_image = {
         f"bytes {filters} filters {size}": np.asarray(
-            of._measured_bytes_a_photo(network, (size, size))
+            of._measured_bytes_per_image(network, (size, size))
         )
         for filters, network in networks.items()
         for size in (64, 128)
@@ -263,7 +263,7 @@ def devices() -> Arrays:
         "devices": np.asarray([str(found.gpus), found.policy, str(found.jit)]),
         "batch": np.asarray(of.batch_that_fits(found, networks[8], (256, 256), 91)),
         "out of memory": np.asarray(out_of_memory()),
-        **bytes_a_photo,
+        **bytes_per_image,
     }
 
 

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 SIDE = 32
 CLASSES = ("background", "chip", "defect")
 # ids that train, val and test do not show, and whether they are predicted there all the same; of
-# None there is no photo
+# None there is no image
 ABSENT: list[tuple[set[int], set[int], set[int] | None, bool]] = [
     *(({0}, {1}, {2}, predicted) for predicted in (False, True)),
     *(({1}, {2}, {0}, predicted) for predicted in (False, True)),
@@ -45,8 +45,8 @@ ABSENT: list[tuple[set[int], set[int], set[int] | None, bool]] = [
 
 
 def write_split(folder: Path, name: str, absent: set[int], *, predicted: bool) -> None:
-    """Two photos whose channels are the probabilities that a network gives, and their masks. What
-    is `absent` is on no mask, and on the photos only if it is to be `predicted`.
+    """Two images whose channels are the probabilities that a network gives, and their masks. What
+    is `absent` is on no mask, and on the images only if it is to be `predicted`.
     """
     shown = [i for i in range(len(CLASSES)) if i not in absent]
     for number in range(2):
@@ -91,7 +91,7 @@ def write_run(folder: Path, dataset: Dataset) -> Path:
 
 
 def answer_by_channels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks of every kind answer with the channels of the photo."""
+    """Networks of every kind answer with the channels of the image."""
 
     def predict(path: Path) -> Predict:
         return lambda images: images / np.float32(255)
@@ -148,7 +148,7 @@ def test_every_page_is_drawn(
     assert "Operating point" in report
     shown = json.loads((run / "overlays/scores.json").read_text(encoding="utf-8"))
     assert shown["split"] == splits[-1]
-    assert [f"{photo['id']}.jpg" for photo in shown["photos"]] == sorted(
+    assert [f"{image['id']}.jpg" for image in shown["photos"]] == sorted(
         path.name for path in (run / "overlays").glob("*.jpg")
     )
     assert (run / "predictions/JPEGImages/index.html").is_file()

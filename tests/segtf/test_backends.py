@@ -134,7 +134,7 @@ def test_no_pixel_is_lost_past_what_32_bits_hold(
 def test_the_default_network_trains_and_reloads_without_tensorflow(answers: Answers) -> None:
     told = answers.training
     assert np.isfinite(told["training loss"]).all()
-    # each epoch counts afresh: eight photos of 32 x 32, a quarter of them void
+    # each epoch counts afresh: eight images of 32 x 32, a quarter of them void
     known = (truth(32, 8) != VOID).sum()
     assert told["training counts"].sum() == known
     assert told["training miou"][-1] == pytest.approx(miou(told["training counts"]), rel=1e-5)

@@ -247,7 +247,7 @@ def test_the_commands_that_repeat_the_runs_are_named(
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_without_test_photos_the_scores_are_those_of_val(tmp_path: Path) -> None:
+def test_without_test_images_the_scores_are_those_of_val(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / "one", 0.8, test=False), write_run(tmp_path / "two", 0.9, size=64)]
     first, second = compared(tmp_path, runs)
     assert first["test mIoU"] == "–" and second["test mIoU"] == "0.9000"
@@ -283,7 +283,7 @@ def test_what_is_not_comparable_is_said_on_screen_and_on_the_page(
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 3
     assert "data sets differ (SHA-256 0a1b0a1b0a: one, again; ffffffffff: other)" in said[0]
-    assert "test photos differ (2 photos: one, again; 2 photos: other)" in said[1]
+    assert "test images differ (2 images: one, again; 2 images: other)" in said[1]
     assert "one, again have the same settings, seed and fold" in said[2]
     page = (tmp_path / "compare/compare.md").read_text(encoding="utf-8")
     assert page.count("Warning: ") == 3
@@ -302,14 +302,14 @@ def test_groups_of_other_folds_are_not_comparable(
 def test_scores_at_other_sizes_are_not_comparable_but_those_of_other_crops_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Tiles of any size show each pixel of a photo once, at the photo's own size."""
+    """Tiles of any size show each pixel of an image once, at the image's own size."""
     crops = [write_run(tmp_path / f"crop{crop}", 0.8, crop=crop) for crop in (64, 128)]
     small, large = (write_run(tmp_path / f"{size}", 0.8, size=size) for size in (128, 256))
     compared(tmp_path, crops)
     assert "own size" not in capsys.readouterr().err
     compared(tmp_path, [small, large, crops[0]])
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "own size" in line]
-    assert "(group 1: 128 x 128; group 2: 256 x 256; group 3: the photos' own): masks" in said
+    assert "(group 1: 128 x 128; group 2: 256 x 256; group 3: the images' own): masks" in said
 
 
 @pytest.mark.usefixtures("unpainted")
@@ -329,7 +329,7 @@ def test_a_folder_that_is_no_finished_run_is_refused(
     assert f"--run stopped --artifacts {tmp_path} --resume" in said
     (stopped / "metrics_test.json").write_text("{")
     assert "metrics_test.json: damaged" in refused(capsys, good, stopped)
-    (stopped / "metrics_test.json").write_text('{"miou": "high", "photos": []}')
+    (stopped / "metrics_test.json").write_text('{"miou": "high", "images": []}')
     assert "stopped: a damaged file in it" in refused(capsys, good, stopped)
 
 
@@ -342,7 +342,7 @@ def test_runs_of_other_classes_or_named_twice_or_without_the_split_are_refused(
     assert "two: has the classes __background__, fishka, " in refused(capsys, one, two)
     assert "one: named twice" in refused(capsys, one, tmp_path / "two/../one")
     assert main([str(one), "--split", "test"]) == 2
-    assert "one: no test photos: compare with --split val" in capsys.readouterr().err
+    assert "one: no test images: compare with --split val" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("count", [1, 3, 12, 25])

@@ -38,11 +38,11 @@ def called(*commands: list[object]) -> tuple[list[int], list[str]]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with an empty file in the place of its network, and its data set, which has no
-    test photos.
+    test images.
     """
     root = tmp_path_factory.mktemp("early")
-    photos = chips(root / "chips")
-    dataset = build(BuildConfig(photos, root / "voc", records=False, split="80/20/0"))
+    images = chips(root / "chips")
+    dataset = build(BuildConfig(images, root / "voc", records=False, split="80/20/0"))
     run = root / "runs/a"
     write_config(TrainConfig(size=32, arch="unet_plain", artifacts=root, run="a"), run)
     about = {"path": str(dataset.path), "sha256": dataset.sha256}
@@ -78,27 +78,27 @@ def test_evaluation_and_export_refuse_what_they_can_without_tensorflow(
 
 def test_a_training_that_is_refused_has_built_nothing(run: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("transform: {__class_fullname__: Compose}", encoding="utf-8")
-    photos = run.parent.parent / "chips"
+    images = run.parent.parent / "chips"
     begin = ["segtf.train", "--artifacts", tmp_path / "new/artifacts", "--data"]
     wrong = [
-        [*begin, photos, "--encoder-weights", tmp_path / "gone.h5"],
-        [*begin, photos, "--augment", tmp_path / "bad.yaml"],
-        [*begin, photos, "--init-from", tmp_path / "gone"],
-        [*begin, photos, "--classes", tmp_path / "gone.txt"],
-        [*begin, photos, "--split-from", tmp_path / "gone"],
-        [*begin, photos, "--folds", "1"],
+        [*begin, images, "--encoder-weights", tmp_path / "gone.h5"],
+        [*begin, images, "--augment", tmp_path / "bad.yaml"],
+        [*begin, images, "--init-from", tmp_path / "gone"],
+        [*begin, images, "--classes", tmp_path / "gone.txt"],
+        [*begin, images, "--split-from", tmp_path / "gone"],
+        [*begin, images, "--folds", "1"],
         [*begin, tmp_path / "gone"],
     ]
     codes, said = called(*wrong)
     assert codes == [2] * len(wrong), said
     assert not (tmp_path / "new").exists()
-    assert not [line for line in said if line.startswith("photos: ")], "nothing was converted"
+    assert not [line for line in said if line.startswith("images: ")], "nothing was converted"
 
 
 def test_a_build_that_is_refused_leaves_no_folder(tmp_path: Path) -> None:
-    photos = chips(tmp_path / "chips")
-    (photos / "bad000.json").write_text("{", encoding="utf-8")
-    codes, _ = called(["segtf.train", "--data", photos, "--artifacts", tmp_path / "new"])
+    images = chips(tmp_path / "chips")
+    (images / "bad000.json").write_text("{", encoding="utf-8")
+    codes, _ = called(["segtf.train", "--data", images, "--artifacts", tmp_path / "new"])
     assert codes == [2]
     assert [path.name for path in tmp_path.iterdir()] == ["chips"]
 

@@ -23,7 +23,7 @@ from segtf.run.folder import write_json
 from segtf.run.provenance import find_seen, trained_on
 from segtf.scoring import metrics
 from tests.segtf.tiny_onnx import INFO, write_channels_model
-from tests.voc_builder.folders import write_mask, write_photo
+from tests.voc_builder.folders import write_image, write_mask
 from voc_builder.base.errors import UserError
 from voc_builder.build import BuildConfig, build
 from voc_builder.tree.voc import Dataset
@@ -80,9 +80,9 @@ def write_channels_run(folder: Path, dataset: Dataset, **about: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def chips(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """10, 5 and 5 photos, chips and defects in each split."""
-    return build(BuildConfig(photos, tmp_path_factory.mktemp("chips") / "voc", split="50/25/25"))
+def chips(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """10, 5 and 5 images, chips and defects in each split."""
+    return build(BuildConfig(images, tmp_path_factory.mktemp("chips") / "voc", split="50/25/25"))
 
 
 @pytest.fixture
@@ -113,14 +113,14 @@ def test_objects_outlines_intervals_and_the_point_are_written_with_their_picture
     assert "chosen on 1 object in val" in tables.split("\n\n")[2]
 
 
-def test_the_threshold_for_test_photos_is_chosen_on_val(channels: Path) -> None:
+def test_the_threshold_for_test_images_is_chosen_on_val(channels: Path) -> None:
     test = evaluate(EvaluateConfig(channels))["operating_point"]
     val = evaluate(EvaluateConfig(channels, split="val"))["operating_point"]
     assert test["split"] == val["split"] == "val"
     assert test["threshold"] == val["threshold"]
     assert test["chosen"] == val["chosen"]
     assert val["chosen"] == {key: val["objects"][key] for key in val["chosen"]}
-    assert test["curve"] != val["curve"], "that of the photos that are scored"
+    assert test["curve"] != val["curve"], "that of the images that are scored"
 
 
 def test_a_threshold_that_is_given_needs_no_val(
@@ -141,10 +141,10 @@ def test_a_threshold_that_is_given_needs_no_val(
     assert scored == ["test", "test", "val"], "val is scored once where it is wanted itself"
 
 
-def test_photos_cut_into_tiles_count_as_whole_ones(
+def test_images_cut_into_tiles_count_as_whole_ones(
     channels: Path, chips: Dataset, tmp_path: Path
 ) -> None:
-    """96 x 96: as tiles of 32, as tiles of 64 that overhang, and as the photo itself."""
+    """96 x 96: as tiles of 32, as tiles of 64 that overhang, and as the image itself."""
     of_tiles, overhanging = (
         evaluate(
             EvaluateConfig(
@@ -161,7 +161,7 @@ def test_photos_cut_into_tiles_count_as_whole_ones(
     assert of_tiles == overhanging == whole
 
 
-def test_turned_photos_and_several_networks_have_a_name_of_their_own(
+def test_turned_images_and_several_networks_have_a_name_of_their_own(
     channels: Path, chips: Dataset, tmp_path: Path
 ) -> None:
     run = channels.parent
@@ -237,13 +237,13 @@ def test_the_background_of_such_networks_counts_not_where_the_data_have_none(
 
 
 def test_networks_of_several_folds_are_scored_on_test_alone(
-    photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    images: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    folds = build(BuildConfig(photos, tmp_path / "voc", folds=3))
+    folds = build(BuildConfig(images, tmp_path / "voc", folds=3))
     models = [write_channels_run(tmp_path / f"{i}", folds, fold=i) for i in (1, 2)]
     both = Path(",".join(map(str, models)))
     of_val = len(folds.in_fold(1).splits["val"])
-    said = f"/2 was trained on {of_val} of the {of_val} val photos of "
+    said = f"/2 was trained on {of_val} of the {of_val} val images of "
     with pytest.raises(UserError, match=f"--split val: .*{said}"):
         evaluate(EvaluateConfig(both, split="val"))
     values = evaluate(EvaluateConfig(both))
@@ -253,15 +253,15 @@ def test_networks_of_several_folds_are_scored_on_test_alone(
     assert "was trained on" not in capfd.readouterr().err
 
 
-def test_photos_that_a_network_was_trained_on_are_no_test_of_it(
-    photos: Path, chips: Dataset, channels: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_images_that_a_network_was_trained_on_are_no_test_of_it(
+    images: Path, chips: Dataset, channels: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    other = build(BuildConfig(photos, tmp_path / "other", split="50/25/25", seed=1))
+    other = build(BuildConfig(images, tmp_path / "other", split="50/25/25", seed=1))
     seen = sorted({*chips.splits["train"]} & {*other.splits["test"]})
     assert seen
     named = ", ".join([*seen[:3], *(["..."] if len(seen) > 3 else [])])
     said = (
-        f"was trained on {len(seen)} of the 5 test photos of {other.path} ({named}): score photos"
+        f"was trained on {len(seen)} of the 5 test images of {other.path} ({named}): score images"
     )
     with pytest.raises(UserError, match=re.escape(said)):
         evaluate(EvaluateConfig(channels, data=other.path, out=tmp_path / "scores"))
@@ -284,10 +284,10 @@ def test_photos_that_a_network_was_trained_on_are_no_test_of_it(
         assert capfd.readouterr().err.count(told) == 1
 
 
-def test_a_file_away_from_its_run_says_nothing_of_the_photos_of_other_data(
-    photos: Path, chips: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_a_file_away_from_its_run_says_nothing_of_the_images_of_other_data(
+    images: Path, chips: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    other = build(BuildConfig(photos, tmp_path / "other", split="50/25/25", seed=1))
+    other = build(BuildConfig(images, tmp_path / "other", split="50/25/25", seed=1))
     info = dataclasses.replace(
         INFO, shape=(32, 32), classes=chips.classes, dataset_sha256=chips.sha256
     )
@@ -298,14 +298,14 @@ def test_a_file_away_from_its_run_says_nothing_of_the_photos_of_other_data(
         assert capfd.readouterr().err.count(told) == count
 
 
-def test_photos_that_lie_in_train_and_test_are_a_matter_of_the_data_set(tmp_path: Path) -> None:
+def test_images_that_lie_in_train_and_test_are_a_matter_of_the_data_set(tmp_path: Path) -> None:
     for split, names in {"train": "abcd", "val": "e", "test": "af"}.items():
         for name in names:
-            write_photo(tmp_path / split / f"{name}.jpg")
+            write_image(tmp_path / split / f"{name}.jpg")
             write_mask(tmp_path / f"{split}_mask" / f"{name}.png", [0, 1])
     dataset = build(BuildConfig(tmp_path, tmp_path.with_name("voc")))
-    twins = hashlib.sha256(dataset.photo("test_a").read_bytes()).hexdigest()
-    assert twins == hashlib.sha256(dataset.photo("train_a").read_bytes()).hexdigest()
+    twins = hashlib.sha256(dataset.image("test_a").read_bytes()).hexdigest()
+    assert twins == hashlib.sha256(dataset.image("train_a").read_bytes()).hexdigest()
     write_channels_run(tmp_path / "run", dataset)
     assert find_seen([tmp_path / "run"], dataset, "test") == {}
     elsewhere = dataclasses.replace(dataset, splits={**dataset.splits, "train": ()})
@@ -329,9 +329,9 @@ def test_without_defects_in_val_no_threshold_is_chosen(dataset: Dataset, tmp_pat
 
 
 def test_a_network_of_a_fold_is_scored_on_that_fold_of_the_data_named_again(
-    photos: Path, tmp_path: Path
+    images: Path, tmp_path: Path
 ) -> None:
-    folds = build(BuildConfig(photos, tmp_path / "voc", folds=3))
+    folds = build(BuildConfig(images, tmp_path / "voc", folds=3))
     own = folds.in_fold(2)
     about = {"path": str(folds.path), "sha256": folds.sha256, "classes": [], "fold": 2}
     write_json(about, tmp_path / "data.json")

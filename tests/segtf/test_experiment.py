@@ -71,7 +71,7 @@ def artifacts(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def recipe(tmp_path: Path) -> Path:
     path = tmp_path / "chips.yaml"
     path.write_text(
-        "data: photos\nsize: 64\nencoder: mobilenetv2\nseed: 7\nrun: a\noverwrite: true\n"
+        "data: images\nsize: 64\nencoder: mobilenetv2\nseed: 7\nrun: a\noverwrite: true\n"
     )
     return path
 

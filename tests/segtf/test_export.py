@@ -17,7 +17,7 @@ import pytest
 from segtf import export
 from segtf.export import main
 from segtf.exporting import export_precision, quality
-from segtf.exporting.export_precision import add_precision, training_photos
+from segtf.exporting.export_precision import add_precision, training_images
 from segtf.exporting.quality import (
     milliseconds,
     quality_rows,
@@ -34,7 +34,7 @@ from tests.segtf.tiny_onnx import INFO, write_channels_model, write_convolutions
 from voc_builder.base.errors import UserError
 from voc_builder.pixels.images import decode_image, resize_image
 
-PHOTOS = np.zeros((2, 10, 10, 3), np.uint8)
+IMAGES = np.zeros((2, 10, 10, 3), np.uint8)
 
 
 def steady(images: np.ndarray) -> np.ndarray:
@@ -42,14 +42,14 @@ def steady(images: np.ndarray) -> np.ndarray:
 
 
 def test_engines_that_agree_pass() -> None:
-    report = parity({"a": steady, "b": steady, "c": steady}, PHOTOS)
+    report = parity({"a": steady, "b": steady, "c": steady}, IMAGES)
     assert report["passed"]
     assert [(c["a"], c["b"]) for c in report["comparisons"]] == [("a", "b"), ("a", "c"), ("b", "c")]
     assert {c["largest_difference"] for c in report["comparisons"]} == {0.0}
 
 
 def test_a_probability_that_is_off_by_more_than_the_tolerance_fails() -> None:
-    report = parity({"a": steady, "b": lambda images: steady(images) + np.float32(2e-4)}, PHOTOS)
+    report = parity({"a": steady, "b": lambda images: steady(images) + np.float32(2e-4)}, IMAGES)
     (comparison,) = report["comparisons"]
     assert comparison["largest_difference"] == pytest.approx(2e-4, rel=1e-3)
     assert comparison["equal_argmax"] == 1
@@ -65,7 +65,7 @@ def test_one_pixel_of_another_class_among_two_hundred_fails() -> None:
     def even(images: np.ndarray) -> np.ndarray:
         return steady(images) * 0 + np.float32(0.5)
 
-    report = parity({"a": even, "b": other}, PHOTOS)
+    report = parity({"a": even, "b": other}, IMAGES)
     assert report["comparisons"][0]["equal_argmax"] == 0.99
     assert not report["passed"]
 
@@ -76,13 +76,13 @@ def test_classes_that_rounding_alone_tells_apart_are_equal() -> None:
             np.float32([0.5, second, 0.1]), (*images.shape[:3], 3)
         )
 
-    report = parity({"a": answer(0.5 - 3e-7), "b": answer(0.5 + 3e-7)}, PHOTOS)
+    report = parity({"a": answer(0.5 - 3e-7), "b": answer(0.5 + 3e-7)}, IMAGES)
     assert report["comparisons"][0]["equal_argmax"] == 1
-    assert parity({"a": answer(0.49999), "b": answer(0.50001)}, PHOTOS)["passed"] is False
+    assert parity({"a": answer(0.49999), "b": answer(0.50001)}, IMAGES)["passed"] is False
 
 
 def test_a_nan_is_no_agreement_and_no_agreement_is_an_error() -> None:
-    report = parity({"a": steady, "b": lambda images: steady(images) * np.nan}, PHOTOS)
+    report = parity({"a": steady, "b": lambda images: steady(images) * np.nan}, IMAGES)
     with pytest.raises(UserError, match=r"differ by more than 0\.0001 or in more than 0\.01% of"):
         require_parity(report, Path("run"))
 
@@ -148,11 +148,11 @@ def test_a_precision_is_written_beside_float32_and_measured_on_val(
     assert "model_float16.onnx" in table
 
 
-def test_int8_is_calibrated_on_the_photos_given(exported: tuple[Path, Any]) -> None:
+def test_int8_is_calibrated_on_the_images_given(exported: tuple[Path, Any]) -> None:
     folder, val = exported
     report = add_precision(folder, "int8", val, iter(list(val.images)), accept_loss=True)
     assert -0.2 < report["precisions"]["int8"]["miou_change"] < 0
-    dark = iter([np.full_like(photo, 9) for photo in val.images])
+    dark = iter([np.full_like(image, 9) for image in val.images])
     worse = add_precision(folder, "int8", val, dark, accept_loss=True)
     assert worse["precisions"]["int8"]["miou_change"] < -0.4, "what is brighter is cut off"
 
@@ -164,7 +164,7 @@ def test_a_precision_that_loses_too_much_is_not_kept_unless_the_loss_is_accepted
     path = folder / "model_int8.onnx"
     path.write_bytes(b"of an earlier export")
 
-    def turned(source: Path, out: Path, photos: object) -> None:
+    def turned(source: Path, out: Path, images: object) -> None:
         write_channels_model(out, info=dataclasses.replace(INFO, precision="int8"))
 
     monkeypatch.setattr(export_precision, "write_int8", turned)
@@ -195,7 +195,7 @@ def test_networks_take_turns_when_their_speed_is_measured() -> None:
         def probabilities(self, images: np.ndarray) -> None:
             turns.append(self.name)
 
-    found = milliseconds([Named("a"), Named("b")], PHOTOS[0])  # type: ignore[list-item]
+    found = milliseconds([Named("a"), Named("b")], IMAGES[0])  # type: ignore[list-item]
     assert len(found) == 2
     assert turns[:6] == list("ababab")
 
@@ -206,7 +206,7 @@ def test_all_precisions_are_timed_together_whenever_one_is_added(
     folder, val = exported
     asked: list[list[str]] = []
 
-    def in_turn(models: Any, photo: Any) -> list[float]:
+    def in_turn(models: Any, image: Any) -> list[float]:
         asked.append([model.info.precision for model in models])
         return [20.0, 25.0, 10.0][: len(models)]
 
@@ -242,23 +242,23 @@ def test_times_of_an_older_export_are_those_of_each_measurement() -> None:
             """Takes no time."""
 
     models = {name: Quick() for name in old}
-    anew = timed(old, models, PHOTOS[0])  # type: ignore[arg-type]
+    anew = timed(old, models, IMAGES[0])  # type: ignore[arg-type]
     assert not any("ms_float32" in entry for entry in anew.values())
     assert quality_rows({"precisions": anew})[0][4] == "x 1.00"
 
 
 @pytest.mark.parametrize("crop", [None, 32])
-def test_int8_sees_photos_of_train_as_the_network_does(dataset: Any, crop: int | None) -> None:
+def test_int8_sees_images_of_train_as_the_network_does(dataset: Any, crop: int | None) -> None:
     config = TrainConfig(size="64x40") if crop is None else TrainConfig(crop=crop)
-    found = list(training_photos(dataset, config))
+    found = list(training_images(dataset, config))
     assert len(found) == len(dataset.splits["train"]) == 16
-    assert {photo.shape for photo in found} == {(*config.shape, 3)}
-    whole = [decode_image(dataset.photo(i).read_bytes(), i) for i in dataset.splits["train"]]
+    assert {image.shape for image in found} == {(*config.shape, 3)}
+    whole = [decode_image(dataset.image(i).read_bytes(), i) for i in dataset.splits["train"]]
     if crop is None:
         np.testing.assert_array_equal(found[3], resize_image(whole[3], 64, 40))
     else:
         windows = np.lib.stride_tricks.sliding_window_view(whole[3], (32, 32, 3))
-        assert (windows == found[3]).all((-1, -2, -3)).any(), "a part of the photo as it is"
+        assert (windows == found[3]).all((-1, -2, -3)).any(), "a part of the image as it is"
 
 
 @pytest.mark.slow
@@ -294,7 +294,7 @@ def test_the_command_adds_a_precision_without_exporting_float32_again(
 
 
 @pytest.mark.slow
-def test_the_export_of_a_run_passes_on_real_photos_and_takes_any_size(run: Path) -> None:
+def test_the_export_of_a_run_passes_on_real_images_and_takes_any_size(run: Path) -> None:
     report = json.loads((run / "export.json").read_text())
     assert report["passed"]
     assert report["photos"] == 2

@@ -159,7 +159,7 @@ def test_a_full_disk_at_the_very_begin_leaves_no_run_that_could_not_be_gone_on_w
 
 
 @pytest.mark.parametrize(
-    "raised", [UserError("photo 7: damaged: mend it"), KeyError("a bug")], ids=["user", "bug"]
+    "raised", [UserError("image 7: damaged: mend it"), KeyError("a bug")], ids=["user", "bug"]
 )
 def test_what_a_sample_raises_inside_tensorflow_comes_out_as_it_was(
     dataset: Dataset,
@@ -179,12 +179,12 @@ def test_what_a_sample_raises_inside_tensorflow_comes_out_as_it_was(
         return
     assert begun(monkeypatch, dataset, tmp_path) == 2
     line = the_error(capsys.readouterr().err)
-    assert "error: photo 7: damaged: mend it; what was trained is kept: go on with" in line
+    assert "error: image 7: damaged: mend it; what was trained is kept: go on with" in line
     require_whole(tmp_path / "runs/r", 1)
 
 
 def damaged(tree: Path, split: str, part: str, keep: float) -> None:
-    """Cuts a photo or a mask of a split short, in a record whose checksums are right."""
+    """Cuts an image or a mask of a split short, in a record whose checksums are right."""
     shard = sorted((tree / "tfrecords").glob(f"{split}-*"))[0]
     records = [record.numpy() for record in tf.data.TFRecordDataset(str(shard))]
     example = tf.train.Example.FromString(records[0])
@@ -248,7 +248,7 @@ def test_what_fails_at_the_end_can_be_mended_and_finished(
     assert (run / "report.html").is_file()
 
 
-def test_sigterm_while_photos_are_decoded_ends_the_run_before_it_begins(
+def test_sigterm_while_images_are_decoded_ends_the_run_before_it_begins(
     dataset: Dataset,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -25,7 +25,7 @@ from segtf.scoring.faults import Faults, faults_of
 from segtf.train import train
 from tests.segtf.reports.test_figures import write_log
 from tests.segtf.tiny_onnx import INFO, write_channels_model
-from tests.voc_builder.folders import write_photo
+from tests.voc_builder.folders import write_image
 from voc_builder.base.errors import UserError
 from voc_builder.build import BuildConfig, build
 from voc_builder.pixels.png import encode_mask
@@ -33,12 +33,12 @@ from voc_builder.tree.voc import Dataset
 
 
 def test_val_and_test_are_scored_at_the_threshold_that_was_chosen_on_val(
-    photos: Path,
+    images: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    chips = build(BuildConfig(photos, tmp_path / "voc", split="50/25/25"))
+    chips = build(BuildConfig(images, tmp_path / "voc", split="50/25/25"))
     run = tmp_path / "run"
     run.mkdir()
     (run / "config.yaml").write_text("size: 32\nexport: false\n")
@@ -78,9 +78,9 @@ def test_what_predictions_leave_out_is_said_and_is_exit_code_1(
     info = replace(INFO, classes=dataset.classes)
     write_channels_model(tmp_path / "model.onnx", info=info)
     places = tmp_path / "photos"
-    write_photo(places / "good/a.jpg")
-    write_photo(places / "bad/b.jpg")
-    (places / "bad/c.jpg").write_text("no photo")
+    write_image(places / "good/a.jpg")
+    write_image(places / "bad/b.jpg")
+    (places / "bad/c.jpg").write_text("no image")
     settings = f"data: {places}\npredict: bad,good\npredict_save: mask\n"
     (tmp_path / "config.yaml").write_text(settings)
     about = {"path": str(dataset.path), "sha256": dataset.sha256, "classes": dataset.classes}
@@ -94,7 +94,7 @@ def test_what_predictions_leave_out_is_said_and_is_exit_code_1(
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"{tmp_path}/predictions/bad: ")
     assert f"python -m segtf.finish {tmp_path}" in last
-    write_photo(places / "bad/c.jpg")
+    write_image(places / "bad/c.jpg")
     assert command.main() == 0
 
 
@@ -105,13 +105,13 @@ def test_overlays_are_scored_by_the_masks_that_they_show(dataset: Dataset, tmp_p
         tmp_path / "model.onnx", info=replace(INFO, classes=dataset.classes, postprocess=rules)
     )
     tree = replace(dataset, path=tmp_path / "voc")
-    for photo_id in ids:  # the network says background, but for specks that the rules sweep
+    for image_id in ids:  # the network says background, but for specks that the rules sweep
         pixels = np.full((40, 40, 3), (250, 0, 0), np.uint8)
         pixels[8:12, 8:12] = (0, 250, 0)
-        for file in (tree.photo(photo_id), tree.mask(photo_id)):
+        for file in (tree.image(image_id), tree.mask(image_id)):
             file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(tree.photo(photo_id), quality=100)
-        tree.mask(photo_id).write_bytes(encode_mask(np.zeros((40, 40), np.uint8)))
+        Image.fromarray(pixels).save(tree.image(image_id), quality=100)
+        tree.mask(image_id).write_bytes(encode_mask(np.zeros((40, 40), np.uint8)))
     split = SimpleNamespace(name="test", ids=[*ids, *ids])
     command._draw_overlays(tmp_path, tree, split)  # type: ignore[arg-type]
     shown = json.loads((tmp_path / "overlays/scores.json").read_text())
@@ -142,7 +142,7 @@ def test_a_run_of_jax_learns_how_its_end_went_from_the_exit_code(
 
 
 @pytest.mark.slow
-def test_photos_that_the_settings_name_are_predicted_beside_their_annotation(run: Path) -> None:
+def test_images_that_the_settings_name_are_predicted_beside_their_annotation(run: Path) -> None:
     out = run / "predictions/3_jpg"
     for folder, suffix in (("masks", "png"), ("overlays", "jpg")):
         found = sorted(path.name for path in (out / folder).iterdir())
@@ -150,13 +150,13 @@ def test_photos_that_the_settings_name_are_predicted_beside_their_annotation(run
     assert "IoU defect" in (out / "index.html").read_text(encoding="utf-8"), "the truth is known"
 
 
-def test_places_without_photos_are_named_before_anything_is_trained(
-    photos: Path, tmp_path: Path
+def test_places_without_images_are_named_before_anything_is_trained(
+    images: Path, tmp_path: Path
 ) -> None:
     def config(**settings: object) -> TrainConfig:
-        return TrainConfig(data=photos, artifacts=tmp_path / "new", **settings)  # type: ignore[arg-type]
+        return TrainConfig(data=images, artifacts=tmp_path / "new", **settings)  # type: ignore[arg-type]
 
-    with pytest.raises(UserError, match=rf"no photos at {photos}/none, {photos}/\*\.tif: "):
+    with pytest.raises(UserError, match=rf"no images at {images}/none, {images}/\*\.tif: "):
         train(config(predict="none,*3.jpg,*.tif"))
     with pytest.raises(UserError, match=r"--predict-save takes a list of .* Received: masks"):
         train(config(predict="*3.jpg", predict_save="masks"))

@@ -1,4 +1,4 @@
-"""Photos in, masks and overlays out, whatever lies between them in the folder."""
+"""Images in, masks and overlays out, whatever lies between them in the folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from PIL import Image
 from segtf.inference.predictor import open_predictor
 from segtf.outputs import folder
 from segtf.outputs.files import Wanted
-from segtf.outputs.folder import draw_photo, predict_photos
+from segtf.outputs.folder import draw_image, predict_images
 from segtf.predict import PredictConfig, main, predict
 from tests.segtf.tiny_onnx import write_channels_model
 from voc_builder.base.colours import voc_colours
@@ -33,36 +33,36 @@ def model(tmp_path: Path) -> Path:
     return write_channels_model(tmp_path / "model.onnx")
 
 
-def test_results_may_go_beside_the_photos_and_are_not_predicted_again(
+def test_results_may_go_beside_the_images_and_are_not_predicted_again(
     model: Path, tmp_path: Path
 ) -> None:
-    photos = tmp_path / "photos"
-    write_photo(photos / "a.png")
+    images = tmp_path / "photos"
+    write_image(images / "a.png")
     for _ in range(2):
-        assert predict(PredictConfig(model, (photos,), out=photos)) == 0
-    written = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.*"))
+        assert predict(PredictConfig(model, (images,), out=images)) == 0
+    written = sorted(path.relative_to(images).as_posix() for path in images.rglob("*.*"))
     assert written == ["a.png", "masks/a.png", "overlays/a.jpg"]
 
 
-def test_a_photo_too_long_for_an_overlay_is_named_and_the_others_are_done(
+def test_an_image_too_long_for_an_overlay_is_named_and_the_others_are_done(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_photo(tmp_path / "photos/long.png", height=2, width=65_600)
-    write_photo(tmp_path / "photos/a.png")
+    write_image(tmp_path / "photos/long.png", height=2, width=65_600)
+    write_image(tmp_path / "photos/a.png")
     assert predict(PredictConfig(model, (tmp_path / "photos",), out=tmp_path / "out")) == 1
     assert "long.png" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out/overlays").iterdir()] == ["a.jpg"]
 
 
 def stripes(height: int, width: int) -> NDArray[np.uint8]:
-    """A photo with its left half of class 1 and its right half of class 2."""
-    photo = np.zeros((height, width, 3), np.uint8)
-    photo[:, : width // 2, 1] = 255
-    photo[:, width // 2 :, 2] = 255
-    return photo
+    """An image with its left half of class 1 and its right half of class 2."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, : width // 2, 1] = 255
+    image[:, width // 2 :, 2] = 255
+    return image
 
 
-def write_photo(path: Path, height: int = 6, width: int = 16) -> Path:
+def write_image(path: Path, height: int = 6, width: int = 16) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(stripes(height, width)).save(path)
     return path
@@ -78,10 +78,10 @@ def files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in paths)
 
 
-def test_mask_and_overlay_have_the_size_of_the_photo(
+def test_mask_and_overlay_have_the_size_of_the_image(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_photo(tmp_path / "фото" / "деталь 1.png", 60, 160)
+    write_image(tmp_path / "фото" / "деталь 1.png", 60, 160)
     out = tmp_path / "ответ"
     assert call(monkeypatch, model, tmp_path / "фото", "--out", out) == 0
     assert files(out) == ["masks/деталь 1.png", "overlays/деталь 1.jpg"]
@@ -94,7 +94,7 @@ def test_mask_and_overlay_have_the_size_of_the_photo(
     printed = capsys.readouterr().out
     assert printed.count("\n") == 1
     for part in (
-        "1 photo, ",
+        "1 image, ",
         "a second",
         "green 50 %",
         "синий 50 %",
@@ -103,40 +103,40 @@ def test_mask_and_overlay_have_the_size_of_the_photo(
         assert part in printed
 
 
-def test_draw_photo_gives_the_mask_and_an_overlay_of_the_same_size(model: Path) -> None:
-    mask, overlay = draw_photo(open_predictor([model]), stripes(60, 90))
+def test_draw_image_gives_the_mask_and_an_overlay_of_the_same_size(model: Path) -> None:
+    mask, overlay = draw_image(open_predictor([model]), stripes(60, 90))
     np.testing.assert_array_equal(mask, [[1] * 45 + [2] * 45] * 60)
     assert overlay.shape == (60, 90, 3)
     assert overlay.dtype == np.uint8
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (1, 40)])
-def test_photos_of_a_few_pixels_are_predicted(model: Path, height: int, width: int) -> None:
-    mask, overlay = draw_photo(open_predictor([model]), np.zeros((height, width, 3), np.uint8))
+def test_images_of_a_few_pixels_are_predicted(model: Path, height: int, width: int) -> None:
+    mask, overlay = draw_image(open_predictor([model]), np.zeros((height, width, 3), np.uint8))
     assert mask.shape == (height, width)
     assert overlay.shape == (height, width, 3)
 
 
-def test_an_unreadable_photo_is_named_and_left_out_and_the_others_are_done(
+def test_an_unreadable_image_is_named_and_left_out_and_the_others_are_done(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    photos = tmp_path / "photos"
-    write_photo(photos / "a.png")
-    (photos / "b.jpg").write_text("no photo")
-    write_photo(photos / "c.bmp")
-    (photos / "c.json").write_text("{}")
-    assert call(monkeypatch, model, photos, "--out", tmp_path / "out", "--save", "mask") == 1
+    images = tmp_path / "photos"
+    write_image(images / "a.png")
+    (images / "b.jpg").write_text("no image")
+    write_image(images / "c.bmp")
+    (images / "c.json").write_text("{}")
+    assert call(monkeypatch, model, images, "--out", tmp_path / "out", "--save", "mask") == 1
     assert files(tmp_path / "out") == ["masks/a.png", "masks/c.png"]
     printed = capsys.readouterr()
-    assert "2 photos, " in printed.out
+    assert "2 images, " in printed.out
     about_it = [line for line in printed.err.splitlines() if "b.jpg" in line]
-    assert about_it[0].startswith(f"{photos / 'b.jpg'}: not a photo")
-    assert about_it[1:] == [f"left out 1 of 3: {photos / 'b.jpg'}"]
+    assert about_it[0].startswith(f"{images / 'b.jpg'}: not an image")
+    assert about_it[1:] == [f"left out 1 of 3: {images / 'b.jpg'}"]
 
 
-def test_photos_that_share_a_stem_keep_their_own_results(tmp_path: Path, model: Path) -> None:
+def test_images_that_share_a_stem_keep_their_own_results(tmp_path: Path, model: Path) -> None:
     for name in ("one/a.png", "two/a.png", "two/a.bmp"):
-        write_photo(tmp_path / "photos" / name)
+        write_image(tmp_path / "photos" / name)
     config = PredictConfig(model, (tmp_path / "photos",), tmp_path / "out", save="mask")
     assert predict(config) == 0
     names = ["masks/one_a.png", "masks/two_a.png", "masks/two_a_png.png"]
@@ -144,18 +144,18 @@ def test_photos_that_share_a_stem_keep_their_own_results(tmp_path: Path, model: 
 
 
 def test_results_are_replaced_and_other_files_stay(tmp_path: Path, model: Path) -> None:
-    photo = write_photo(tmp_path / "a.png")
+    image = write_image(tmp_path / "a.png")
     (tmp_path / "out" / "masks").mkdir(parents=True)
     (tmp_path / "out" / "masks" / "a.png").write_text("old")
     (tmp_path / "out" / "masks" / "z.png").write_text("old")
-    predict_photos(open_predictor([model]), [photo], tmp_path / "out", Wanted(("mask",)))
+    predict_images(open_predictor([model]), [image], tmp_path / "out", Wanted(("mask",)))
     assert files(tmp_path / "out") == ["masks/a.png", "masks/z.png"]
     assert cv2.imread(str(tmp_path / "out" / "masks" / "a.png")).shape == (6, 16, 3)
 
 
 def test_pixels_are_counted_by_class(tmp_path: Path, model: Path) -> None:
-    photos = [write_photo(tmp_path / "a.png"), write_photo(tmp_path / "b.png", 4, 4)]
-    result = predict_photos(open_predictor([model]), photos, tmp_path / "out", Wanted(("overlay",)))
+    images = [write_image(tmp_path / "a.png"), write_image(tmp_path / "b.png", 4, 4)]
+    result = predict_images(open_predictor([model]), images, tmp_path / "out", Wanted(("overlay",)))
     assert (result.done, result.left_out) == (2, ())
     np.testing.assert_array_equal(result.pixels, [0, 56, 56])
     assert files(tmp_path / "out") == ["overlays/a.jpg", "overlays/b.jpg"]
@@ -167,8 +167,8 @@ def test_pixels_are_counted_by_class(tmp_path: Path, model: Path) -> None:
         (["none.onnx", "a.png"], "none.onnx: no such file"),
         (["a.png", "a.png"], "a.png: not an ONNX file"),
         (["bare.onnx", "a.png"], "without the metadata segtf.classes"),
-        (["model.onnx", "none.png"], "no photos at none.png"),
-        (["model.onnx", "*.gif"], "no photos at *.gif"),
+        (["model.onnx", "none.png"], "no images at none.png"),
+        (["model.onnx", "*.gif"], "no images at *.gif"),
         (["model.onnx", "a.png", "--save", "mask,video"], "--save takes a list of mask, overlay"),
         (["model.onnx", "a.png", "--save", "cutout"], "no class of this network is the background"),
         (["model.onnx", "a.png", "--save", "rle"], "--rle-class, one of red, green, синий"),
@@ -201,7 +201,7 @@ def test_wrong_use_gets_one_line_and_exit_code_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_photo(tmp_path / "a.png")
+    write_image(tmp_path / "a.png")
     write_channels_model(tmp_path / "bare.onnx", info=None)
     assert call(monkeypatch, *argv) == 2
     printed = capsys.readouterr()
@@ -215,37 +215,37 @@ def test_wrong_use_gets_one_line_and_exit_code_2(
 def test_a_threshold_that_predict_does_not_take_gets_no_advice_that_it_refuses(
     value: str, tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    photo = str(write_photo(tmp_path / "a.png"))
+    image = str(write_image(tmp_path / "a.png"))
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(SystemExit):
-        assert call(patch, model, photo, "--defect-threshold", value) == 2
+        assert call(patch, model, image, "--defect-threshold", value) == 2
     said = capsys.readouterr().err
     assert "--defect-threshold takes" in said
     assert "auto" not in said.replace("Received: auto", "")
     assert "none" not in said.replace("Received: none", "")
 
 
-def test_photos_in_front_of_the_network_get_the_command_that_works(
+def test_images_in_front_of_the_network_get_the_command_that_works(
     tmp_path: Path,
     model: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    photos, out = tmp_path / "two photos", tmp_path / "out"
+    images, out = tmp_path / "two images", tmp_path / "out"
     for name in ("a.png", "b.png", "c.png", "d.png"):
-        write_photo(photos / name)
+        write_image(images / name)
     for network in (model, tmp_path):  # tmp_path holds model.onnx, as a run folder does
-        assert call(monkeypatch, photos, network, "--out", out) == 2
+        assert call(monkeypatch, images, network, "--out", out) == 2
         command = capsys.readouterr().err.strip().split("python -m segtf.predict ")[-1]
-        assert shlex.split(command) == [str(network), str(photos)]
+        assert shlex.split(command) == [str(network), str(images)]
         assert call(monkeypatch, *shlex.split(command), "--out", out) == 0
-    assert call(monkeypatch, *sorted(photos.iterdir()), model, "--out", out) == 2
+    assert call(monkeypatch, *sorted(images.iterdir()), model, "--out", out) == 2
     assert capsys.readouterr().err.endswith("c.png' ...\n")
 
 
 def test_told_to_end_it_takes_away_what_is_half_written(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photos = [write_photo(tmp_path / f"{name}.png") for name in "abcdef"]
+    images = [write_image(tmp_path / f"{name}.png") for name in "abcdef"]
     whole = folder.ask
 
     def told_to_end(*given: Any, **more: Any) -> Any:
@@ -254,40 +254,40 @@ def test_told_to_end_it_takes_away_what_is_half_written(
 
     monkeypatch.setattr(folder, "ask", told_to_end)
     out = tmp_path / "out"
-    assert call(monkeypatch, model, *photos, "--out", out, "--save", "coco") == 143
+    assert call(monkeypatch, model, *images, "--out", out, "--save", "coco") == 143
     assert list(out.iterdir()) == []
 
 
 def test_a_class_is_marked_from_the_probability_on_that_is_asked_for(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photo, out = tmp_path / "a.png", tmp_path / "out"
-    Image.fromarray(np.full((6, 16, 3), (20, 150, 85), np.uint8)).save(photo)  # blue: a third
+    image, out = tmp_path / "a.png", tmp_path / "out"
+    Image.fromarray(np.full((6, 16, 3), (20, 150, 85), np.uint8)).save(image)  # blue: a third
     for flags, wanted in (
         ([], 1),
         (["--defect-threshold", 0.3], 2),
         (["--defect-threshold", 0.4], 1),
         (["--defect-threshold", 0.6, "--defect", "green"], 2),
     ):
-        assert call(monkeypatch, model, photo, "--out", out, "--save", "mask", *flags) == 0
+        assert call(monkeypatch, model, image, "--out", out, "--save", "mask", *flags) == 0
         assert np.unique(np.array(Image.open(out / "masks" / "a.png"))).tolist() == [wanted]
 
 
 def test_several_networks_and_ways_of_asking_are_named_on_the_command_line(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    photo, out = write_photo(tmp_path / "photos" / "a.png"), tmp_path / "out"
+    image, out = write_image(tmp_path / "photos" / "a.png"), tmp_path / "out"
     other = write_channels_model(tmp_path / "other.onnx")
     asked = ["--mode", "tile", "--overlap", 0.5, "--tta", "d4", "--ensemble", "vote"]
-    assert call(monkeypatch, f"{model},{other}", photo, "--out", out, *asked) == 0
+    assert call(monkeypatch, f"{model},{other}", image, "--out", out, *asked) == 0
     found = np.array(Image.open(out / "masks" / "a.png"))
     np.testing.assert_array_equal(found, [[1] * 8 + [2] * 8] * 6)
-    assert call(monkeypatch, f"{model},{tmp_path / 'gone.onnx'}", photo, "--out", out) == 2
+    assert call(monkeypatch, f"{model},{tmp_path / 'gone.onnx'}", image, "--out", out) == 2
     assert "gone.onnx: no such file" in capsys.readouterr().err
 
 
 def test_prediction_works_where_tensorflow_cannot_be_imported(tmp_path: Path, model: Path) -> None:
-    write_photo(tmp_path / "a.png")
+    write_image(tmp_path / "a.png")
     code = (
         "import sys\n"
         f"sys.modules.update(dict.fromkeys({HEAVY}))\n"  # None: importing it fails

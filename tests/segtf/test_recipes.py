@@ -16,7 +16,7 @@ from segtf.run.config import TrainConfig
 from segtf.training import cluster
 from voc_builder.base.command import build_parser
 
-RECIPES = Path(cluster.__file__).parent / "recipes/cluster"
+RECIPES = Path(cluster.__file__).parents[1] / "recipes/cluster"
 PROG = "python -m segtf.train"
 NODES = 4
 # Stand for Python, which notes its arguments down and ends with the code that the test wants, and

@@ -40,20 +40,20 @@ def test_a_rectangle_is_trained_scored_exported_and_predicted(
     )
     said = capsys.readouterr().err
     seen = "40 x 57 (height x width), padded to 64 x 64 inside the network"
-    assert said.count(f"photos are squeezed to {seen}\n") == 1
+    assert said.count(f"images are squeezed to {seen}\n") == 1
     assert run.name == "voc-unet_plain-40x57"
     assert yaml.safe_load((run / "config.yaml").read_text())["size"] == "40x57"
     sizing = json.loads((run / "sizing.json").read_text())
     assert sizing["size"] == "40x57"
-    assert f"Training sees photos resized to {seen}, as --size 40x57 says." in sizing["paragraph"]
+    assert f"Training sees images resized to {seen}, as --size 40x57 says." in sizing["paragraph"]
     scores = json.loads((run / "metrics_test.json").read_text())
     assert (scores["size"], scores["height"], scores["width"]) == ("40x57", 40, 57)
     assert np.sum(scores["confusion"]) <= 2 * 40 * 57, "no pixel of the padding is scored"
     report = json.loads((run / "export.json").read_text())
     assert report["passed"]
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert "photos squeezed to 40 x 57 (height x width) pixels" in page
-    assert "2 test photos at 40 x 57 (height x width) pixels" in page
+    assert "images squeezed to 40 x 57 (height x width) pixels" in page
+    assert "2 test images at 40 x 57 (height x width) pixels" in page
 
     model = OnnxModel(run)
     assert (model.info.shape, model.info.multiple, model.info.fixed) == ((40, 57), 1, True)
@@ -71,8 +71,8 @@ def test_a_rectangle_is_trained_scored_exported_and_predicted(
 
     again = evaluate(EvaluateConfig(run / "model.onnx"))
     assert again["miou"] == pytest.approx(scores["miou"], abs=1e-3)
-    photo = decode_image(dataset.photo(dataset.splits["test"][0]).read_bytes(), "photo")[:70]
+    image = decode_image(dataset.image(dataset.splits["test"][0]).read_bytes(), "photo")[:70]
     for mode in ("resize", "tile"):
-        assert open_predictor([run], mode=mode).mask(photo).shape == (70, 96)
+        assert open_predictor([run], mode=mode).mask(image).shape == (70, 96)
     with pytest.raises(UserError, match=r"--tta d4: turns what .* use --tta flips"):
         evaluate(EvaluateConfig(run, tta="d4"))

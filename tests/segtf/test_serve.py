@@ -46,8 +46,8 @@ from tests.segtf.services.http.serving import (
 )
 from voc_builder.base.errors import UserError
 
-PHOTO = squares()
-PNG = encoded(PHOTO)
+IMAGE = squares()
+PNG = encoded(IMAGE)
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +75,13 @@ def opened(content: bytes) -> Image.Image:
 
 
 def wanted_mask(model: Path) -> Any:
-    return open_predictor([model]).mask(PHOTO)
+    return open_predictor([model]).mask(IMAGE)
 
 
 # --- what is answered ----------------------------------------------------------------------------
 
 
-def test_json_names_areas_and_outlines_however_the_photo_comes(client: TestClient) -> None:
+def test_json_names_areas_and_outlines_however_the_image_comes(client: TestClient) -> None:
     as_body = client.post("/predict", content=PNG)
     as_form = client.post("/predict", files={"file": ("фото.png", PNG)}, data={"note": "x"})
     assert (as_body.status_code, as_body.headers["content-type"]) == (200, "application/json")
@@ -105,7 +105,7 @@ def test_json_names_areas_and_outlines_however_the_photo_comes(client: TestClien
     assert client.post("/predict?polygons=no", content=PNG).json()["objects"] == []
 
 
-def test_pictures_have_the_size_of_the_photo(client: TestClient, model: Path) -> None:
+def test_pictures_have_the_size_of_the_image(client: TestClient, model: Path) -> None:
     answers = {
         kind: client.post(f"/predict?output={kind}", content=PNG)
         for kind in ("mask", "overlay", "cutout")
@@ -162,17 +162,17 @@ def test_what_there_is_not_is_not_acceptable_unless_the_output_is_named(client: 
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "MPO"])
-def test_photos_of_many_kinds_are_taken(kind: str, client: TestClient) -> None:
+def test_images_of_many_kinds_are_taken(kind: str, client: TestClient) -> None:
     options = {"lossless": True} if kind == "WEBP" else {}
-    found = client.post("/predict", content=encoded(PHOTO, kind, **options))
+    found = client.post("/predict", content=encoded(IMAGE, kind, **options))
     assert found.status_code == 200, found.text
     assert found.json()["classes"][1]["pixels"] == pytest.approx(450, abs=30)
 
 
-def test_a_photo_is_turned_as_its_exif_says(client: TestClient) -> None:
+def test_an_image_is_turned_as_its_exif_says(client: TestClient) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    found = client.post("/predict", content=encoded(PHOTO, "JPEG", exif=exif)).json()
+    found = client.post("/predict", content=encoded(IMAGE, "JPEG", exif=exif)).json()
     assert (found["width"], found["height"]) == (60, 80)
 
 
@@ -218,14 +218,14 @@ FORM = {"content-type": "multipart/form-data; boundary=x"}
 @pytest.mark.parametrize(
     ("status", "part", "request_of"),
     [
-        (415, "no photo that can be read: send a JPEG", {"content": b"%PDF-1.7 and so on"}),
-        (415, "no photo that can be read", {"content": b"\x89PNG\r\n\x1a\n"}),
-        (415, "no photo that can be read", {"files": {"file": b"<svg/>"}}),
-        (422, "cut short", {"content": encoded(PHOTO, "JPEG")[:-60]}),
-        (422, "damaged or cut short", {"content": encoded(PHOTO, "JPEG")[:300]}),
+        (415, "no image that can be read: send a JPEG", {"content": b"%PDF-1.7 and so on"}),
+        (415, "no image that can be read", {"content": b"\x89PNG\r\n\x1a\n"}),
+        (415, "no image that can be read", {"files": {"file": b"<svg/>"}}),
+        (422, "cut short", {"content": encoded(IMAGE, "JPEG")[:-60]}),
+        (422, "damaged or cut short", {"content": encoded(IMAGE, "JPEG")[:300]}),
         (422, "cut short", {"content": PNG[:-60]}),
-        (422, "no photo was sent", {"content": b""}),
-        (422, "no photo was sent", {"files": {"file": b""}}),
+        (422, "no image was sent", {"content": b""}),
+        (422, "no image was sent", {"files": {"file": b""}}),
         (422, "Received fields: image", {"files": {"image": PNG}}),
         (422, "Received fields: file", {"data": {"file": "text"}, "files": {"a": b"a"}}),
         (422, "the form cannot be read", {"content": PNG, "headers": FORM}),
@@ -274,7 +274,7 @@ def test_a_full_queue_says_when_to_come_again(client: TestClient) -> None:
             refused = client.post("/predict", content=PNG)
     assert refused.status_code == 429
     assert 1 <= int(refused.headers["retry-after"]) <= 60
-    assert refused.json()["error"].startswith("4 photos are being sent")
+    assert refused.json()["error"].startswith("4 images are being sent")
     assert client.post("/predict", content=PNG).status_code == 200
 
 
@@ -282,10 +282,10 @@ def test_a_network_that_fails_is_the_servers_fault_and_is_named(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predictor = service_of(client).predictor
-    monkeypatch.setattr(predictor, "strips", lambda photo: fail(UserError("model.onnx: no memory")))
+    monkeypatch.setattr(predictor, "strips", lambda image: fail(UserError("model.onnx: no memory")))
     known = client.post("/predict", content=PNG)
     assert (known.status_code, known.json()) == (500, {"error": "model.onnx: no memory"})
-    monkeypatch.setattr(predictor, "strips", lambda photo: fail(RuntimeError("secret")))
+    monkeypatch.setattr(predictor, "strips", lambda image: fail(RuntimeError("secret")))
     unknown = client.post("/predict", content=PNG)
     assert (unknown.status_code, list(unknown.json())) == (500, ["error"])
     assert "secret" not in unknown.text
@@ -299,7 +299,7 @@ def fail(error: Exception) -> Any:
 
 
 async def ask_and_leave(service: Service, after: Any) -> None:
-    """Sends a photo, and goes away when `after` comes true."""
+    """Sends an image, and goes away when `after` comes true."""
     sent = False
 
     async def receive() -> dict[str, Any]:
@@ -323,12 +323,12 @@ def test_the_work_for_a_client_that_goes_away_ends(
     go_on = threading.Event()
     asked: list[int] = []
 
-    def slow(photo: Any) -> Any:
+    def slow(image: Any) -> Any:
         begun.release()
         assert go_on.wait(DEADLINE)
         for row in range(2):
             asked.append(row)
-            photo[row : row + 1]
+            image[row : row + 1]
 
     monkeypatch.setattr(service.predictor, "strips", slow)
 
@@ -349,7 +349,7 @@ def test_the_work_for_a_client_that_goes_away_ends(
     service.close()
 
 
-def test_nothing_more_is_asked_about_a_photo_that_nobody_waits_for(model: Path) -> None:
+def test_nothing_more_is_asked_about_an_image_that_nobody_waits_for(model: Path) -> None:
     gone = threading.Event()
     gone.set()
     with pytest.raises(Gone):
@@ -378,7 +378,7 @@ def test_health_is_ready_when_the_network_has_answered(model: Path) -> None:
 
 def test_metrics_count_requests_batches_and_memory(model: Path) -> None:
     with client_of(ServeConfig(model)) as client:
-        for content in (PNG, PNG, b"no photo"):
+        for content in (PNG, PNG, b"no image"):
             client.post("/predict", content=content)
         for path in ("/a", "/b"):
             client.get(path)
@@ -389,7 +389,7 @@ def test_metrics_count_requests_batches_and_memory(model: Path) -> None:
     assert lines['segtf_requests_total{path="/predict",status="415"}'] == "1.0"
     assert lines['segtf_requests_total{path="other",status="404"}'] == "2.0"
     assert lines['segtf_request_seconds_count{path="/predict"}'] == "3.0"
-    assert lines["segtf_batch_images_sum"] == "5.0"  # one to warm up, two tiles of two photos
+    assert lines["segtf_batch_images_sum"] == "5.0"  # one to warm up, two tiles of two images
     assert lines["segtf_network_seconds_count"] == "5.0"
     assert lines["segtf_queue_length"] == lines["segtf_working"] == "0.0"
     assert lines["segtf_in_flight"] == "1.0"  # this one

@@ -21,8 +21,8 @@ CLASSES = ("background", "chip", "crack")
 
 
 @pytest.fixture
-def two_photos(dataset: Dataset) -> Dataset:
-    """A data set that shows chips in one of its two training photos."""
+def two_images(dataset: Dataset) -> Dataset:
+    """A data set that shows chips in one of its two training images."""
     return Dataset(
         **{
             **vars(dataset),
@@ -34,12 +34,12 @@ def two_photos(dataset: Dataset) -> Dataset:
     )
 
 
-def test_shares_are_of_labelled_pixels_and_those_of_void_of_all(two_photos: Dataset) -> None:
+def test_shares_are_of_labelled_pixels_and_those_of_void_of_all(two_images: Dataset) -> None:
     masks = np.zeros((4, 10, 10), np.uint8)
     masks[0, :4] = 255
     masks[1, :2] = 1
     masks[2] = 255
-    frequencies = Frequencies.of(masks, two_photos)
+    frequencies = Frequencies.of(masks, two_images)
     assert frequencies == Frequencies(
         classes=(
             Frequency(240 / 260, 60 / 80, 3, 2),
@@ -48,7 +48,7 @@ def test_shares_are_of_labelled_pixels_and_those_of_void_of_all(two_photos: Data
         ),
         void=Frequency(140 / 400, 20 / 100, 2, 1),
         samples=4,
-        photos=2,
+        images=2,
     )
     lines = frequency_table(frequencies, CLASSES).splitlines()
     assert lines[0].split() == ["drawn", "in", "training", "samples", "photos"]
@@ -56,8 +56,8 @@ def test_shares_are_of_labelled_pixels_and_those_of_void_of_all(two_photos: Data
     assert lines[4].split()[0] == "void"
 
 
-def test_batches_of_void_alone_have_shares_of_nothing(two_photos: Dataset) -> None:
-    frequencies = Frequencies.of(np.full((1, 4, 4), 255, np.uint8), two_photos)
+def test_batches_of_void_alone_have_shares_of_nothing(two_images: Dataset) -> None:
+    frequencies = Frequencies.of(np.full((1, 4, 4), 255, np.uint8), two_images)
     assert [one.drawn for one in frequencies.classes] == [0, 0, 0]
     assert frequencies.void.drawn == 1
 
@@ -83,7 +83,7 @@ def test_a_sheet_holds_every_sample_beside_its_mask_and_stays_of_readable_size(
     grey = (sheet[..., 0] == sheet[..., 1]) & (sheet[..., 1] == sheet[..., 2])
     for level in levels:
         shown = np.count_nonzero(grey & (sheet[..., 0] == level))
-        # the photo and the part of its mask that is background
+        # the image and the part of its mask that is background
         assert shown > 1.6 * 190**2 * min(shape) / max(shape)
 
 
@@ -104,7 +104,7 @@ def test_each_batch_begins_a_new_row() -> None:
         for count in (3, 6)
     ]
     assert shapes[1][1] == shapes[0][1]
-    assert shapes[1][0] > shapes[0][0] + 288  # the side of a photo
+    assert shapes[1][0] > shapes[0][0] + 288  # the side of an image
 
 
 @pytest.mark.slow
@@ -141,7 +141,7 @@ def test_show_batch_draws_what_training_would_see_and_says_how_often_classes_com
 def test_with_crop_the_batch_is_the_first_one_that_training_takes(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three crops of 64 x 64 cover a photo of 96 x 96: the 16 photos fill a batch of 20."""
+    """Three crops of 64 x 64 cover an image of 96 x 96: the 16 images fill a batch of 20."""
     from segtf.reports import batch_sheet
     from segtf.train import train
     from segtf.training import fitting
@@ -222,14 +222,14 @@ def test_a_wrong_flag_gets_one_line(
     assert error.count("\n") == 1
 
 
-def test_what_cannot_be_drawn_is_said_before_photos_are_read(
+def test_what_cannot_be_drawn_is_said_before_images_are_read(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--data", str(dataset.path), "--artifacts", str(tmp_path)]
     assert main([*flags, "--size", "64", "--batch", "17"]) == 2
-    assert "--batch 17: the data set has 16 training photos" in capsys.readouterr().err
+    assert "--batch 17: the data set has 16 training images" in capsys.readouterr().err
     assert main([*flags, "--crop", "64", "--batch", "49"]) == 2
-    assert "has 16 training photos, 3 crops of each: take fewer" in capsys.readouterr().err
+    assert "has 16 training images, 3 crops of each: take fewer" in capsys.readouterr().err
     bad = tmp_path / "mine.yaml"
     bad.write_text(
         "transform:\n  __class_fullname__: Compose\n  transforms:\n"

@@ -19,7 +19,7 @@ import pytest
 from segtf import train as command
 from segtf.run.config import TrainConfig
 from segtf.run.folder import read_config, read_data, write_config
-from tests.voc_builder.folders import write_mask, write_photo
+from tests.voc_builder.folders import write_image, write_mask
 from voc_builder.base.errors import UserError
 from voc_builder.build import BuildConfig, build
 from voc_builder.tree.voc import Dataset
@@ -50,7 +50,7 @@ def called(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 def test_a_run_leaves_everything_that_is_promised(run: Path) -> None:
     assert [name for name in LEFT_BY_A_RUN if not (run / name).is_file()] == []
     test_ids = {
-        photo["id"] for photo in json.loads((run / "metrics_test.json").read_text())["photos"]
+        image["id"] for image in json.loads((run / "metrics_test.json").read_text())["photos"]
     }
     assert {path.stem for path in (run / "overlays").glob("*.jpg")} == test_ids
     assert not list(run.glob(".*")), "nothing half written stays"
@@ -152,20 +152,20 @@ def test_a_run_stopped_in_its_first_epoch_begins_again_with_the_encoder_it_was_g
         (["--resume", "--run", "never"], "not a run folder"),
         (["--class-weights", "1,5"], "--class-weights 1,5: one number is needed for each of the 3"),
         (["--arch", "unet_plain", "--encoder-weights", "a.h5"], "unet_plain has no encoder"),
-        (["--batch", "99"], "--batch 99: there are only 16 photos to train on"),
+        (["--batch", "99"], "--batch 99: there are only 16 images to train on"),
         (["--encoder-weights", "gone.h5"], "gone.h5: no such file"),
         (["--sized", "64"], "unrecognized arguments: --sized"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(
-    photos: Path,
+    images: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     arguments: list[str],
     says: str,
 ) -> None:
-    usual = ["--data", str(photos), "--artifacts", str(tmp_path), "--size", "64"]
+    usual = ["--data", str(images), "--artifacts", str(tmp_path), "--size", "64"]
     with pytest.raises(SystemExit) as exit_code:
         raise SystemExit(called(monkeypatch, *usual, *arguments))
     assert exit_code.value.code == 2
@@ -196,7 +196,7 @@ def test_overwriting_loses_nothing_to_a_setting_that_is_refused(
     assert (run / "model.onnx").is_file()
 
 
-def test_validation_photos_of_void_alone_are_refused(
+def test_validation_images_of_void_alone_are_refused(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = command.open_dataset
@@ -210,17 +210,17 @@ def test_validation_photos_of_void_alone_are_refused(
     config = read_config(run)
     arguments = ("--data", config.data, "--artifacts", tmp_path, "--size", "64")
     assert called(monkeypatch, *map(str, arguments)) == 2
-    assert "the val photos are void alone: choose another --split" in capsys.readouterr().err
+    assert "the val images are void alone: choose another --split" in capsys.readouterr().err
 
 
 def test_a_class_that_the_list_does_not_have_stops_before_training(
-    photos: Path,
+    images: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "names").write_text("__background__\nfishka\ndefects\n")
-    arguments = ("--data", photos, "--artifacts", tmp_path, "--classes", tmp_path / "names")
+    arguments = ("--data", images, "--artifacts", tmp_path, "--classes", tmp_path / "names")
     assert called(monkeypatch, *map(str, arguments)) == 2
     said = capsys.readouterr().err
     assert "defect" in said
@@ -228,15 +228,15 @@ def test_a_class_that_the_list_does_not_have_stops_before_training(
 
 
 def test_records_smaller_than_the_training_size_are_refused(
-    photos: Path,
+    images: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    build(BuildConfig(photos, tmp_path / "voc", record_size=32))
+    build(BuildConfig(images, tmp_path / "voc", record_size=32))
     arguments = ("--data", tmp_path / "voc", "--artifacts", tmp_path, "--size", "64")
     assert called(monkeypatch, *map(str, arguments)) == 2
-    assert "its records hold photos of 32 x 32, --size 64 wants more" in capsys.readouterr().err
+    assert "its records hold images of 32 x 32, --size 64 wants more" in capsys.readouterr().err
 
 
 def test_a_broken_record_file_is_named(
@@ -268,7 +268,7 @@ def test_help_answers_without_loading_a_framework(module: str) -> None:
 
 @pytest.mark.usefixtures("small_network")
 def test_out_of_memory_names_the_batch_to_try(
-    photos: Path,
+    images: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -282,15 +282,15 @@ def test_out_of_memory_names_the_batch_to_try(
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
     monkeypatch.setattr(keras.Model, "fit", full)
-    usual = ["--data", str(photos), "--artifacts", str(tmp_path), "--size", "32"]
+    usual = ["--data", str(images), "--artifacts", str(tmp_path), "--size", "32"]
     assert called(monkeypatch, *usual, "--arch", "unet_plain", "--batch", "8") == 2
     (line,) = [li for li in capsys.readouterr().err.splitlines() if "error:" in li]
-    assert "out of memory with 8 photos of 32 x 32 a step: try --batch 4" in line
+    assert "out of memory with 8 images of 32 x 32 a step: try --batch 4" in line
 
 
 @pytest.mark.usefixtures("small_network")
 def test_a_loss_that_becomes_nan_stops_the_run_and_no_such_network_is_kept(
-    photos: Path,
+    images: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -300,7 +300,7 @@ def test_a_loss_that_becomes_nan_stops_the_run_and_no_such_network_is_kept(
     monkeypatch.setattr(
         SegmentationLoss, "call", lambda self, truth, answer: answer[0, 0] * float("nan")
     )
-    usual = ["--data", str(photos), "--artifacts", str(tmp_path), "--size", "32", "--run", "nan"]
+    usual = ["--data", str(images), "--artifacts", str(tmp_path), "--size", "32", "--run", "nan"]
     assert called(monkeypatch, *usual, "--arch", "unet_plain", "--batch", "8") == 2
     (line,) = [li for li in capsys.readouterr().err.splitlines() if "error:" in li]
     assert "the loss became NaN in epoch 1: try a lower --learning-rate" in line
@@ -397,9 +397,9 @@ def test_a_split_without_a_test_is_trained_on_to_the_end(tmp_path: Path) -> None
     folder = tmp_path / "people"
     for split, count in {"train": 4, "valid": 2}.items():
         for number in range(count):
-            write_photo(folder / f"{split}/{split}{number}.jpg")
+            write_image(folder / f"{split}/{split}{number}.jpg")
             write_mask(folder / f"{split}_mask/{split}{number}.png", [0, 255])
-    write_photo(folder / "test/1.jpg")  # without a mask
+    write_image(folder / "test/1.jpg")  # without a mask
     config = TrainConfig(
         folder,
         source="masks",

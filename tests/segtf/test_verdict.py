@@ -33,7 +33,7 @@ def scores(iou: float | None, *names: str) -> dict[str, Any]:
             "the model",
         ),
         (0.5, "object has an IoU of 0.5000 on val, good_iou is 0.5: worth keeping"),
-        (None, "object is on no photo of val, nothing is known of it: better not keep the model"),
+        (None, "object is on no image of val, nothing is known of it: better not keep the model"),
     ],
 )
 def test_advice_names_the_class_its_iou_and_the_threshold(iou: float | None, says: str) -> None:
@@ -49,12 +49,12 @@ def test_columns_show_iou_and_dice_of_each_class_and_split() -> None:
     assert shown.splitlines() == [
         "                 IoU val  Dice val  IoU test  Dice test",
         "background        0.9800    0.9900    0.9800     0.9900",
-        "object (sought)   0.5000    0.6667         -          -",
+        "object (target)   0.5000    0.6667         -          -",
         "mean              0.8000    0.9000    0.8000     0.9000",
     ]
 
 
-def test_a_run_without_test_photos_has_scores_on_val(tmp_path: Path) -> None:
+def test_a_run_without_test_images_has_scores_on_val(tmp_path: Path) -> None:
     (tmp_path / "metrics_val.json").write_text(json.dumps(scores(0.5)))
     assert list(read_scores(tmp_path)) == ["val"]
 

@@ -56,9 +56,9 @@ def write_convolutions_model(path: Path, *, info: ModelInfo = INFO) -> Path:
     pooling, a resizing to a free size and a softmax. The most probable class is the brightest
     channel, softly.
     """
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     first = np.zeros((16, 3, 3, 3), np.float32)
-    first[np.arange(16), np.arange(16) % 3, 1, 1] = chance.uniform(0.5, 1.5, 16)
+    first[np.arange(16), np.arange(16) % 3, 1, 1] = rng.uniform(0.5, 1.5, 16)
     depthwise = np.zeros((16, 1, 3, 3), np.float32)
     depthwise[:, 0, 1, 1] = np.geomspace(0.05, 8, 16)  # as unequal as in MobileNet
     scale = (first.max((1, 2, 3)) * depthwise.max((1, 2, 3)))[:, None]

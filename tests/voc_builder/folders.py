@@ -1,4 +1,4 @@
-"""Small folders of annotated photos made on the fly."""
+"""Small folders of annotated images made on the fly."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-SHARED = Path(__file__).resolve().parents[2] / "../shared/data"  # real photos, beside the checkout
+SHARED = Path(__file__).resolve().parents[2] / "../shared/data"  # real images, beside the checkout
 
 Shape = dict[str, Any]
 
 
-def photo_bytes(seed: int = 0, *, size: tuple[int, int] = (8, 6), kind: str = "JPEG") -> bytes:
-    """A photo of (width, height) that only this seed gives."""
+def image_bytes(seed: int = 0, *, size: tuple[int, int] = (8, 6), kind: str = "JPEG") -> bytes:
+    """An image of (width, height) that only this seed gives."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind)
     return buffer.getvalue()
 
 
-def write_photo(path: Path) -> Path:
-    """A photo that only its name gives."""
+def write_image(path: Path) -> Path:
+    """An image that only its name gives."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = "PNG" if path.suffix == ".png" else "JPEG"
     seed = int(hashlib.sha256(path.name.encode()).hexdigest()[:8], 16)
-    path.write_bytes(photo_bytes(seed, kind=kind))
+    path.write_bytes(image_bytes(seed, kind=kind))
     return path
 
 
@@ -52,11 +52,11 @@ def square(label: str, side: float = 3, **fields: Any) -> Shape:
 def write_annotated(
     path: Path, shapes: Sequence[Shape] = (), *, seed: int | None = None, **fields: Any
 ) -> Path:
-    """The labelme JSON `path` and its photo, which is drawn from the name if not from `seed`."""
+    """The labelme JSON `path` and its image, which is drawn from the name if not from `seed`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if seed is None:
         seed = int(hashlib.sha256(path.stem.encode()).hexdigest()[:8], 16)
-    path.with_suffix(".jpg").write_bytes(photo_bytes(seed))
+    path.with_suffix(".jpg").write_bytes(image_bytes(seed))
     return write_json(path, shapes, **fields)
 
 
@@ -77,7 +77,7 @@ def write_json(path: Path, shapes: Sequence[Shape] = (), **fields: Any) -> Path:
 
 
 def chips(folder: Path, *, empty: int = 5, clean: int = 10, defective: int = 5) -> Path:
-    """A folder of so many photos of each kind, classes `chip` and `defect`."""
+    """A folder of so many images of each kind, classes `chip` and `defect`."""
     kinds = {"empty": (empty, []), "clean": (clean, ["chip"])}
     kinds["bad"] = (defective, ["chip", "defect"])
     for name, (count, labels) in kinds.items():
@@ -92,7 +92,7 @@ def write_badly_named(folder: Path, suffix: str) -> Path:
     """A file whose name is not UTF-8; the test is skipped where the disk takes none."""
     path = Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9" + suffix.encode()))
     try:
-        path.write_bytes(photo_bytes(3) if suffix == ".jpg" else b"{}")
+        path.write_bytes(image_bytes(3) if suffix == ".jpg" else b"{}")
     except OSError:
         pytest.skip("this disk has names in UTF-8 alone")
     return path

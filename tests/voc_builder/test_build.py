@@ -1,4 +1,4 @@
-"""A folder of annotated photos becomes a whole tree or nothing."""
+"""A folder of annotated images becomes a whole tree or nothing."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from PIL import Image
 from tests.voc_builder.folders import (
     SHARED,
     chips,
-    photo_bytes,
+    image_bytes,
     square,
     tree_bytes,
     write_annotated,
+    write_image,
     write_json,
     write_mask,
-    write_photo,
 )
 from voc_builder import build as build_module
 from voc_builder import convert
@@ -48,12 +48,12 @@ def about(dataset: Dataset) -> dict[str, Any]:
     return json.loads((dataset.path / "dataset.json").read_text(encoding="utf-8"))
 
 
-def read_mask(dataset: Dataset, photo_id: str) -> Any:
-    with Image.open(dataset.mask(photo_id)) as image:
+def read_mask(dataset: Dataset, image_id: str) -> Any:
+    with Image.open(dataset.mask(image_id)) as image:
         return np.array(image)
 
 
-def test_a_tree_holds_photos_masks_lists_and_counts(tmp_path: Path) -> None:
+def test_a_tree_holds_images_masks_lists_and_counts(tmp_path: Path) -> None:
     dataset = built(chips(tmp_path / "chips"), tmp_path / "out")
     assert dataset == read_dataset(tmp_path / "out")
     assert dataset.classes == ("__background__", "chip", "defect")
@@ -62,7 +62,7 @@ def test_a_tree_holds_photos_masks_lists_and_counts(tmp_path: Path) -> None:
         "val": 2,
         "test": 2,
     }
-    assert dataset.photo("bad000").read_bytes() == (tmp_path / "chips/bad000.jpg").read_bytes()
+    assert dataset.image("bad000").read_bytes() == (tmp_path / "chips/bad000.jpg").read_bytes()
     expected = np.zeros((6, 8), np.uint8)
     expected[:5, :5], expected[:3, :3] = 1, 2
     np.testing.assert_array_equal(read_mask(dataset, "bad000"), expected)
@@ -73,13 +73,13 @@ def test_a_tree_holds_photos_masks_lists_and_counts(tmp_path: Path) -> None:
     assert sum(counts["defect"] for counts in dataset.images.values()) == 5
 
 
-def test_lists_and_tables_name_the_same_photos(tmp_path: Path) -> None:
+def test_lists_and_tables_name_the_same_images(tmp_path: Path) -> None:
     dataset = built(chips(tmp_path / "chips"), tmp_path / "out")
     lists = dataset.path / "ImageSets/Segmentation"
     for name, ids in dataset.splits.items():
         with (dataset.path / f"{name}.csv").open(encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        assert [row["image"] for row in rows] == [f"JPEGImages/{photo}.jpg" for photo in ids]
+        assert [row["image"] for row in rows] == [f"JPEGImages/{image}.jpg" for image in ids]
         assert all((dataset.path / path).is_file() for row in rows for path in row.values())
         assert (lists / f"{name}.txt").read_text().split() == list(ids)
     both = {*dataset.splits["train"], *dataset.splits["val"]}
@@ -99,24 +99,24 @@ def test_the_same_input_is_the_same_bytes_with_any_number_of_workers(tmp_path: P
     assert first.sha256 == second.sha256
 
 
-def test_a_changed_mask_photo_or_split_changes_the_digest(tmp_path: Path) -> None:
+def test_a_changed_mask_image_or_split_changes_the_digest(tmp_path: Path) -> None:
     folder = chips(tmp_path / "chips")
     digests = {built(folder, tmp_path / "a").sha256, built(folder, tmp_path / "b", seed=1).sha256}
     write_json(folder / "clean000.json", [square("chip", 2)])
     digests.add(built(folder, tmp_path / "c").sha256)
-    (folder / "clean000.jpg").write_bytes(photo_bytes(99))
+    (folder / "clean000.jpg").write_bytes(image_bytes(99))
     digests.add(built(folder, tmp_path / "d").sha256)
     assert len(digests) == 4
 
 
-def test_equal_photos_and_matching_ids_stay_in_one_split(tmp_path: Path) -> None:
+def test_equal_images_and_matching_ids_stay_in_one_split(tmp_path: Path) -> None:
     folder = tmp_path / "chips"
     for number in range(30):
         for date in (1, 2, 3):
             write_annotated(folder / f"{number:02d}_{date}.json", [square("chip")])
     (folder / "00_1.jpg").write_bytes((folder / "01_1.jpg").read_bytes())
     dataset = built(folder, tmp_path / "out", group_by=r"^(\d+)_")
-    homes = {name: {photo[:2] for photo in ids} for name, ids in dataset.splits.items()}
+    homes = {name: {image[:2] for image in ids} for name, ids in dataset.splits.items()}
     assert sum(map(len, homes.values())) == 30
     said = about(dataset)
     assert said["groups_in_two_splits"] == []
@@ -130,7 +130,7 @@ def test_equal_photos_and_matching_ids_stay_in_one_split(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("split", ["80/10/10", "80/0/20", "100/0/0", "0.1/99.9/0"])
-def test_folds_hold_every_photo_of_train_and_val_once(tmp_path: Path, split: str) -> None:
+def test_folds_hold_every_image_of_train_and_val_once(tmp_path: Path, split: str) -> None:
     folder = chips(tmp_path / "chips", defective=8)
     dataset = built(folder, tmp_path / "out", split=split, folds=5)
     kept = {*dataset.splits["train"], *dataset.splits["val"]}
@@ -172,7 +172,7 @@ def test_a_group_is_in_one_fold_and_dataset_json_proves_it(tmp_path: Path) -> No
     assert len(said["groups"]) == 9
     assert all(len(ids) == 3 for where in said["groups"].values() for ids in where.values())
     assert [said["images"][f"fold_{n}_val"]["chip"] for n in (1, 2, 3)] == [9, 9, 9]
-    with pytest.raises(UserError, match="--folds 10: train and val have 9 photos or groups"):
+    with pytest.raises(UserError, match="--folds 10: train and val have 9 images or groups"):
         built(folder, tmp_path / "more", group_by=r"^(\d+)_", folds=10, split="75/0/25")
 
 
@@ -181,14 +181,14 @@ def test_a_class_that_a_fold_lacks_is_named(
 ) -> None:
     folder = chips(tmp_path / "chips", defective=2)
     built(folder, tmp_path / "out", folds=3, split="100/0/0")
-    assert "class 'defect' has too few photos: none in fold_" in capsys.readouterr().err
+    assert "class 'defect' has too few images: none in fold_" in capsys.readouterr().err
 
 
 def test_errors_stop_the_build_and_all_are_named(tmp_path: Path) -> None:
     folder = chips(tmp_path / "chips")
     (folder / "clean000.json").write_text("{")
     (folder / "clean001.jpg").unlink()
-    (folder / "clean002.jpg").write_bytes(photo_bytes()[:-20])
+    (folder / "clean002.jpg").write_bytes(image_bytes()[:-20])
     write_json(folder / "clean003.json", [square("chipp")])
     write_json(folder / "clean004.json", imageHeight=7)
     with pytest.raises(UserError) as caught:
@@ -208,38 +208,38 @@ def test_skip_bad_leaves_them_out_and_lists_them(
 ) -> None:
     folder = chips(tmp_path / "chips")
     (folder / "clean000.json").write_text("{")
-    (folder / "clean002.jpg").write_bytes(photo_bytes()[:-20])
+    (folder / "clean002.jpg").write_bytes(image_bytes()[:-20])
     dataset = built(folder, tmp_path / "out", skip_bad=True)
     assert sum(map(len, dataset.splits.values())) == 18
     assert list(about(dataset)["left_out"]) == ["clean000.json", "clean002.json"]
     assert "left out 2 files with errors" in capsys.readouterr().err
-    assert not dataset.photo("clean002").exists()
+    assert not dataset.image("clean002").exists()
 
 
-def test_photos_without_json_are_reported_or_taken_as_empty(tmp_path: Path) -> None:
+def test_images_without_json_are_reported_or_taken_as_empty(tmp_path: Path) -> None:
     folder = chips(tmp_path / "chips")
-    (folder / "more.JPG").write_bytes(photo_bytes(5))
+    (folder / "more.JPG").write_bytes(image_bytes(5))
     left_out = built(folder, tmp_path / "a")
     assert list(about(left_out)["warnings"]) == ["more.JPG"]
     taken = built(folder, tmp_path / "b", unlabelled="background")
     assert not read_mask(taken, "more").any()
 
 
-def test_photos_of_bad_annotations_are_never_taken_as_empty(tmp_path: Path) -> None:
+def test_images_of_bad_annotations_are_never_taken_as_empty(tmp_path: Path) -> None:
     folder = chips(tmp_path / "chips")
     (folder / "img").mkdir()
     for number in range(3):
-        (folder / f"img/{number}.jpg").write_bytes(photo_bytes(number))
+        (folder / f"img/{number}.jpg").write_bytes(image_bytes(number))
     flawed = square("chip", points=[[0, 0], [1, 1]])
     write_json(folder / "a0.json", [flawed], imagePath="img/0.jpg")
     (folder / "1.json").write_text("{")
     dataset = built(folder, tmp_path / "out", skip_bad=True, unlabelled="background")
-    ids = {photo for split in dataset.splits.values() for photo in split}
+    ids = {image for split in dataset.splits.values() for image in split}
     assert ids & {"a0", "0", "1", "2"} == {"2"}
     assert list(about(dataset)["left_out"]) == ["1.json", "a0.json"]
 
 
-def test_a_photo_that_no_jpeg_can_hold_is_named(tmp_path: Path) -> None:
+def test_an_image_that_no_jpeg_can_hold_is_named(tmp_path: Path) -> None:
     folder = chips(tmp_path / "chips")
     Image.new("L", (65_501, 1)).save(folder / "long.png")
     write_json(folder / "long.json", imagePath="long.png", imageHeight=1, imageWidth=65_501)
@@ -282,11 +282,11 @@ def test_a_disk_that_is_full_is_told_from_tensorflow_too(
         built(chips(tmp_path / "chips"), tmp_path / "out")
 
 
-def test_a_class_without_enough_photos_is_named(
+def test_a_class_without_enough_images_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     built(chips(tmp_path / "chips", defective=1), tmp_path / "out")
-    assert "class 'defect' has too few photos: none in val and test" in capsys.readouterr().err
+    assert "class 'defect' has too few images: none in val and test" in capsys.readouterr().err
 
 
 def test_classes_come_from_the_labels_where_no_file_names_them(tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_classes_come_from_the_labels_where_no_file_names_them(tmp_path: Path) -
 
 
 def upright(seed: int = 0) -> Any:
-    """A photo that a JPEG keeps nearly as it is: 40 wide, 24 high, no two corners alike."""
+    """An image that a JPEG keeps nearly as it is: 40 wide, 24 high, no two corners alike."""
     corners = np.random.default_rng(seed).integers(0, 256, (2, 2, 3), np.uint8)
     return cv2.resize(corners, (40, 24), interpolation=cv2.INTER_LINEAR)
 
@@ -333,7 +333,7 @@ OTHERS = {
 }
 
 
-def test_photos_of_every_kind_become_upright_jpegs(tmp_path: Path) -> None:
+def test_images_of_every_kind_become_upright_jpegs(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for seed, (name, encode) in enumerate(OTHERS.items()):
@@ -342,33 +342,33 @@ def test_photos_of_every_kind_become_upright_jpegs(tmp_path: Path) -> None:
         write_json(path, [square("chip")], imagePath=name, imageHeight=24, imageWidth=40)
     dataset = built(folder, tmp_path / "out")
     for seed, name in enumerate(OTHERS):
-        with Image.open(dataset.photo(Path(name).stem)) as photo:
-            assert (photo.format, photo.mode, photo.size) == ("JPEG", "RGB", (40, 24))
-            assert photo.getexif().get(0x0112, 1) == 1
-            assert photo.layer == [(1, 1, 1, 0), (2, 1, 1, 1), (3, 1, 1, 1)]  # colour not thinned
-            difference = np.abs(np.asarray(photo, int) - upright(seed))
+        with Image.open(dataset.image(Path(name).stem)) as image:
+            assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (40, 24))
+            assert image.getexif().get(0x0112, 1) == 1
+            assert image.layer == [(1, 1, 1, 0), (2, 1, 1, 1), (3, 1, 1, 1)]  # colour not thinned
+            difference = np.abs(np.asarray(image, int) - upright(seed))
         assert difference.mean() < 2, name
 
 
 def test_jpegs_that_are_upright_keep_their_bytes(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
-    photos = {
+    images = {
         "grey": encoded(upright()[:, :, 0].copy(), "JPEG"),
         "progressive": encoded(upright(1), "JPEG", progressive=True),
         "trailing": encoded(upright(2), "JPEG") + b"camera" * 50,
         "upright": encoded(upright(3), "JPEG", exif=Image.Exif()),
     }
     size = {"imageHeight": 24, "imageWidth": 40}
-    for name, content in photos.items():
+    for name, content in images.items():
         (folder / f"{name}.jpg").write_bytes(content)
         write_json(folder / f"{name}.json", [square("chip")], **size)
     inside = encoded(upright(4), "JPEG")
     data = base64.b64encode(inside).decode()
     write_json(folder / "inside.json", [square("chip")], imageData=data, **size)
     dataset = built(folder, tmp_path / "out")
-    for name, content in {**photos, "inside": inside}.items():
-        assert dataset.photo(name).read_bytes() == content
+    for name, content in {**images, "inside": inside}.items():
+        assert dataset.image(name).read_bytes() == content
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, UserError, OSError])
@@ -411,7 +411,7 @@ def test_an_interrupted_build_leaves_nothing(
         ({"workers": 0}, "--workers takes a number from 1 on"),
         ({"folds": 1}, "--folds takes 0 or a number from 2 on. Received: 1"),
         ({"folds": -2}, "--folds takes 0 or a number from 2 on. Received: -2"),
-        ({"folds": 21, "split": "100/0/0"}, "--folds 21: train and val have 20 photos or groups"),
+        ({"folds": 21, "split": "100/0/0"}, "--folds 21: train and val have 20 images or groups"),
         ({"shards": 0}, "--shards takes a number from 1 on"),
         ({"record_size": -1}, "--record-size takes a number from 1 on"),
         ({"group_by": "("}, "--group-by is no regular expression"),
@@ -445,8 +445,8 @@ def test_brackets_that_found_nothing_are_no_key(tmp_path: Path) -> None:
     assert {len(ids) for where in groups.values() for ids in where.values()} == {10}
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="no real photos beside the checkout")
-def test_the_photos_of_the_belt_are_split_within_one_of_their_shares(tmp_path: Path) -> None:
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no real images beside the checkout")
+def test_the_images_of_the_belt_are_split_within_one_of_their_shares(tmp_path: Path) -> None:
     dataset = built(SHARED / "fishki_labelme", tmp_path / "out")
     shares = dict(zip(("train", "val", "test"), (0.8, 0.1, 0.1), strict=True))
     for split, share in shares.items():
@@ -460,19 +460,19 @@ def test_the_photos_of_the_belt_are_split_within_one_of_their_shares(tmp_path: P
             assert abs(kinds[kind] - share * total) < 1
 
 
-def test_photos_that_come_later_leave_the_others_where_they_were(
+def test_images_that_come_later_leave_the_others_where_they_were(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = chips(tmp_path / "chips")
     before = build(BuildConfig(folder, tmp_path / "before", records=False, seed=7))
     renamed = folder / "renamed.json"
     first = before.splits["test"][0]
-    (folder / f"{first}.json").rename(renamed)  # it names its photo
+    (folder / f"{first}.json").rename(renamed)  # it names its image
     for number in range(20):
         write_annotated(folder / f"new{number:02d}.json", [square("chip")])
     capsys.readouterr()
     after = build(BuildConfig(folder, tmp_path / "after", records=False, split_from=before.path))
-    assert "20 photos stay as in" in capsys.readouterr().err
+    assert "20 images stay as in" in capsys.readouterr().err
     assert "renamed" in after.splits["test"]
     for split, ids in before.splits.items():
         assert {*ids} - {first} <= {*after.splits[split]}
@@ -491,7 +491,7 @@ def test_a_split_is_taken_from_a_data_set_alone(tmp_path: Path) -> None:
     tree = built(folder, tmp_path / "tree").path
     for name in ("a", "b", "c"):
         write_annotated(tmp_path / f"others/{name}.json", [square("chip")])
-    with pytest.raises(UserError, match="it holds none of these photos"):
+    with pytest.raises(UserError, match="it holds none of these images"):
         built(tmp_path / "others", tmp_path / "out", split_from=tree)
     assert not (tmp_path / "out").exists()
 
@@ -499,18 +499,18 @@ def test_a_split_is_taken_from_a_data_set_alone(tmp_path: Path) -> None:
 def ready_made(folder: Path, **names: str) -> Path:
     for split, letters in names.items():
         for letter in letters:
-            write_photo(folder / split / f"{letter}.jpg")
+            write_image(folder / split / f"{letter}.jpg")
             write_mask(folder / f"{split}_mask" / f"{letter}.png", [0, 1])
     return folder
 
 
-def test_new_photos_of_a_ready_made_split_go_where_they_lie(tmp_path: Path) -> None:
+def test_new_images_of_a_ready_made_split_go_where_they_lie(tmp_path: Path) -> None:
     folder = ready_made(tmp_path / "photos", train="abcd", val="ef", test="ag")
     before = built(folder, tmp_path / "before")
     ready_made(folder, val="hi", test="jklm")
     after = built(folder, tmp_path / "after", split_from=before.path)
     assert after.splits == {
-        "train": ("b", "c", "d", "train_a"),  # as before, though test holds the same photo
+        "train": ("b", "c", "d", "train_a"),  # as before, though test holds the same image
         "val": ("e", "f", "h", "i"),
         "test": ("g", "j", "k", "l", "m", "test_a"),
     }

@@ -15,7 +15,7 @@ import pytest
 
 from tests.voc_builder.folders import (
     chips,
-    photo_bytes,
+    image_bytes,
     square,
     tree_bytes,
     write_annotated,
@@ -56,7 +56,7 @@ def test_an_unchanged_folder_is_built_once(tmp_path: Path, builds: list[Path]) -
 
 CHANGES: dict[str, Callable[[Path], object]] = {
     "annotation": lambda folder: write_json(folder / "bad000.json", [square("chip", 2)]),
-    "photo": lambda folder: (folder / "bad000.jpg").write_bytes(photo_bytes(99)),
+    "photo": lambda folder: (folder / "bad000.jpg").write_bytes(image_bytes(99)),
     "name": lambda folder: write_annotated(folder / "more.json"),
     "classes": lambda folder: (folder / "obj.names").write_text("background\nchip\ndefect\n"),
 }
@@ -71,12 +71,12 @@ def test_a_changed_folder_is_built_again(tmp_path: Path, builds: list[Path], cha
     assert len(set(builds)) == 2
 
 
-def test_a_photo_outside_the_folder_counts_too(tmp_path: Path, builds: list[Path]) -> None:
+def test_an_image_outside_the_folder_counts_too(tmp_path: Path, builds: list[Path]) -> None:
     folder = chips(tmp_path / "chips")
-    (tmp_path / "outside.jpg").write_bytes(photo_bytes(1))
+    (tmp_path / "outside.jpg").write_bytes(image_bytes(1))
     write_json(folder / "far.json", [square("chip")], imagePath="../outside.jpg")
     build_cached(BuildConfig(folder, tmp_path / "datasets"))
-    (tmp_path / "outside.jpg").write_bytes(photo_bytes(2))
+    (tmp_path / "outside.jpg").write_bytes(image_bytes(2))
     build_cached(BuildConfig(folder, tmp_path / "datasets"))
     assert len(set(builds)) == 2
 
@@ -215,13 +215,13 @@ def test_a_tree_is_a_source_of_masks_whose_split_and_groups_are_kept(tmp_path: P
     assert kept.splits == tree.splits
     drawn = build_cached(BuildConfig(tree.path, tmp_path / "datasets", split="40/30/30", **merged))
     assert drawn.splits != tree.splits
-    place = {photo: split for split, ids in drawn.splits.items() for photo in ids}
+    place = {image: split for split, ids in drawn.splits.items() for image in ids}
     groups = json.loads((tree.path / "dataset.json").read_text())["groups"]
     assert len(groups) > 1
     for placed in groups.values():
-        together = [photo for ids in placed.values() for photo in ids]
+        together = [image for ids in placed.values() for image in ids]
         assert len(together) > 1
-        assert len({place[photo] for photo in together}) == 1
+        assert len({place[image] for image in together}) == 1
 
 
 def test_a_split_from_elsewhere_is_part_of_what_is_built(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.voc_builder.folders import (
     SHARED,
     chips,
-    photo_bytes,
+    image_bytes,
     square,
     write_badly_named,
     write_json,
@@ -37,10 +37,10 @@ def test_all_that_is_wrong_is_listed_by_file(
     write_json(folder / "bad000.json", twice)
     (folder / "bad001.json").write_text("{")
     (folder / "bad002.jpg").write_bytes((folder / "clean000.jpg").read_bytes())
-    broken = bytearray(photo_bytes())
+    broken = bytearray(image_bytes())
     broken[200:-2] = b"\0" * (len(broken) - 202)  # header and end are there, the pixels are not
     (folder / "bad003.jpg").write_bytes(broken)
-    (folder / "new.jpg").write_bytes(photo_bytes(5))
+    (folder / "new.jpg").write_bytes(image_bytes(5))
     assert main(["check", "chips", "--json", "report.json"]) == 1
     out = capsys.readouterr().out.splitlines()
     assert out[:3] == [
@@ -99,7 +99,7 @@ def test_an_unused_class_is_named(folder: Path, capsys: pytest.CaptureFixture[st
     assert "names\n  warning: no shape has the label 'scratch'" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="no real photos beside the checkout")
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no real images beside the checkout")
 def test_real_files_pass(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(SHARED / "labelme_samples")]) == 0
     assert "23 annotations: 0 errors" in capsys.readouterr().out

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.voc_builder.folders import square, write_annotated, write_mask, write_photo
+from tests.voc_builder.folders import square, write_annotated, write_image, write_mask
 from voc_builder.__main__ import main
 from voc_builder.base.classes import read_ids
 from voc_builder.tree.voc import read_dataset
@@ -25,7 +25,7 @@ def labelme(folder: Path, names: Sequence[str], label: str) -> Path:
 
 def masks(folder: Path, names: Sequence[str], label: str) -> Path:
     for name in names:
-        write_photo(folder / f"images/{name}.jpg")
+        write_image(folder / f"images/{name}.jpg")
         write_mask(folder / f"masks/{name}.png", [0, 1])
     (folder / "classes.txt").write_bytes(f"background\n{label}\n".encode())
     return folder
@@ -42,7 +42,7 @@ def pairs(folder: Path, names: Sequence[str], label: str) -> Path:
 def boxes(folder: Path, names: Sequence[str], label: str) -> Path:
     box = "<bndbox><xmin>2</xmin><ymin>2</ymin><xmax>5</xmax><ymax>4</ymax></bndbox>"
     for name in names:
-        write_photo(folder / f"JPEGImages/{name}.jpg")
+        write_image(folder / f"JPEGImages/{name}.jpg")
         path = folder / f"Annotations/{name}.xml"
         path.parent.mkdir(parents=True, exist_ok=True)
         content = f"<annotation><object><name>{label}</name>{box}</object></annotation>"
@@ -52,7 +52,7 @@ def boxes(folder: Path, names: Sequence[str], label: str) -> Path:
 
 def yolo(folder: Path, names: Sequence[str], label: str) -> Path:
     for name in names:
-        write_photo(folder / f"images/{name}.jpg")
+        write_image(folder / f"images/{name}.jpg")
         path = folder / f"labels/{name}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("0 0.5 0.5 0.5 0.5\n", encoding="utf-8")
@@ -62,7 +62,7 @@ def yolo(folder: Path, names: Sequence[str], label: str) -> Path:
 
 def coco(folder: Path, names: Sequence[str], label: str) -> Path:
     for name in names:
-        write_photo(folder / f"images/{name}.jpg")
+        write_image(folder / f"images/{name}.jpg")
     objects = [
         {"id": n, "image_id": n, "category_id": 1, "segmentation": [[1, 1, 5, 1, 5, 5]]}
         for n in range(len(names))
@@ -96,16 +96,18 @@ def test_no_source_takes_a_file_whose_name_holds_a_control_character(
     assert not (tmp_path / "out").exists()
     assert main([*build, "--skip-bad"]) == 0
     splits = read_dataset(tmp_path / "out").splits.values()
-    assert sorted(photo for ids in splits for photo in ids) == ["a", "b", "c"]
+    assert sorted(image for ids in splits for image in ids) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("source", ["labelme", "pairs"])
-def test_a_photo_without_annotation_is_refused_by_its_name_too(source: str, tmp_path: Path) -> None:
+def test_an_image_without_annotation_is_refused_by_its_name_too(
+    source: str, tmp_path: Path
+) -> None:
     place = (labelme if source == "labelme" else pairs)(tmp_path / "set", ["a", "b", "c"], "chip")
-    photo = write_photo(tmp_path / "set/x\ny.jpg")
+    image = write_image(tmp_path / "set/x\ny.jpg")
     if source == "pairs":
         with place.open("a", encoding="utf-8") as file:
-            file.write(f'"{photo.name}",\n')
+            file.write(f'"{image.name}",\n')
     report = tmp_path / "said.json"
     assert main(["check", str(place), "--json", str(report)]) == 1
     (said,) = json.loads(report.read_text(encoding="utf-8"))["problems"]

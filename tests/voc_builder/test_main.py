@@ -54,7 +54,7 @@ def test_a_build_says_what_came_of_it(
     chips(tmp_path / "chips", empty=10, clean=10, defective=10)
     assert main(["build", "chips", "out", "--no-records", "--visualize", "--seed", "3"]) == 0
     assert capsys.readouterr().out == (
-        "out: train 24, val 3, test 3 photos; classes __background__, chip, defect\n"
+        "out: train 24, val 3, test 3 images; classes __background__, chip, defect\n"
     )
     assert len(list(Path("out/Visualization").iterdir())) == 30
 

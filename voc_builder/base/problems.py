@@ -1,4 +1,4 @@
-"""What can be wrong with an annotated photo, said so that its owner can mend it."""
+"""What can be wrong with an annotated image, said so that its owner can mend it."""
 
 from __future__ import annotations
 

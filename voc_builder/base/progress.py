@@ -19,7 +19,7 @@ AHEAD = 2  # items a thread that are begun before the caller takes their results
 def progress(
     items: Iterable[Item], total: int, what: str, *, patience: float = 0.0
 ) -> Iterator[Item]:
-    """The `items` as they come, with the time left on stderr; `what` is counted, e.g. "photos".
+    """The `items` as they come, with the time left on stderr; `what` is counted, e.g. "images".
     Nothing is said of work that ends within `patience` seconds.
     """
     if sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""Read a photo as a whole, or, where it is a large TIFF, row by row as they are wanted."""
+"""Read an image as a whole, or, where it is a large TIFF, row by row as they are wanted."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how classic and big ones begin
 LARGE = 64_000_000  # pixels; what is smaller is decoded at once
 UPRIGHT = 1  # orientation (TIFF 6.0, section 8)
-ROWS_AT_ONCE = 1024  # while a photo is shrunk
+ROWS_AT_ONCE = 1024  # while an image is shrunk
 
 
 class Rows(Protocol):
-    """A photo of which rows can be had: `rows[top:end]` is RGB, shape (end - top, W, 3)."""
+    """An image of which rows can be had: `rows[top:end]` is RGB, shape (end - top, W, 3)."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -36,8 +36,8 @@ class Rows(Protocol):
 
 
 @contextlib.contextmanager
-def open_photo(path: Path) -> Iterator[Rows]:
-    """The photo at `path`: an array, or for a TIFF of more than 64 megapixels one that reads its
+def open_image(path: Path) -> Iterator[Rows]:
+    """The image at `path`: an array, or for a TIFF of more than 64 megapixels one that reads its
     rows from the file as they are asked for. Raises `UserError` if it cannot be read.
     """
     try:
@@ -53,11 +53,11 @@ def open_photo(path: Path) -> Iterator[Rows]:
 
 
 def count_pixels(path: Path) -> int:
-    """Pixels of the photo at `path` by its header, 0 where Pillow does not know it."""
+    """Pixels of the image at `path` by its header, 0 where Pillow does not know it."""
     quiet_pillow()
     try:
-        with Image.open(path) as photo:
-            return photo.width * photo.height
+        with Image.open(path) as image:
+            return image.width * image.height
     except (OSError, SyntaxError, ValueError):
         return 0
 
@@ -70,7 +70,7 @@ def _large_tiff(path: Path) -> TiffFile | None:
     import tifffile
 
     tiff = None
-    # what it cannot open is for the decoder of all photos to judge
+    # what it cannot open is for the decoder of all images to judge
     with contextlib.suppress(tifffile.TiffFileError):
         tiff = tifffile.TiffFile(path)
         page: Any = tiff.pages[0] if tiff.pages else None
@@ -81,14 +81,14 @@ def _large_tiff(path: Path) -> TiffFile | None:
     return None
 
 
-def shrunk(photo: Rows, height: int, width: int) -> NDArray[np.uint8]:
-    """The photo at (height, width), no larger than it is; some of its rows at a time."""
-    whole = photo.shape[0]
+def shrunk(image: Rows, height: int, width: int) -> NDArray[np.uint8]:
+    """The image at (height, width), no larger than it is; some of its rows at a time."""
+    whole = image.shape[0]
     each = max(ROWS_AT_ONCE * height // whole, 1)
     result = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, each):
         end = min(top + each, height)
-        some = photo[top * whole // height : end * whole // height]
+        some = image[top * whole // height : end * whole // height]
         result[top:end] = resize_image(some, end - top, width)
     return result
 

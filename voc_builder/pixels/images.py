@@ -1,4 +1,4 @@
-"""Decode a photo as every part of the program sees it: upright RGB, 8 bits a channel."""
+"""Decode an image as every part of the program sees it: upright RGB, 8 bits a channel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXIF_ORIENTATION = 0x0112
 
 
 def decode_image(encoded: bytes, name: str) -> NDArray[np.uint8]:
-    """RGB of an encoded photo, shape (height, width, 3), values 0 to 255, turned as its EXIF says;
+    """RGB of an encoded image, shape (height, width, 3), values 0 to 255, turned as its EXIF says;
     grey is repeated, alpha dropped, 16 bits cut to 8. Raises `UserError` naming `name`.
 
     A JPEG that is cut short is found, damage in its middle is not: libjpeg only warns of that and
@@ -38,13 +38,13 @@ def decode_image(encoded: bytes, name: str) -> NDArray[np.uint8]:
             raise UserError(f"{name}: cannot be decoded: {error.err}") from None
     if image is None:
         raise UserError(
-            f"{name}: not a photo that can be decoded, or cut short: save it again as JPEG or PNG"
+            f"{name}: not an image that can be decoded, or cut short: save it again as JPEG or PNG"
         )
     return image.astype(np.uint8, copy=False)
 
 
 def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """The photo at (height, width): by area when it shrinks, cubic when it grows."""
+    """The image at (height, width): by area when it shrinks, cubic when it grows."""
     if image.shape[:2] == (height, width):
         return image
     shrinks = image.shape[0] * image.shape[1] > height * width
@@ -62,8 +62,8 @@ def resize_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
 
 @dataclass(frozen=True)
 class Header:
-    """The upright size of a photo. A JPEG that is upright and grey or RGB can be used byte for
-    byte; of any other photo `decoded` holds the upright RGB.
+    """The upright size of an image. A JPEG that is upright and grey or RGB can be used byte for
+    byte; of any other image `decoded` holds the upright RGB.
     """
 
     height: int
@@ -72,7 +72,7 @@ class Header:
 
 
 def read_header(encoded: bytes, name: str) -> Header:
-    """The header of a photo, which is decoded only if it is no upright JPEG, or one that does not
+    """The header of an image, which is decoded only if it is no upright JPEG, or one that does not
     end as JPEGs do. Raises `UserError` naming `name` if it cannot be decoded or is cut short.
     """
     if encoded.startswith(JPEG_START):
@@ -94,10 +94,10 @@ def read_header(encoded: bytes, name: str) -> Header:
 
 @cache
 def quiet_pillow() -> None:
-    """Let Pillow open a photo of any size and say nothing of odd EXIF. Once for the process:
+    """Let Pillow open an image of any size and say nothing of odd EXIF. Once for the process:
     `catch_warnings` swaps the filters of all threads.
     """
-    Image.MAX_IMAGE_PIXELS = None  # an aerial photo is no attack
+    Image.MAX_IMAGE_PIXELS = None  # an aerial image is no attack
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -109,7 +109,7 @@ def encode_jpeg(image: NDArray[np.uint8], *, quality: int = JPEG_QUALITY) -> byt
     if max(height, width) > JPEG_SIDE:
         raise UserError(
             f"a picture of {width} x {height} pixels cannot become a JPEG, which ends at "
-            f"{JPEG_SIDE}: cut the photo into tiles"
+            f"{JPEG_SIDE}: cut the image into tiles"
         )
     settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
     settings += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
@@ -118,5 +118,5 @@ def encode_jpeg(image: NDArray[np.uint8], *, quality: int = JPEG_QUALITY) -> byt
 
 
 def as_stored(encoded: bytes, header: Header) -> bytes:
-    """The photo as a VOC tree holds it: an upright JPEG as it came, any other photo as one."""
+    """The image as a VOC tree holds it: an upright JPEG as it came, any other image as one."""
     return encoded if header.decoded is None else encode_jpeg(header.decoded)

@@ -1,6 +1,6 @@
-"""Draw class ids over their photo: translucent fills, cased contours, a legend with area shares.
+"""Draw class ids over their image: translucent fills, cased contours, a legend with area shares.
 
-Every length follows the photo's size, so that a photo of 300 pixels and one of 5,000 look alike
+Every length follows the image's size, so that an image of 300 pixels and one of 5,000 look alike
 when they are shown at the same size.
 """
 
@@ -22,7 +22,7 @@ from voc_builder.base.colours import VOID
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 FILL = 0.4  # opacity of a class colour inside its contour
 PANEL = 0.75  # opacity of the black panel behind the legend
-SMALLEST = 160  # pixels; on a smaller photo a legend would hide what it explains
+SMALLEST = 160  # pixels; on a smaller image a legend would hide what it explains
 
 
 def draw_overlay(
@@ -34,12 +34,12 @@ def draw_overlay(
     truth: NDArray[np.uint8] | None = None,
     legend: bool = True,
 ) -> NDArray[np.uint8]:
-    """The RGB photo (H, W, 3) with the class ids `mask` (H, W) drawn on it; the same shape.
+    """The RGB image (H, W, 3) with the class ids `mask` (H, W) drawn on it; the same shape.
 
     The background (id 0, if its name says so) stays as it is, void (255) is hatched. `colours` is
     (C, 3), RGB. The outlines of `truth` (H, W), if given, are added as white dashes on a line of
     the class colour.
-    Without `legend`, and on a photo under 160 x 160 pixels, there is none.
+    Without `legend`, and on an image under 160 x 160 pixels, there is none.
     Raises ValueError for shapes that differ and for ids without a name or a colour.
     """
     areas = _checked_areas(image, mask, classes, colours)
@@ -87,7 +87,7 @@ class Entry:
     """A line of the legend."""
 
     name: str
-    share: float | None  # of the photo's area, 0 to 1
+    share: float | None  # of the image's area, 0 to 1
     colour: tuple[int, ...] | None  # None: hatched
     dashed: bool = False  # the swatch is a dashed line
 
@@ -111,7 +111,7 @@ def _entries(
     return entries
 
 
-def format_share(share: float) -> str:
+def format_fraction(share: float) -> str:
     """A share of 0 to 1 as a percentage: `41 %`, `3.2 %`, `0.05 %`, `< 0.01 %`."""
     percent = 100 * share
     if 0 < percent < 0.01:
@@ -129,7 +129,7 @@ def _checked_areas(
     """Pixels of each id, shape (256,). Raises ValueError as `draw_overlay`."""
     if image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != mask.shape:
         raise ValueError(
-            "draw_overlay takes a photo (H, W, 3) and class ids (H, W) of one size. "
+            "draw_overlay takes an image (H, W, 3) and class ids (H, W) of one size. "
             f"Received: {image.shape} and {mask.shape}"
         )
     areas = count_ids(mask)
@@ -164,7 +164,7 @@ def _fill(
     colours: NDArray[np.uint8],
     unpainted: set[int],
 ) -> NDArray[np.uint8]:
-    """A copy of the photo with the colours of all but the `unpainted` ids mixed in."""
+    """A copy of the image with the colours of all but the `unpainted` ids mixed in."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours[:256]
     tinted = cv2.addWeighted(image, 1 - FILL, table[mask], FILL, 0)
@@ -176,7 +176,7 @@ def _fill(
 
 
 def _hatch(canvas: NDArray[np.uint8], area: NDArray[np.bool_], *, period: int) -> None:
-    """Grey out `area` with stripes, light and dark by turns: they show on any photo."""
+    """Grey out `area` with stripes, light and dark by turns: they show on any image."""
     rows, columns = np.nonzero(area)
     stripes = np.where((rows + columns) % period < period // 2, 90, 200)
     grey = canvas[rows, columns].mean(axis=1)
@@ -231,7 +231,7 @@ def _draw_legend(
             *entries[: shown - 1],
             Entry(f"+ {len(entries) - shown + 1} more", None, BLACK),
         ]
-    shares = ["" if e.share is None else format_share(e.share) for e in entries]
+    shares = ["" if e.share is None else format_fraction(e.share) for e in entries]
     share_width = max(_text_width(share, text) for share in shares)
     room = min(0.45 * width, width - share_width - 2 * text - 5 * gap)
     names = [_shorten(e.name, text, room) for e in entries]

@@ -1,10 +1,10 @@
-"""The rules that annotated photos are checked by.
+"""The rules that annotated images are checked by.
 
 Errors make a mask wrong or undefined: an unreadable file, a name that is not UTF-8, a missing
-photo, a size unlike the photo's, an unknown label, a shape that cannot be drawn or has no area, a
+image, a size unlike the image's, an unknown label, a shape that cannot be drawn or has no area, a
 mask with values that fit no class.
-Warnings leave it well defined: a polygon that crosses itself, a shape outside the photo or drawn
-twice, equal photos, a class that nobody drew, a photo without annotation.
+Warnings leave it well defined: a polygon that crosses itself, a shape outside the image or drawn
+twice, equal images, a class that nobody drew, an image without annotation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from voc_builder.base.errors import UserError
 from voc_builder.base.problems import CONTROL, AnnotationError, Problem, Severity
 from voc_builder.pixels.geometry import find_crossing, is_flat
 from voc_builder.pixels.images import JPEG_SIDE, Header, decode_image, read_header
-from voc_builder.pixels.overlay import format_share
+from voc_builder.pixels.overlay import format_fraction
 from voc_builder.sources.labelme import LINE_WIDTH, POINT_RADIUS, Annotation, Shape
 from voc_builder.sources.mask_files import MaskFile
 from voc_builder.sources.mask_meaning import Meaning
@@ -30,60 +30,60 @@ from voc_builder.sources.sample import Found, Sample
 from voc_builder.tree.split import SPLITS, splits_of_groups
 
 Wrong = tuple[Severity, str, str, str]  # severity, rule, value and cure of a `Problem`
-LISTED = 5  # values or photos that one line names
+LISTED = 5  # values or images that one line names
 
 
 @dataclass(frozen=True)
 class Examined:
-    """A photo that was looked at; without a header it cannot be used."""
+    """An image that was looked at; without a header it cannot be used."""
 
     problems: tuple[Problem, ...]
-    photo: bytes = b""
+    image: bytes = b""
     header: Header | None = None
 
     @property
     def sha256(self) -> str:
-        """Digest of the encoded photo."""
-        return hashlib.sha256(self.photo).hexdigest()
+        """Digest of the encoded image."""
+        return hashlib.sha256(self.image).hexdigest()
 
 
 def examine(sample: Sample, classes: Sequence[str], *, decode: bool) -> Examined:
-    """The photo of a sample and all that is wrong with it and its annotation; `decode` decodes
-    every photo, else a JPEG's header and end are enough. Damage in the middle of a JPEG shows in
+    """The image of a sample and all that is wrong with it and its annotation; `decode` decodes
+    every image, else a JPEG's header and end are enough. Damage in the middle of a JPEG shows in
     neither way.
     """
     wrong: Sequence[Problem]
     try:
-        photo = sample.read_photo()
-        header = read_header(photo, str(sample.path))
+        image = sample.read_image()
+        header = read_header(image, str(sample.path))
         if decode and header.decoded is None:
-            decode_image(photo, str(sample.path))
+            decode_image(image, str(sample.path))
     except AnnotationError as error:
         wrong = error.problems
     except (OSError, UserError) as error:
-        value = "the photo cannot be decoded, or is cut short"
+        value = "the image cannot be decoded, or is cut short"
         if isinstance(error, OSError):
-            value = f"the photo cannot be read ({error.strerror})"
+            value = f"the image cannot be read ({error.strerror})"
         cure = "save it again as JPEG or PNG"
         wrong = [Problem(sample.path, "error", "photo-unreadable", value, cure)]
     else:
         wrong = _too_large(sample.path, header)
         found = sample.problems(classes, (header.height, header.width))
-        return Examined((*wrong, *found), photo, header)
+        return Examined((*wrong, *found), image, header)
     return Examined((*wrong, *sample.problems(classes, None)))
 
 
 def check_annotation(
     annotation: Annotation, classes: Sequence[str], size: tuple[int, int] | None
 ) -> list[Problem]:
-    """What is wrong with the annotation of a photo of that upright (height, width); None asks
+    """What is wrong with the annotation of an image of that upright (height, width); None asks
     nothing that depends on it.
     """
     problems = list(annotation.problems)
     said = (annotation.height, annotation.width)
     if size is not None and None not in said and said != size:
-        value = f"imageHeight and imageWidth are {said}, the photo is {size}"
-        cure = "annotate this very photo, or put back the one that was annotated"
+        value = f"imageHeight and imageWidth are {said}, the image is {size}"
+        cure = "annotate this very image, or put back the one that was annotated"
         if said == size[::-1]:
             cure += " (turned by its EXIF after it was annotated?)"
         problems.append(Problem(annotation.path, "error", "size", value, cure))
@@ -104,32 +104,32 @@ def check_annotation(
     return problems
 
 
-def check_photos(photos: Mapping[Path, str]) -> list[Problem]:
-    """A warning for each photo that another equals; `photos` are digests by file."""
+def check_images(images: Mapping[Path, str]) -> list[Problem]:
+    """A warning for each image that another equals; `images` are digests by file."""
     alike: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(photos):
-        alike[photos[path]].append(path)
+    for path in sorted(images):
+        alike[images[path]].append(path)
     cure = "delete one; until then they stay in one split"
     return [
-        Problem(path, "warning", "same-photo", f"the photo is that of {paths[0]}", cure)
+        Problem(path, "warning", "same-photo", f"the image is that of {paths[0]}", cure)
         for paths in alike.values()
         for path in paths[1:]
     ]
 
 
 def check_groups(groups: Mapping[str, str], found: Found) -> list[Problem]:
-    """A warning for each group of photos that the split which they came with cuts."""
+    """A warning for each group of images that the split which they came with cuts."""
     place = {sample.id: sample.path for sample in found.samples}
     sides: dict[str, list[str]] = {name: [] for name in SPLITS}
-    for photo, split in found.splits.items():
-        sides[split].append(photo)
+    for image, split in found.splits.items():
+        sides[split].append(image)
     cure = "move them into one, or draw another split with --split 80/10/10"
     problems = []
     for where in splits_of_groups(groups, sides).values():
         if len(where) > 1:
             named = " and ".join(f"{split} ({_few(ids)})" for split, ids in where.items())
-            first = place[min(photo for ids in where.values() for photo in ids)]
-            value = f"photos that belong together are in {named}"
+            first = place[min(image for ids in where.values() for image in ids)]
+            value = f"images that belong together are in {named}"
             problems.append(Problem(first, "warning", "group-cut", value, cure))
     return problems
 
@@ -149,17 +149,17 @@ def check_labels(labels: set[str], classes: Sequence[str], source: Path) -> list
     ]
 
 
-def check_unlabelled(photos: Sequence[Path], lacking: str = "JSON") -> list[Problem]:
-    """A warning for each photo that no annotation, which is called `lacking`, belongs to."""
-    value = f"a photo without {lacking}"
-    cure = "annotate it, or take such photos as empty with build --unlabelled background"
-    return [Problem(path, "warning", "unlabelled", value, cure) for path in photos]
+def check_unlabelled(images: Sequence[Path], lacking: str = "JSON") -> list[Problem]:
+    """A warning for each image that no annotation, which is called `lacking`, belongs to."""
+    value = f"an image without {lacking}"
+    cure = "annotate it, or take such images as empty with build --unlabelled background"
+    return [Problem(path, "warning", "unlabelled", value, cure) for path in images]
 
 
 def check_mask(
-    mask: MaskFile, photo: Path, meaning: Meaning, size: tuple[int, int] | None
+    mask: MaskFile, image: Path, meaning: Meaning, size: tuple[int, int] | None
 ) -> list[Problem]:
-    """What is wrong with the mask of a photo of that upright (height, width); None asks nothing
+    """What is wrong with the mask of an image of that upright (height, width); None asks nothing
     that depends on it.
     """
     problems = list(mask.problems)
@@ -170,20 +170,20 @@ def check_mask(
     if strange:
         most = sorted(strange, key=lambda value: (-strange[value], value))
         named = ", ".join(
-            f"{meaning.name(value)} ({format_share(strange[value] / total)})"
+            f"{meaning.name(value)} ({format_fraction(strange[value] / total)})"
             for value in most[:LISTED]
         )
         others = f" and {len(most) - LISTED} others" if len(most) > LISTED else ""
-        share = format_share(sum(strange.values()) / total)
+        share = format_fraction(sum(strange.values()) / total)
         value = f"{named}{others} fit no class, {share} of the pixels"
         problems.append(Problem(mask.path, "error", "mask-values", value, meaning.cure))
     said = (mask.height, mask.width)
     if size is not None and said != size:
-        value = f"the mask {mask.path.name} is {said}, the photo is {size}"
-        cure = "save the mask at the size of its photo, or pair it with another"
+        value = f"the mask {mask.path.name} is {said}, the image is {size}"
+        cure = "save the mask at the size of its image, or pair it with another"
         if said == size[::-1]:
             cure += " (turned by its EXIF after it was annotated?)"
-        problems.append(Problem(photo, "error", "size", value, cure))
+        problems.append(Problem(image, "error", "size", value, cure))
     return problems
 
 
@@ -193,10 +193,10 @@ def check_label(file: Path, label: str, place: int, classes: Sequence[str]) -> l
 
 
 def _too_large(path: Path, header: Header) -> list[Problem]:
-    """An error for a photo that must become a JPEG but cannot."""
+    """An error for an image that must become a JPEG but cannot."""
     if header.decoded is None or max(header.height, header.width) <= JPEG_SIDE:
         return []
-    value = f"the photo is {(header.height, header.width)}, a JPEG ends at {JPEG_SIDE} pixels"
+    value = f"the image is {(header.height, header.width)}, a JPEG ends at {JPEG_SIDE} pixels"
     return [Problem(path, "error", "photo-large", value, "cut it into tiles and annotate these")]
 
 
@@ -225,7 +225,7 @@ def _wrong(shape: Shape, size: tuple[int, int] | None) -> Iterator[Wrong]:
     height, width = size
     left, top, right, bottom = _box(shape)
     if right <= -1 or bottom <= -1 or left >= width or top >= height:
-        yield "warning", "outside", "wholly outside the photo", "delete it"
+        yield "warning", "outside", "wholly outside the image", "delete it"
 
 
 def _has_no_area(shape: Shape) -> bool:

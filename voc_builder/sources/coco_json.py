@@ -57,7 +57,7 @@ class CocoObject:
         try:
             if self.segmentation["size"] != [height, width]:
                 size = tuple(self.segmentation["size"])
-                raise ValueError(f"run lengths of size {size}, the photo is {(height, width)}")
+                raise ValueError(f"run lengths of size {size}, the image is {(height, width)}")
             self._pixels(height, width)
         except ValueError as error:
             return [Problem(file, "error", "shape", str(error), REDRAW, self.place, self.label)]
@@ -85,7 +85,7 @@ class CocoObject:
 
 
 def find_coco_set(file: Path, settings: SourceConfig, *, empty: bool) -> Found:
-    """The photos that a COCO file names, by its categories or the names of `classes`; a photo of
+    """The images that a COCO file names, by its categories or the names of `classes`; an image of
     the file without annotations shows nothing. A crowd is void. Raises `UserError` for a file that
     is not COCO's.
     """
@@ -105,8 +105,8 @@ def find_coco_set(file: Path, settings: SourceConfig, *, empty: bool) -> Found:
     problems += missing
     ids = unique_ids([Path(images[image]["file_name"]) for image in photos])
     samples = [
-        _sample(photo_id, photos[image], images[image], entries[image], names)
-        for photo_id, image in zip(ids, photos, strict=True)
+        _sample(image_id, photos[image], images[image], entries[image], names)
+        for image_id, image in zip(ids, photos, strict=True)
     ]
     labels = {one.label for sample in samples for one in sample.objects}
     classes = read_classes(settings.classes) if settings.classes else _classes(names, file)
@@ -168,9 +168,9 @@ def category_names(file: Path, categories: Sequence[Any]) -> dict[object, str]:
 def find_images(
     file: Path, settings: SourceConfig, images: Sequence[Json]
 ) -> tuple[dict[object, Path], list[Problem]]:
-    """The photo of each image by its id, sorted by name, and what is missing: seen from `images`,
+    """The image of each image by its id, sorted by name, and what is missing: seen from `images`,
     else from the folder of the file, or from a folder `images` in it or beside it, else anywhere in
-    it if one photo alone has the name.
+    it if one image alone has the name.
     """
     base = file.parent
     places = [base, base / "images", base.parent / "images"]
@@ -195,7 +195,7 @@ def find_images(
             cure = "put it there, or name the folder with --images"
             problems.append(Problem(file, "error", "photo-missing", value, cure))
         elif photo in taken:
-            value = f"images {taken[photo]} and {image['id']} of {file.name} are both this photo"
+            value = f"images {taken[photo]} and {image['id']} of {file.name} are both this image"
             problems.append(Problem(photo, "error", "two-masks", value, "delete one of them"))
         else:
             photos[image["id"]] = photo
@@ -205,7 +205,7 @@ def find_images(
 
 
 def _sample(
-    photo_id: str,
+    image_id: str,
     photo: Path,
     image: Json,
     entries: Sequence[tuple[int, Json]],
@@ -229,7 +229,7 @@ def _sample(
     content = json.dumps([image, [entry for _, entry in entries]], sort_keys=True)
     size = (image.get("height"), image.get("width"))
     return ObjectSample(
-        photo_id,
+        image_id,
         photo,
         photo,
         tuple(objects),

@@ -18,7 +18,7 @@ class SourceConfig:
     """What the annotations are: labelme JSON, masks in a folder, Pascal VOC boxes, YOLO text files,
     a CSV of pairs, COCO JSON; auto: what lies at the place."""
     images: Path | None = None
-    """Folder of the photos, seen from that of the data; null: images, JPEGImages, train, ..."""
+    """Folder of the images, seen from that of the data; null: images, JPEGImages, train, ..."""
     masks: Path | None = None
     """Folder of masks, box files or YOLO files, seen from that of the data; null: masks,
     annotations, SegmentationClass, train_mask, labels, ..."""
@@ -36,7 +36,7 @@ class SourceConfig:
     merge: str | None = None
     """New classes made of those: 'background=clutter+ground,object=*', * all others; null: none."""
     group_by: str | None = None
-    """Regular expression: photos whose ids match with the same text stay in one split or fold."""
+    """Regular expression: images whose ids match with the same text stay in one split or fold."""
 
 
 def source_settings(config: SourceConfig) -> dict[str, Any]:

@@ -48,7 +48,7 @@ FIND: dict[Source, Callable[..., Found]] = {
 
 
 def find_samples(folder: Path, settings: SourceConfig, *, empty: bool) -> Found:
-    """All that is annotated at the place; with `empty` a photo without annotation is a sample too.
+    """All that is annotated at the place; with `empty` an image without annotation is a sample too.
     A file that is not well named is an error and no sample. Raises `UserError` for a place that
     holds nothing of its kind.
     """
@@ -77,7 +77,7 @@ def find_groups(
     samples: Sequence[Sample], digests: Sequence[str], settings: SourceConfig
 ) -> dict[str, str]:
     """The group of every sample that must not part from another: they share an annotation, match
-    `group_by` alike, or their photos, whose `digests` these are, are the same.
+    `group_by` alike, or their images, whose `digests` these are, are the same.
     """
     ids = [sample.id for sample in samples]
     return join_groups(
@@ -100,7 +100,7 @@ def files_of(folder: Path, settings: SourceConfig) -> list[Path]:
         found += [folder, *photos.values()]
     elif source == "labelme":
         found += _with_suffix(folder, (".json", *SUFFIXES))
-        found += [one.photo for one in find_labelme(folder).annotations if one.photo]
+        found += [one.image for one in find_labelme(folder).annotations if one.image]
     else:
         for part in _parts(folder, settings, source):
             for place in (part.images, part.files):
@@ -116,7 +116,7 @@ def choose_source(folder: Path, settings: SourceConfig) -> Source:
     that is none or several, and for settings that are not of the source.
     """
     if not folder.exists():
-        raise UserError(f"{folder}: no such folder: name the folder of annotated photos")
+        raise UserError(f"{folder}: no such folder: name the folder of annotated images")
     _refuse_patterns(settings)
     given = [
         name
@@ -182,7 +182,7 @@ def _detect(folder: Path, settings: SourceConfig, fits: Sequence[Source]) -> Sou
 
 
 def _parts(folder: Path, settings: SourceConfig, source: Source) -> list[Part]:
-    """The folders of photos and of what annotates them, [] where the source finds none."""
+    """The folders of images and of what annotates them, [] where the source finds none."""
     parts = named_parts(folder, settings, read_about(folder))[0] if source == "yolo" else []
     return parts or find_parts(folder, settings, KINDS[source])
 

@@ -62,8 +62,8 @@ class Annotation:
     shapes: tuple[Shape, ...]
     height: int | None = None  # as the file says; old files do not
     width: int | None = None
-    photo: Path | None = None  # the file that imagePath names, where there is one
-    embedded: bool = False  # the JSON holds a photo, which wins over `photo`
+    image: Path | None = None  # the file that imagePath names, where there is one
+    embedded: bool = False  # the JSON holds an image, which wins over `image`
     sha256: str = ""
     problems: tuple[Problem, ...] = ()
 
@@ -90,7 +90,7 @@ def draw_mask(annotation: Annotation, classes: Sequence[str]) -> NDArray[np.uint
             f"{annotation.path}: labels {unknown} are not among the classes {list(classes)}"
         )
     if annotation.height is None or annotation.width is None:
-        raise UserError(f"{annotation.path}: no imageHeight and imageWidth, and no photo to ask")
+        raise UserError(f"{annotation.path}: no imageHeight and imageWidth, and no image to ask")
     image = Image.new("L", (annotation.width, annotation.height))
     for shape in annotation.shapes:
         class_id = VOID if shape.label == IGNORE else classes.index(shape.label)
@@ -102,7 +102,7 @@ def _paint(image: Image.Image, shape: Shape, class_id: int) -> None:
     draw, points = ImageDraw.Draw(image), list(shape.points)
     pixels = shape.pixels()
     if pixels is not None:
-        # labelme cuts the corner to whole pixels and Pillow clips what leaves the photo
+        # labelme cuts the corner to whole pixels and Pillow clips what leaves the image
         corner = (int(points[0][0]), int(points[0][1]))
         image.paste(class_id, corner, Image.fromarray(pixels.astype(np.uint8) * 255))
     elif shape.shape_type == "rectangle":
@@ -139,32 +139,32 @@ def read_annotation(path: Path) -> Annotation:
         tuple(shapes),
         _whole(content.get("imageHeight")),
         _whole(content.get("imageWidth")),
-        _find_photo(path, content.get("imagePath")),
+        _find_image(path, content.get("imagePath")),
         embedded=bool(content.get("imageData")),
         sha256=hashlib.sha256(encoded).hexdigest(),
         problems=tuple(problems),
     )
 
 
-def guess_photo(path: Path) -> Path | None:
-    """The photo that a file names which is no labelme file as a whole, cut short for instance."""
+def guess_image(path: Path) -> Path | None:
+    """The image that a file names which is no labelme file as a whole, cut short for instance."""
     try:
         found = re.search(rb'"imagePath"\s*:\s*("(?:[^"\\]|\\.)*")', path.read_bytes())
-        return _find_photo(path, json.loads(found[1])) if found else None
+        return _find_image(path, json.loads(found[1])) if found else None
     except (OSError, ValueError):
         return None
 
 
-def read_photo(annotation: Annotation) -> bytes:
-    """The encoded photo: the one inside the JSON if there is one, as in labelme. Raises
+def read_image(annotation: Annotation) -> bytes:
+    """The encoded image: the one inside the JSON if there is one, as in labelme. Raises
     `AnnotationError` if there is none, `OSError` if it cannot be read.
     """
-    if annotation.photo is not None and not annotation.embedded:
-        return annotation.photo.read_bytes()
+    if annotation.image is not None and not annotation.embedded:
+        return annotation.image.read_bytes()
     content = _parse(annotation.path, _read(annotation.path))
     if not annotation.embedded:
         named = f"imagePath {content.get('imagePath')!r} does not exist"
-        cure = "put the photo there or beside the JSON, or correct imagePath"
+        cure = "put the image there or beside the JSON, or correct imagePath"
         raise AnnotationError([Problem(annotation.path, "error", "photo-missing", named, cure)])
     try:
         return base64.b64decode(content["imageData"])
@@ -198,8 +198,8 @@ def _parse(path: Path, encoded: bytes) -> dict[str, Any]:
     raise AnnotationError([Problem(path, "error", "not-labelme", value, cure)])
 
 
-def _find_photo(path: Path, named: object) -> Path | None:
-    """The photo that the JSON at `path` names: there, or of the same name beside the JSON."""
+def _find_image(path: Path, named: object) -> Path | None:
+    """The image that the JSON at `path` names: there, or of the same name beside the JSON."""
     if not isinstance(named, str) or not named:
         return None
     windows = PureWindowsPath(named)  # understands both kinds of slashes

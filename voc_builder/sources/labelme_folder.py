@@ -1,4 +1,4 @@
-"""Find the labelme files and photos of a folder and make samples of them."""
+"""Find the labelme files and images of a folder and make samples of them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from voc_builder.sources.config import SourceConfig
 from voc_builder.sources.labelme import (
     Annotation,
     draw_mask,
-    guess_photo,
+    guess_image,
     read_annotation,
-    read_photo,
+    read_image,
 )
 from voc_builder.sources.listing import (
     bad_name,
@@ -40,7 +40,7 @@ from voc_builder.sources.sample import Found
 
 @dataclass(frozen=True)
 class LabelmeSample:
-    """A labelme file with its photo, or a photo without a file, which is empty."""
+    """A labelme file with its image, or an image without a file, which is empty."""
 
     id: str
     annotation: Annotation
@@ -54,8 +54,8 @@ class LabelmeSample:
     def sha256(self) -> str:
         return self.annotation.sha256
 
-    def read_photo(self) -> bytes:
-        return read_photo(self.annotation)
+    def read_image(self) -> bytes:
+        return read_image(self.annotation)
 
     def draw_mask(self, classes: Sequence[str], height: int, width: int) -> NDArray[np.uint8]:
         sized = dataclasses.replace(self.annotation, height=height, width=width)
@@ -70,7 +70,7 @@ class LabelmeFolder:
     """A folder's annotations, and what is wrong with files that are not used."""
 
     annotations: tuple[Annotation, ...]
-    unlabelled: tuple[Path, ...]  # photos that no JSON file has the name of or names
+    unlabelled: tuple[Path, ...]  # images that no JSON file has the name of or names
     problems: tuple[Problem, ...]
 
     @property
@@ -82,7 +82,7 @@ class LabelmeFolder:
 
 def find_labelme_set(folder: Path, settings: SourceConfig, *, empty: bool) -> Found:
     """All that labelme annotated in the folder, by the class names of the file that is named, else
-    of one in the folder, else the labels used; with `empty` a photo without JSON is a sample too.
+    of one in the folder, else the labels used; with `empty` an image without JSON is a sample too.
     The split is kept where every file lies in the folder of one.
     """
     found = find_labelme(folder)
@@ -101,16 +101,16 @@ def find_labelme_set(folder: Path, settings: SourceConfig, *, empty: bool) -> Fo
 
 
 def find_labelme(folder: Path) -> LabelmeFolder:
-    """Every labelme file and every photo under the folder, hidden ones left out, in order of their
-    paths. A JSON that is not labelme's is an error if it seems to belong to a photo, else a
+    """Every labelme file and every image under the folder, hidden ones left out, in order of their
+    paths. A JSON that is not labelme's is an error if it seems to belong to an image, else a
     warning. A file whose name is not UTF-8 is an error and not used: no list, table or record could
     name it. Raises `UserError` when there is none at all.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder: name the folder of photos and JSON files")
+        raise UserError(f"{folder}: no such folder: name the folder of images and JSON files")
     files, misnamed = well_named(sorted(visible_files(folder)))
     misnamed = [path for path in misnamed if path.suffix.lower() in (".json", *SUFFIXES)]
-    photos = [path for path in files if path.suffix.lower() in SUFFIXES]
+    images = [path for path in files if path.suffix.lower() in SUFFIXES]
     annotations: list[Annotation] = []
     bad: list[Problem] = []
     for path in files:
@@ -120,14 +120,14 @@ def find_labelme(folder: Path) -> LabelmeFolder:
             annotations.append(read_annotation(path))
         except AnnotationError as error:
             bad += error.problems
-    named = {os.path.realpath(one.photo) for one in annotations if one.photo}
-    free = [path for path in photos if os.path.realpath(path) not in named]
+    named = {os.path.realpath(one.image) for one in annotations if one.image}
+    free = [path for path in images if os.path.realpath(path) not in named]
     beside = {bare(one.path): one for one in annotations}
     left = [path for path in free if bare(path) not in beside]
     second = [
-        _second(path, one.photo)
+        _second(path, one.image)
         for path in free
-        if (one := beside.get(bare(path))) and one.photo and not one.embedded
+        if (one := beside.get(bare(path))) and one.image and not one.embedded
     ]
     claims = _claims([*(problem.file for problem in bad), *misnamed], left)
     problems = [
@@ -141,39 +141,39 @@ def find_labelme(folder: Path) -> LabelmeFolder:
     claimed = set().union(*claims.values())
     unlabelled = [path for path in left if path not in claimed]
     if not annotations and not problems and not unlabelled:
-        raise UserError(f"{folder}: neither labelme JSON nor photos in it: name another folder")
+        raise UserError(f"{folder}: neither labelme JSON nor images in it: name another folder")
     return LabelmeFolder(tuple(annotations), tuple(unlabelled), tuple(problems))
 
 
 def labelme_samples(found: LabelmeFolder, folder: Path, *, empty: bool) -> list[LabelmeSample]:
-    """A sample for every annotation, and with `empty` for every photo without one."""
+    """A sample for every annotation, and with `empty` for every image without one."""
     annotations = list(found.annotations)
     if empty:
         none = hashlib.sha256(b"").hexdigest()
-        annotations += [Annotation(path, (), photo=path, sha256=none) for path in found.unlabelled]
+        annotations += [Annotation(path, (), image=path, sha256=none) for path in found.unlabelled]
     ids = unique_ids([annotation.path.relative_to(folder) for annotation in annotations])
     return [LabelmeSample(*pair) for pair in zip(ids, annotations, strict=True)]
 
 
 def _second(path: Path, used: Path) -> Problem:
-    """A warning for a photo that has the name of a JSON which belongs to another photo. It is never
+    """A warning for an image with the name of a JSON that belongs to another image. It is never
     taken as empty: it may show the same as the other.
     """
-    value = f"a photo without JSON: that of its name belongs to {used.name}"
+    value = f"an image without JSON: that of its name belongs to {used.name}"
     return Problem(path, "warning", "unlabelled", value, "delete it, or rename and annotate it")
 
 
-def _claims(files: Sequence[Path], photos: Sequence[Path]) -> dict[Path, set[Path]]:
-    """The photos that JSON files without a readable annotation may be meant for: those of the same
+def _claims(files: Sequence[Path], images: Sequence[Path]) -> dict[Path, set[Path]]:
+    """The images that JSON files without a readable annotation may be meant for: those of the same
     name, in any folder, and the one that the file names.
     """
     known: dict[str, set[Path]] = defaultdict(set)  # by name and by place
-    for photo in photos:
-        known[folded(bare(photo).name)].add(photo)
-        known[os.path.realpath(photo)].add(photo)
+    for image in images:
+        known[folded(bare(image).name)].add(image)
+        known[os.path.realpath(image)].add(image)
     claims = {}
     for file in files:
-        guess = guess_photo(file)
+        guess = guess_image(file)
         named = known[os.path.realpath(guess)] if guess else set()
         claims[file] = known[folded(bare(file).name)] | named
     return claims

@@ -66,7 +66,7 @@ def seen_from(path: Path, folder: Path) -> Path:
 
 
 def bare(path: Path) -> Path:
-    """The path without its suffix, and without that of a photo in front of it."""
+    """The path without its suffix, and without that of an image in front of it."""
     path = path.with_suffix("")
     while path.suffix.lower() in SUFFIXES:
         path = path.with_suffix("")

@@ -1,4 +1,4 @@
-"""Find photos and their masks in folders, and make samples of them."""
+"""Find images and their masks in folders, and make samples of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from voc_builder.tree.voc import is_tree, read_groups
 
 @dataclass(frozen=True)
 class MaskSample:
-    """A photo and its mask, or a photo without one, which is empty."""
+    """An image and its mask, or an image without one, which is empty."""
 
     id: str
     path: Path
@@ -43,7 +43,7 @@ class MaskSample:
     def sha256(self) -> str:
         return self.mask.sha256 if self.mask else hashlib.sha256(b"").hexdigest()
 
-    def read_photo(self) -> bytes:
+    def read_image(self) -> bytes:
         return self.path.read_bytes()
 
     def draw_mask(self, classes: Sequence[str], height: int, width: int) -> NDArray[np.uint8]:
@@ -63,16 +63,16 @@ class MaskSample:
 
 
 def find_mask_set(folder: Path, settings: SourceConfig, *, empty: bool) -> Found:
-    """The photos of a folder with their masks; with `empty` a photo without one is a sample too.
+    """The images of a folder with their masks; with `empty` an image without one is a sample too.
     What must stay together in a VOC tree of this package still does. Raises `UserError` where no
-    photo has a mask, and where it is not known what they mean.
+    image has a mask, and where it is not known what they mean.
     """
     pairs, images = find_pairs(folder, settings, MASKS)
     group_of = read_groups(folder) if is_tree(folder) else {}
     groups = {
-        photo: group_of[name]
-        for photo in pairs.files
-        if (name := photo.relative_to(images).as_posix().removesuffix(".jpg")) in group_of
+        image: group_of[name]
+        for image in pairs.files
+        if (name := image.relative_to(images).as_posix().removesuffix(".jpg")) in group_of
     }
     return mask_samples(pairs, groups, images, folder, settings, empty=empty)
 
@@ -86,8 +86,8 @@ def mask_samples(
     *,
     empty: bool,
 ) -> Found:
-    """The samples of photos and masks however they were paired. Ids are made of paths seen from
-    `root`, class names are looked for in `folder`; photos of one mask, or one group, stay together.
+    """The samples of images and masks however they were paired. Ids are made of paths seen from
+    `root`, class names are looked for in `folder`; images of one mask, or one group, stay together.
     """
     if not pairs.files and pairs.problems:
         raise AnnotationError(pairs.problems)
@@ -98,14 +98,14 @@ def mask_samples(
     )
     meaning = find_meaning(folder, settings, files)
     file_of = {file.path: file for file in files}
-    photos = sorted([*pairs.files, *(pairs.unlabelled if empty else ())])
-    ids = unique_ids([seen_from(photo, root) for photo in photos])
-    shared = {str(photo): str(mask) for photo, mask in pairs.files.items()}
-    together = join_groups(shared, {str(photo): group for photo, group in groups.items()})
+    images = sorted([*pairs.files, *(pairs.unlabelled if empty else ())])
+    ids = unique_ids([seen_from(image, root) for image in images])
+    shared = {str(image): str(mask) for image, mask in pairs.files.items()}
+    together = join_groups(shared, {str(image): group for image, group in groups.items()})
     samples = []
-    for photo_id, photo in zip(ids, photos, strict=True):
-        mask = file_of[pairs.files[photo]] if photo in pairs.files else None
-        samples.append(MaskSample(photo_id, photo, meaning, mask, together.get(str(photo))))
+    for image_id, image in zip(ids, images, strict=True):
+        mask = file_of[pairs.files[image]] if image in pairs.files else None
+        samples.append(MaskSample(image_id, image, meaning, mask, together.get(str(image))))
     problems = [*pairs.problems, *_unlike(files, meaning), *_unused(files, meaning)]
     return Found(
         meaning.classes,

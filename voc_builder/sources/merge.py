@@ -43,8 +43,8 @@ class MergedSample:
     def group(self) -> str | None:
         return self.sample.group
 
-    def read_photo(self) -> bytes:
-        return self.sample.read_photo()
+    def read_image(self) -> bytes:
+        return self.sample.read_image()
 
     def draw_mask(self, classes: Sequence[str], height: int, width: int) -> NDArray[np.uint8]:
         table = np.full(256, VOID, np.uint8)

@@ -17,11 +17,11 @@ from voc_builder.base.problems import Problem, Severity
 from voc_builder.sources.checks import check_label
 
 Point = tuple[float, float]
-NEAR = 1.0  # pixels that an outline may leave the photo by: rounding, or counting from 1
+NEAR = 1.0  # pixels that an outline may leave the image by: rounding, or counting from 1
 
 
 class Object(Protocol):
-    """Something drawn on a photo."""
+    """Something drawn on an image."""
 
     @property
     def label(self) -> str:
@@ -35,7 +35,7 @@ class Object(Protocol):
         """Its size, pixels."""
 
     def paint(self, mask: NDArray[np.uint8], class_id: int) -> None:
-        """Set its pixels in a mask of the photo's size, shape (height, width)."""
+        """Set its pixels in a mask of the image's size, shape (height, width)."""
 
     def problems(self, file: Path, height: int, width: int) -> list[Problem]:
         """What is wrong with where it lies."""
@@ -44,7 +44,7 @@ class Object(Protocol):
 @dataclass(frozen=True)
 class Outline:
     """A polygon, or a box as the polygon of its corners; `points` are (x, y) in pixels from the
-    photo's upper left corner, or in shares of its width and height.
+    image's upper left corner, or in shares of its width and height.
     """
 
     label: str
@@ -69,7 +69,7 @@ class Outline:
         corners = self.corners(height, width)
         (left, top), (right, bottom) = corners.min(0), corners.max(0)
         where = f"the {self.what} reaches from ({left:g}, {top:g}) to ({right:g}, {bottom:g})"
-        value = f"{where}, the photo is {width} x {height}"
+        value = f"{where}, the image is {width} x {height}"
         if right <= 0 or bottom <= 0 or left >= width or top >= height:
             return [
                 self._problem(file, "error", "outside", f"wholly outside: {value}", "delete it")
@@ -101,10 +101,10 @@ class Outline:
 
 @dataclass(frozen=True)
 class ObjectSample:
-    """A photo with objects on it, or a photo without annotation, which is empty."""
+    """An image with objects on it, or an image without annotation, which is empty."""
 
     id: str
-    path: Path  # of the photo
+    path: Path  # of the image
     file: Path  # that annotates it
     objects: tuple[Object, ...] = ()
     sha256: str = hashlib.sha256(b"").hexdigest()
@@ -112,7 +112,7 @@ class ObjectSample:
     wrong: tuple[Problem, ...] = ()  # what could not be read
     group: str | None = None
 
-    def read_photo(self) -> bytes:
+    def read_image(self) -> bytes:
         return self.path.read_bytes()
 
     def draw_mask(self, classes: Sequence[str], height: int, width: int) -> NDArray[np.uint8]:
@@ -131,8 +131,8 @@ class ObjectSample:
         if size is None:
             return found
         if self.size is not None and self.size != size:
-            value = f"height and width are {self.size}, the photo is {size}"
-            cure = "annotate this very photo, or put back the one that was annotated"
+            value = f"height and width are {self.size}, the image is {size}"
+            cure = "annotate this very image, or put back the one that was annotated"
             found.append(Problem(self.file, "error", "size", value, cure))
             return found  # where its objects lie means nothing
         for one in self.objects:

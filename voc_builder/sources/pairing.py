@@ -1,4 +1,4 @@
-"""Find out which annotation file is whose photo's."""
+"""Find out which annotation file is whose image's."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from voc_builder.sources.ready_splits import (
 class Pairs:
     """Which annotation is whose. A file is in one of these, or named by a problem."""
 
-    files: Mapping[Path, Path] = field(default_factory=dict)  # annotation file by photo
-    unlabelled: tuple[Path, ...] = ()  # photos without one
+    files: Mapping[Path, Path] = field(default_factory=dict)  # annotation file by image
+    unlabelled: tuple[Path, ...] = ()  # images without one
     problems: tuple[Problem, ...] = ()
     count: int = 0  # annotation files that were found
-    photos: tuple[Path, ...] = ()  # all that were found
-    splits: Mapping[Path, str] = field(default_factory=dict)  # ready-made, by photo
+    images: tuple[Path, ...] = ()  # all that were found
+    splits: Mapping[Path, str] = field(default_factory=dict)  # ready-made, by image
 
 
 def pair_files(images: Path, masks: Path, pattern: str | None, kind: Annotations = MASKS) -> Pairs:
-    """A photo's mask, or what else annotates it, has its stem, or with `pattern`, which has to
+    """An image's mask, or what else annotates it, has its stem, or with `pattern`, which has to
     match the whole stem, what its first bracket finds there; it lies in a subfolder of the same
-    name, or in none. Without a pattern two photos of one mask are an error. Raises `UserError`
-    where no photo has a mask.
+    name, or in none. Without a pattern two images of one mask are an error. Raises `UserError`
+    where no image has a mask.
     """
     photos, problems = list_files(images, SUFFIXES, apart=masks)
     files, bad = list_files(masks, kind.suffixes, apart=images)
@@ -50,31 +50,31 @@ def pair_files(images: Path, masks: Path, pattern: str | None, kind: Annotations
     by_name: dict[str, list[Path]] = defaultdict(list)
     for file in files:
         by_name[folded(str(bare(file.relative_to(masks))))].append(file)
-    found = {photo: _named_alike(photo.relative_to(images), pattern, by_name) for photo in photos}
+    found = {image: _named_alike(image.relative_to(images), pattern, by_name) for image in photos}
     if not any(found.values()):
         raise UserError(_no_pair(images, photos, masks, files, what, pattern))
     holders: dict[Path, list[Path]] = defaultdict(list)
-    for photo, mine in found.items():
+    for image, mine in found.items():
         for file in mine:
-            holders[file].append(photo)
+            holders[file].append(image)
     problems += [*bad, *(_alone(file, images, what) for file in files if file not in holders)]
     pairs = {}
-    for photo, mine in found.items():
+    for image, mine in found.items():
         if len(mine) > 1:
-            problems.append(_two_masks(photo, mine, what))
+            problems.append(_two_masks(image, mine, what))
         elif mine and len(holders[mine[0]]) > 1 and pattern is None:
-            others = [other for other in holders[mine[0]] if other != photo]
-            problems.append(_two_photos(photo, mine[0], others, what))
+            others = [other for other in holders[mine[0]] if other != image]
+            problems.append(_two_images(image, mine[0], others, what))
         elif mine:
-            pairs[photo] = mine[0]
-    unlabelled = tuple(photo for photo, mine in found.items() if not mine)
+            pairs[image] = mine[0]
+    unlabelled = tuple(image for image, mine in found.items() if not mine)
     return Pairs(pairs, unlabelled, tuple(problems), len(files), tuple(photos))
 
 
 def find_pairs(folder: Path, settings: SourceConfig, kind: Annotations) -> tuple[Pairs, Path]:
-    """The photos of a folder with what annotates them, and the folder that their ids are seen from.
-    A split that folders or lists make is kept: photos of a val or test without any annotation, and
-    those that no list names, are left out. Raises `UserError` where no photo has an annotation.
+    """The images of a folder with what annotates them, and the folder that their ids are seen from.
+    A split that folders or lists make is kept: images of a val or test without any annotation, and
+    those that no list names, are left out. Raises `UserError` where no image has an annotation.
     """
     parts = require_parts(folder, settings, kind)
     if len(parts) > 1:
@@ -82,26 +82,26 @@ def find_pairs(folder: Path, settings: SourceConfig, kind: Annotations) -> tuple
     images, files = parts[0].images, parts[0].files
     assert files is not None
     pairs = pair_files(images, files, settings.mask_pattern, kind)
-    ready = folder_splits(pairs.photos, images)
+    ready = folder_splits(pairs.images, images)
     if ready is None and (lists := find_lists(list_folders(folder, parts[0], kind))):
-        ready = listed_splits(lists, pairs.photos, images, folder)
+        ready = listed_splits(lists, pairs.images, images, folder)
     return (keep_split(pairs, ready, kind.what) if ready else pairs), images
 
 
 def keep_split(pairs: Pairs, ready: Ready, what: str) -> Pairs:
-    """The pairs that `ready` has a split for; notes say how many photos that leaves out. Where only
+    """The pairs that `ready` has a split for; notes say how many images that leaves out. Where only
     train is left, there is no split to be kept.
     """
-    bare = without_annotation(ready, set(pairs.photos) - {*pairs.unlabelled}, what)
+    bare = without_annotation(ready, set(pairs.images) - {*pairs.unlabelled}, what)
     known = {*ready.splits, *ready.refused}
-    unlisted = [photo for photo in (*pairs.files, *pairs.unlabelled) if photo not in known]
+    unlisted = [image for image in (*pairs.files, *pairs.unlabelled) if image not in known]
     if unlisted:
-        note(f"left out {len(unlisted)} photos that are in no split, such as {unlisted[0]}")
-    kept = {photo: split for photo, split in ready.splits.items() if photo not in bare}
+        note(f"left out {len(unlisted)} images that are in no split, such as {unlisted[0]}")
+    kept = {image: split for image, split in ready.splits.items() if image not in bare}
     return replace(
         pairs,
-        files={photo: file for photo, file in pairs.files.items() if photo in kept},
-        unlabelled=tuple(photo for photo in pairs.unlabelled if photo in kept),
+        files={image: file for image, file in pairs.files.items() if image in kept},
+        unlabelled=tuple(image for image in pairs.unlabelled if image in kept),
         problems=(*pairs.problems, *ready.problems),
         splits=kept if is_split(kept.values()) else {},
     )
@@ -116,25 +116,25 @@ def in_parts(parts: Sequence[Part], pattern: str | None, kind: Annotations) -> P
         for part in parts
     ]
     splits = {
-        photo: part.split
+        image: part.split
         for part, pairs in zip(parts, found, strict=True)
-        for photo in pairs.photos
+        for image in pairs.images
         if part.split
     }
-    files = {photo: file for pairs in found for photo, file in pairs.files.items()}
+    files = {image: file for pairs in found for image, file in pairs.files.items()}
     pairs = Pairs(
         files,
-        tuple(photo for pairs in found for photo in pairs.unlabelled),
+        tuple(image for pairs in found for image in pairs.unlabelled),
         tuple(problem for pairs in found for problem in pairs.problems),
         sum(pairs.count for pairs in found),
-        tuple(photo for pairs in found for photo in pairs.photos),
+        tuple(image for pairs in found for image in pairs.images),
     )
     return keep_split(pairs, Ready(splits), kind.what)
 
 
 def _unannotated(images: Path) -> Pairs:
     photos, problems = list_files(images, SUFFIXES, apart=images)
-    return Pairs({}, tuple(photos), tuple(problems), photos=tuple(photos))
+    return Pairs({}, tuple(photos), tuple(problems), images=tuple(photos))
 
 
 def list_files(
@@ -153,15 +153,15 @@ def list_files(
     return good, [bad_name(path) for path in bad]
 
 
-def _named_alike(photo: Path, pattern: str | None, by_name: Mapping[str, list[Path]]) -> list[Path]:
-    """The masks of a photo, which is named as seen from the photos' folder."""
-    stem = bare(photo).name
+def _named_alike(image: Path, pattern: str | None, by_name: Mapping[str, list[Path]]) -> list[Path]:
+    """The masks of an image, which is named as seen from the images' folder."""
+    stem = bare(image).name
     if pattern is not None:
         match = re.fullmatch(pattern, stem)
         if match is None or not match[1]:
             return []
         stem = match[1]
-    names = (folded(str(photo.parent / stem)), folded(stem))
+    names = (folded(str(image.parent / stem)), folded(stem))
     return next((by_name[name] for name in names if name in by_name), [])
 
 
@@ -183,26 +183,26 @@ def _no_pair(
     elif what == "mask":
         cure += r", or give --mask-pattern, as '(.*)_\d+' where 0001.png is the mask of 0001_1.jpg"
     return (
-        f"{masks}: no photo has a {what}: {len(photos)} photos such as {photos[0].name}, "
+        f"{masks}: no image has a {what}: {len(photos)} images such as {photos[0].name}, "
         f"{len(files)} {what}s such as {files[0].name}: {cure}"
     )
 
 
 def _alone(file: Path, images: Path, what: str) -> Problem:
-    cure = f"put its photo there, or delete the {what}"
+    cure = f"put its image there, or delete the {what}"
     if what == "mask":
-        cure = "put its photo there, delete the mask, or correct --mask-pattern"
-    return Problem(file, "error", "photo-missing", f"no photo in {images} has this {what}", cure)
+        cure = "put its image there, delete the mask, or correct --mask-pattern"
+    return Problem(file, "error", "photo-missing", f"no image in {images} has this {what}", cure)
 
 
-def _two_masks(photo: Path, masks: Sequence[Path], what: str) -> Problem:
+def _two_masks(image: Path, masks: Sequence[Path], what: str) -> Problem:
     value = f"it has {len(masks)} {what}s: {', '.join(mask.name for mask in masks)}"
-    return Problem(photo, "error", "two-masks", value, "delete all but one")
+    return Problem(image, "error", "two-masks", value, "delete all but one")
 
 
-def _two_photos(photo: Path, mask: Path, others: Sequence[Path], what: str) -> Problem:
+def _two_images(image: Path, mask: Path, others: Sequence[Path], what: str) -> Problem:
     value = f"its {what} {mask.name} is that of {', '.join(map(str, others))} too"
-    cure = "delete one photo"
+    cure = "delete one image"
     if what == "mask":
-        cure += ", or say with --mask-pattern which photos share a mask"
-    return Problem(photo, "error", "two-photos", value, cure)
+        cure += ", or say with --mask-pattern which images share a mask"
+    return Problem(image, "error", "two-photos", value, cure)

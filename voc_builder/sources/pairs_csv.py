@@ -1,4 +1,4 @@
-"""Read a table of photos and their masks."""
+"""Read a table of images and their masks."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Row = tuple[int, Mapping[str, str]]  # number of its line, what its columns hold
 
 
 def find_pair_set(file: Path, settings: SourceConfig, *, empty: bool) -> Found:
-    """The photos of a CSV with the columns `image`, `mask` and, where wanted, `group` and `split`;
-    paths are seen from the folder of the file. A row without a mask is a photo without annotation.
+    """The images of a CSV with the columns `image`, `mask` and, where wanted, `group` and `split`;
+    paths are seen from the folder of the file. A row without a mask is an image without annotation.
     Raises `UserError` for a table that cannot be read or has no mask in it.
     """
     rows = read_rows(file)
@@ -61,11 +61,11 @@ def read_rows(file: Path) -> list[Row]:
 
 
 def pair_rows(file: Path, rows: list[Row]) -> tuple[Pairs, dict[Path, str]]:
-    """The photos and masks of the rows, with their ready-made split, and the group of each photo
+    """The images and masks of the rows, with their ready-made split, and the group of each image
     that has one. What is wrong is told by the number of its line.
     """
     problems: list[Problem] = []
-    of_photo: dict[Path, list[Row]] = defaultdict(list)
+    of_image: dict[Path, list[Row]] = defaultdict(list)
     for number, row in rows:
         missing = [
             f"{column} {row[column]!r}"
@@ -78,52 +78,52 @@ def pair_rows(file: Path, rows: list[Row]) -> tuple[Pairs, dict[Path, str]]:
             cure = "correct the path, which is seen from the folder of the table"
             problems.append(_wrong(file, number, f"{' and '.join(missing)} not there", cure))
         if row["image"] and not missing:
-            of_photo[place_of(file, row["image"])].append((number, row))
+            of_image[place_of(file, row["image"])].append((number, row))
     files: dict[Path, Path] = {}
     unlabelled = []
-    for photo, mine in list(of_photo.items()):
+    for image, mine in list(of_image.items()):
         if len(mine) > 1:
-            problems.append(_twice(photo, mine))
+            problems.append(_twice(image, mine))
         elif mine[0][1]["mask"]:
-            files[photo] = place_of(file, mine[0][1]["mask"])
+            files[image] = place_of(file, mine[0][1]["mask"])
         else:
-            unlabelled.append(photo)
-    once = {photo: mine[0] for photo, mine in of_photo.items() if len(mine) == 1}
-    groups = {photo: row["group"] for photo, (_, row) in once.items() if row.get("group")}
+            unlabelled.append(image)
+    once = {image: mine[0] for image, mine in of_image.items() if len(mine) == 1}
+    groups = {image: row["group"] for image, (_, row) in once.items() if row.get("group")}
     count = len(set(files.values()))
-    pairs = Pairs(files, tuple(unlabelled), tuple(problems), count, tuple(of_photo))
+    pairs = Pairs(files, tuple(unlabelled), tuple(problems), count, tuple(of_image))
     ready = _ready(file, once)
     return (keep_split(pairs, ready, "mask") if ready else pairs), groups
 
 
 def _ready(file: Path, once: Mapping[Path, Row]) -> Ready | None:
-    """The split that the table gives to photos; None where it gives none."""
+    """The split that the table gives to images; None where it gives none."""
     if not any(row.get("split") for _, row in once.values()):
         return None
     splits, problems = {}, []
-    for photo, (number, row) in once.items():
+    for image, (number, row) in once.items():
         split = split_named(row["split"])
         if split is None:
             value = f"split {row['split']!r}" if row["split"] else "no split, other rows have one"
             problems.append(_wrong(file, number, value, "name train, val or test"))
         else:
-            splits[photo] = split
+            splits[image] = split
     if not problems and not is_split(splits.values()):
         return None
     return Ready(splits, tuple(problems), frozenset(once.keys() - splits.keys()))
 
 
-def _twice(photo: Path, rows: list[Row]) -> Problem:
-    """An error for a photo in several rows: of several splits, of several masks, or repeated."""
+def _twice(image: Path, rows: list[Row]) -> Problem:
+    """An error for an image in several rows: of several splits, of several masks, or repeated."""
     lines = [f"line {number}" for number, _ in rows]
     splits = [split_named(row.get("split", "")) for _, row in rows]
     if len(set(splits)) > 1:
         places = [f"{split or 'none'} in {line}" for split, line in zip(splits, lines, strict=True)]
-        return in_two_splits(photo, places)
+        return in_two_splits(image, places)
     masks = {row["mask"] for _, row in rows}
     value = f"it has {len(masks)} masks" if len(masks) > 1 else "it comes again"
     value += f": {', '.join(lines)}"
-    return Problem(photo, "error", "two-masks", value, "delete all rows but one")
+    return Problem(image, "error", "two-masks", value, "delete all rows but one")
 
 
 def _wrong(file: Path, number: int, value: str, cure: str) -> Problem:

@@ -1,4 +1,4 @@
-"""Find the folders of photos and of their annotations by their names."""
+"""Find the folders of images and of their annotations by their names."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ LISTS = tuple(f"{name}.txt" for name in (*SPLIT_NAMES, "trainval"))
 
 @dataclass(frozen=True)
 class Annotations:
-    """What files annotate photos one by one, and where they usually lie."""
+    """What files annotate images one by one, and where they usually lie."""
 
     what: str  # one of them, in a message
     suffixes: tuple[str, ...]
     folders: tuple[str, ...]  # in any case
-    endings: tuple[str, ...] = ()  # of the name of their folder, behind that of the photos' split
-    beside: bool = False  # or in the folder of the photos
+    endings: tuple[str, ...] = ()  # of the name of their folder, behind that of the images' split
+    beside: bool = False  # or in the folder of the images
     image_sets: str = "Segmentation"  # folder of lists in a VOC tree
-    others: tuple[str, ...] = ()  # files of these suffixes that annotate no photo
+    others: tuple[str, ...] = ()  # files of these suffixes that annotate no image
 
 
 MASKS = Annotations(
@@ -45,7 +45,7 @@ LABELS = Annotations("label file", (".txt",), ("labels",), beside=True, others=(
 
 @dataclass(frozen=True)
 class Part:
-    """A folder of photos and that of their annotations, None where they have none; `split` where
+    """A folder of images and that of their annotations, None where they have none; `split` where
     the folder's name says it.
     """
 
@@ -58,7 +58,7 @@ def require_parts(folder: Path, settings: SourceConfig, kind: Annotations) -> li
     """The parts of a data set. Raises `UserError` where there are none."""
     parts = find_parts(folder, settings, kind)
     if not parts:
-        beside = f", or photos with a {kind.what} beside each" if kind.beside else ""
+        beside = f", or images with a {kind.what} beside each" if kind.beside else ""
         raise UserError(
             f"{folder}: no folders of images and {kind.what}s in it, called {IMAGE_FOLDERS[0]} and "
             f"{kind.folders[0]} for example{beside}: name them with --images and --masks"
@@ -142,13 +142,13 @@ def _split_parts(folder: Path, kind: Annotations) -> list[Part]:
 
 
 def _beside(folder: Path, kind: Annotations) -> bool:
-    """Whether a photo in the folder has a file beside it that may annotate it."""
+    """Whether an image in the folder has a file beside it that may annotate it."""
     files = list(visible_files(folder))
-    photos = {bare(path) for path in files if path.suffix.lower() in SUFFIXES}
+    images = {bare(path) for path in files if path.suffix.lower() in SUFFIXES}
     return any(
         path.suffix.lower() in kind.suffixes
         and path.name.lower() not in kind.others
-        and bare(path) in photos
+        and bare(path) in images
         for path in files
     )
 

@@ -1,4 +1,4 @@
-"""Read the split that photos come with: from the names of folders, or from lists."""
+"""Read the split that images come with: from the names of folders, or from lists."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Lists = Mapping[str, Path]  # file by split
 
 @dataclass(frozen=True)
 class Ready:
-    """The split that photos came with."""
+    """The split that images came with."""
 
-    splits: Mapping[Path, str]  # by photo; one in none is not part of the data set
+    splits: Mapping[Path, str]  # by image; one in none is not part of the data set
     problems: tuple[Problem, ...] = ()
-    refused: frozenset[Path] = frozenset()  # photos that a problem is about
+    refused: frozenset[Path] = frozenset()  # images that a problem is about
 
 
 def split_named(name: str) -> str | None:
@@ -42,16 +42,16 @@ def is_split(splits: Iterable[str]) -> bool:
 
 
 def folder_splits(photos: Sequence[Path], images: Path) -> Ready | None:
-    """The split of each photo by the first folder under `images` that it lies in; None where that
+    """The split of each image by the first folder under `images` that it lies in; None where that
     is no split.
     """
     splits = {}
-    for photo in photos:
-        inside = photo.relative_to(images)
+    for image in photos:
+        inside = image.relative_to(images)
         split = split_named(inside.parts[0]) if len(inside.parts) > 1 else None
         if split is None:
             return None
-        splits[photo] = split
+        splits[image] = split
     return Ready(splits) if is_split(splits.values()) else None
 
 
@@ -74,12 +74,12 @@ def find_lists(folders: Sequence[Path]) -> Lists:
 
 
 def listed_splits(lists: Lists, photos: Sequence[Path], images: Path, base: Path) -> Ready:
-    """The split of each photo that the lists name: a line is, or begins with, the stem or path of
-    one, seen from `images` or from `base`. A line that names none is an error, and so is a photo in
+    """The split of each image that the lists name: a line is, or begins with, the stem or path of
+    one, seen from `images` or from `base`. A line that names none is an error, as is an image in
     two lists.
     """
     known = _by_name(photos, images, base)
-    places: dict[Path, list[tuple[str, str]]] = defaultdict(list)  # split and place, by photo
+    places: dict[Path, list[tuple[str, str]]] = defaultdict(list)  # split and place, by image
     problems = []
     for split, file in lists.items():
         for number, line in _lines(file):
@@ -89,46 +89,46 @@ def listed_splits(lists: Lists, photos: Sequence[Path], images: Path, base: Path
             else:
                 problems.append(_wrong_line(file, number, line, found, images))
     splits, refused = {}, set()
-    for photo, named in places.items():
+    for image, named in places.items():
         if len({split for split, _ in named}) > 1:
-            problems.append(in_two_splits(photo, [place for _, place in named]))
-            refused.add(photo)
+            problems.append(in_two_splits(image, [place for _, place in named]))
+            refused.add(image)
         else:
-            splits[photo] = named[0][0]
+            splits[image] = named[0][0]
     return Ready(splits, tuple(problems), frozenset(refused))
 
 
-def in_two_splits(photo: Path, places: Sequence[str]) -> Problem:
-    """An error for a photo that `places` name for several splits."""
+def in_two_splits(image: Path, places: Sequence[str]) -> Problem:
+    """An error for an image that `places` name for several splits."""
     value = f"it is in several splits: {', '.join(places)}"
-    return Problem(photo, "error", "two-splits", value, "leave it in one")
+    return Problem(image, "error", "two-splits", value, "leave it in one")
 
 
 def without_annotation(ready: Ready, annotated: Iterable[Path], what: str) -> set[Path]:
-    """The photos of a val or test of which none has a `what`, which are not part of the data set;
+    """The images of a val or test of which none has a `what`, which are not part of the data set;
     a note says how many.
     """
-    has = {ready.splits[photo] for photo in annotated if photo in ready.splits}
+    has = {ready.splits[image] for image in annotated if image in ready.splits}
     left: set[Path] = set()
     for split in SPLITS[1:]:
-        photos = {photo for photo, where in ready.splits.items() if where == split}
-        if photos and split not in has:
-            note(f"left out {len(photos)} {split} photos, none of which has a {what}")
-            left |= photos
+        images = {image for image, where in ready.splits.items() if where == split}
+        if images and split not in has:
+            note(f"left out {len(images)} {split} images, none of which has a {what}")
+            left |= images
     return left
 
 
 def _by_name(photos: Sequence[Path], images: Path, base: Path) -> dict[str, list[Path]]:
     known: dict[str, list[Path]] = defaultdict(list)
-    for photo in photos:
-        inside = [photo.relative_to(root) for root in (images, base) if photo.is_relative_to(root)]
-        for name in {folded(bare(path).as_posix()) for path in [*inside, Path(photo.name)]}:
-            known[name].append(photo)
+    for image in photos:
+        inside = [image.relative_to(root) for root in (images, base) if image.is_relative_to(root)]
+        for name in {folded(bare(path).as_posix()) for path in [*inside, Path(image.name)]}:
+            known[name].append(image)
     return known
 
 
 def _find(line: str, known: Mapping[str, list[Path]]) -> list[Path]:
-    """The photos that a line may name: all of it or its first word, as a path or by its stem."""
+    """The images that a line may name: all of it or its first word, as a path or by its stem."""
     for text in (line, line.split()[0]):
         path = Path(text.replace("\\", "/"))
         if path.suffix.lower() in SUFFIXES:
@@ -144,7 +144,7 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read as a list of photos ({error})") from None
+        raise UserError(f"{file}: cannot be read as a list of images ({error})") from None
     yield from ((number, line.strip()) for number, line in enumerate(lines, 1) if line.strip())
 
 
@@ -152,5 +152,5 @@ def _wrong_line(file: Path, number: int, line: str, found: Sequence[Path], image
     if found:
         value = f"line {number}, {line!r}, may be any of {', '.join(map(str, found))}"
         return Problem(file, "error", "split-unclear", value, "name it with its folder")
-    value = f"line {number} names {line!r}, which is no photo in {images}"
-    return Problem(file, "error", "split-missing", value, "put the photo there, or delete the line")
+    value = f"line {number} names {line!r}, which is no image in {images}"
+    return Problem(file, "error", "split-missing", value, "put the image there, or delete the line")

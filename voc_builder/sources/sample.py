@@ -14,7 +14,7 @@ from voc_builder.base.problems import Problem
 
 
 class Sample(Protocol):
-    """A photo and what is drawn on it, whatever the annotation came from."""
+    """An image and what is drawn on it, whatever the annotation came from."""
 
     @property
     def id(self) -> str:
@@ -32,15 +32,15 @@ class Sample(Protocol):
     def group(self) -> str | None:
         """Samples of the same group never part in a split."""
 
-    def read_photo(self) -> bytes:
-        """The encoded photo. Raises `AnnotationError` and `OSError`."""
+    def read_image(self) -> bytes:
+        """The encoded image. Raises `AnnotationError` and `OSError`."""
 
     def draw_mask(self, classes: Sequence[str], height: int, width: int) -> NDArray[np.uint8]:
-        """Class ids for a photo of that upright size, shape (height, width)."""
+        """Class ids for an image of that upright size, shape (height, width)."""
 
     def problems(self, classes: Sequence[str], size: tuple[int, int] | None) -> list[Problem]:
-        """What is wrong with the annotation of a photo of that upright (height, width); None for a
-        photo that could not be read.
+        """What is wrong with the annotation of an image of that upright (height, width); None for a
+        image that could not be read.
         """
 
 
@@ -51,7 +51,7 @@ class Found:
     classes: tuple[str, ...]  # place = class id
     samples: tuple[Sample, ...]
     problems: tuple[Problem, ...]  # of the whole set, and of files that are no sample
-    unlabelled: tuple[Problem, ...]  # a warning for each photo without annotation
+    unlabelled: tuple[Problem, ...]  # a warning for each image without annotation
     annotations: int  # files looked at, also those that cannot be read
     splits: Mapping[str, str] = field(default_factory=dict)  # ready-made, by id; {}: there is none
     before_merge: tuple[str, ...] = ()  # what samples draw, where `classes` are made of that

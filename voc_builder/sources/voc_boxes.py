@@ -21,19 +21,19 @@ SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def find_box_set(folder: Path, settings: SourceConfig, *, empty: bool) -> Found:
-    """The photos of a folder with their boxes, by the class names of its file (default: one in the
-    folder, else the names used); with `empty` a photo without a file is a sample too. Raises
-    `UserError` where no photo has one.
+    """The images of a folder with their boxes, by the class names of its file (default: one in the
+    folder, else the names used); with `empty` an image without a file is a sample too. Raises
+    `UserError` where no image has one.
     """
     pairs, root = find_pairs(folder, settings, BOXES)
-    photos = sorted([*pairs.files, *(pairs.unlabelled if empty else ())])
+    images = sorted([*pairs.files, *(pairs.unlabelled if empty else ())])
     samples = []
-    for photo_id, photo in zip(
-        unique_ids([seen_from(photo, root) for photo in photos]), photos, strict=True
+    for image_id, image in zip(
+        unique_ids([seen_from(image, root) for image in images]), images, strict=True
     ):
-        file = pairs.files.get(photo)
+        file = pairs.files.get(image)
         samples.append(
-            read_boxes(photo_id, photo, file) if file else ObjectSample(photo_id, photo, photo)
+            read_boxes(image_id, image, file) if file else ObjectSample(image_id, image, image)
         )
     labels = {one.label for sample in samples for one in sample.objects}
     names, source = folder_classes(folder, settings.classes, labels)
@@ -47,8 +47,8 @@ def find_box_set(folder: Path, settings: SourceConfig, *, empty: bool) -> Found:
     )
 
 
-def read_boxes(photo_id: str, photo: Path, file: Path) -> ObjectSample:
-    """The sample of a photo and its XML. Pixels are counted from 1 and both corners belong to the
+def read_boxes(image_id: str, image: Path, file: Path) -> ObjectSample:
+    """The sample of an image and its XML. Pixels are counted from 1 and both corners belong to the
     box, as in Pascal VOC: xmin 2 and xmax 5 are the second to the fifth column.
     """
     try:
@@ -57,7 +57,7 @@ def read_boxes(photo_id: str, photo: Path, file: Path) -> ObjectSample:
     except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
         value = f"cannot be read as XML ({error})"
         wrong = Problem(file, "error", "xml-unreadable", value, "save it again, or delete it")
-        return ObjectSample(photo_id, photo, file, wrong=(wrong,))
+        return ObjectSample(image_id, image, file, wrong=(wrong,))
     problems, boxes = [], []
     if root.tag != "annotation":
         value = f"XML of <{root.tag}>, not of <annotation>, so not Pascal VOC's"
@@ -70,8 +70,8 @@ def read_boxes(photo_id: str, photo: Path, file: Path) -> ObjectSample:
             cure = "draw it again or delete it"
             problems.append(Problem(file, "error", "box", str(error), cure, place, label or None))
     return ObjectSample(
-        photo_id,
-        photo,
+        image_id,
+        image,
         file,
         tuple(boxes),
         hashlib.sha256(encoded).hexdigest(),
@@ -102,7 +102,7 @@ def _box(entry: ElementTree.Element, label: str, place: int) -> Outline:
 
 
 def _size(root: ElementTree.Element) -> tuple[int, int] | None:
-    """The photo's (height, width) as the file says; None where it does not, or says 0 as some
+    """The image's (height, width) as the file says; None where it does not, or says 0 as some
     tools do.
     """
     try:

@@ -28,10 +28,10 @@ SLACK = 0.001  # that a share may leave 0 to 1 by, as tools round
 
 
 def find_yolo_set(folder: Path, settings: SourceConfig, *, empty: bool) -> Found:
-    """The photos of a folder with what their text files outline; with `empty` a photo without a
+    """The images of a folder with what their text files outline; with `empty` an image without a
     file is a sample too, one with an empty file is one in any case. Class names are those of
     `classes`, of data.yaml, or of a file in the folder; the background is put in front. Raises
-    `UserError` where no photo has a file, and without class names.
+    `UserError` where no image has a file, and without class names.
     """
     about = read_about(folder)
     parts, problems = named_parts(folder, settings, about)
@@ -40,13 +40,13 @@ def find_yolo_set(folder: Path, settings: SourceConfig, *, empty: bool) -> Found
     else:
         pairs, root = find_pairs(folder, settings, LABELS)
     names, source = _names(folder, settings, about)
-    photos = sorted([*pairs.files, *(pairs.unlabelled if empty else ())])
-    ids = unique_ids([seen_from(photo, root) for photo in photos])
+    images = sorted([*pairs.files, *(pairs.unlabelled if empty else ())])
+    ids = unique_ids([seen_from(image, root) for image in images])
     samples = [
-        read_labels(photo_id, photo, file, names)
-        if (file := pairs.files.get(photo))
-        else ObjectSample(photo_id, photo, photo)
-        for photo_id, photo in zip(ids, photos, strict=True)
+        read_labels(image_id, image, file, names)
+        if (file := pairs.files.get(image))
+        else ObjectSample(image_id, image, image)
+        for image_id, image in zip(ids, images, strict=True)
     ]
     labels = {one.label for sample in samples for one in sample.objects}
     classes = background_first(names)
@@ -62,9 +62,9 @@ def find_yolo_set(folder: Path, settings: SourceConfig, *, empty: bool) -> Found
     )
 
 
-def read_labels(photo_id: str, photo: Path, file: Path, names: Sequence[str]) -> ObjectSample:
-    """The sample of a photo and its text file: rows `class cx cy w h` and `class x1 y1 x2 y2 ...`,
-    shares of the photo's width and height; what is wrong is told by the number of its line.
+def read_labels(image_id: str, image: Path, file: Path, names: Sequence[str]) -> ObjectSample:
+    """The sample of an image and its text file: rows `class cx cy w h` and `class x1 y1 x2 y2 ...`,
+    shares of the image's width and height; what is wrong is told by the number of its line.
     """
     try:
         encoded = file.read_bytes()
@@ -72,7 +72,7 @@ def read_labels(photo_id: str, photo: Path, file: Path, names: Sequence[str]) ->
     except (OSError, UnicodeDecodeError) as error:
         value = f"cannot be read as text ({error})"
         wrong = Problem(file, "error", "label-unreadable", value, "save it again, or delete it")
-        return ObjectSample(photo_id, photo, file, wrong=(wrong,))
+        return ObjectSample(image_id, image, file, wrong=(wrong,))
     problems, objects = [], []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -83,7 +83,7 @@ def read_labels(photo_id: str, photo: Path, file: Path, names: Sequence[str]) ->
             value = f"line {number}, {_short(line)!r}: {error}"
             problems.append(Problem(file, "error", "label-row", value, "correct or delete it"))
     digest = hashlib.sha256(encoded).hexdigest()
-    return ObjectSample(photo_id, photo, file, tuple(objects), digest, wrong=tuple(problems))
+    return ObjectSample(image_id, image, file, tuple(objects), digest, wrong=tuple(problems))
 
 
 def read_about(folder: Path) -> About | None:
@@ -111,7 +111,7 @@ def _outline(line: str, number: int, names: Sequence[str]) -> Outline:
         raise ValueError(f"class {kind:g} has no name, the {len(names)} are counted from 0")
     beyond = [value for value in values if not -SLACK <= value <= 1 + SLACK]  # NaN too
     if beyond:
-        raise ValueError(f"{beyond[0]:g} does not lie between 0 and 1, as shares of the photo do")
+        raise ValueError(f"{beyond[0]:g} does not lie between 0 and 1, as shares of the image do")
     label = names[int(kind)]
     if len(values) != 4:
         return Outline(label, polygon_of(values), number, relative=True, what="polygon")
@@ -126,7 +126,7 @@ def named_parts(
     folder: Path, settings: SourceConfig, about: About | None
 ) -> tuple[list[Part], list[Problem]]:
     """The parts that data.yaml names, and what it names that is not there; [] where it names no
-    folders of photos, or none of its own for each split, or where flags name the folders.
+    folders of images, or none of its own for each split, or where flags name the folders.
     """
     named = settings.images is not None or settings.masks is not None
     if about is None or named or not all(about[1].get(key) for key in ("train", "val")):
@@ -144,7 +144,7 @@ def named_parts(
                 return [], []
             else:
                 parts.append(Part(images, labels_of(images, folder), split))
-    if len({part.images for part in parts}) < len(parts):  # of no photo it says which it is
+    if len({part.images for part in parts}) < len(parts):  # of no image it says which it is
         return [], []
     return (parts if any(part.files for part in parts) else []), problems
 
@@ -160,7 +160,7 @@ def _find(folder: Path, path: object, entry: str) -> Path | None:
 
 def labels_of(images: Path, folder: Path) -> Path | None:
     """The folder of the text files: `labels` in place of the last `images` in the path, else that
-    of the photos itself.
+    of the images itself.
     """
     parts = list(images.relative_to(folder).parts) if images.is_relative_to(folder) else []
     if "images" in parts:

@@ -1,4 +1,4 @@
-"""Deal photos to the folds of a cross-validation: alike in size and classes."""
+"""Deal images to the folds of a cross-validation: alike in size and classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from voc_builder.base.errors import UserError
 from voc_builder.tree.split import Kind, deal, find_units
 
-Unit = list[str]  # photos that stay together
+Unit = list[str]  # images that stay together
 # growth of lacks and of unevenness, the giving fold and its unit, the taking one and its unit
 Exchange = tuple[int, float, int, Unit, int, Unit]
 
@@ -17,28 +17,28 @@ def draw_folds(
     kinds: Mapping[str, Kind], groups: Mapping[str, str], count: int, seed: int
 ) -> tuple[tuple[str, ...], ...]:
     """Sorted ids of each of `count` folds, 2 or more, dealt as `draw_split` deals splits of one
-    size. Then photos or groups change folds as long as that brings classes to folds that lack them,
-    of those that `count` of them show. Raises `UserError` where a fold would have no photo.
+    size. Then images or groups change folds as long as that brings classes to folds that lack them,
+    of those that `count` of them show. Raises `UserError` where a fold would have no image.
     """
     units = find_units(kinds, groups)
     if count > len(units):
         raise UserError(
-            f"--folds {count}: train and val have {len(units)} photos or groups of photos, and "
-            f"each fold needs one: take fewer folds, or add photos"
+            f"--folds {count}: train and val have {len(units)} images or groups of images, and "
+            f"each fold needs one: take fewer folds, or add images"
         )
     dealt = deal(units, kinds, (1 / count,) * count, seed)
     while exchange := _best_exchange(dealt, kinds):
         _, _, giver, given, taker, taken = exchange
         for units, lost, won in ((dealt[giver], given, taken), (dealt[taker], taken, given)):
             units[:] = [unit for unit in (*units, won) if unit and unit != lost]
-    return tuple(tuple(sorted(photo for unit in fold for photo in unit)) for fold in dealt)
+    return tuple(tuple(sorted(image for unit in fold for image in unit)) for fold in dealt)
 
 
 def name_folds(folds: Sequence[Sequence[str]]) -> dict[str, tuple[str, ...]]:
     """The sorted ids of `fold_1_train`, `fold_1_val`, `fold_2_train` and so on."""
     lists = {}
     for number, val in enumerate(folds, start=1):
-        others = (photo for fold in folds if fold is not val for photo in fold)
+        others = (image for fold in folds if fold is not val for image in fold)
         lists[f"fold_{number}_train"] = tuple(sorted(others))
         lists[f"fold_{number}_val"] = tuple(val)
     return lists
@@ -71,7 +71,7 @@ def _exchanges(
     kinds: Mapping[str, Kind],
 ) -> Iterator[Exchange]:
     """The exchanges that give the fold `taker` a unit with the class, from folds with several."""
-    loads = [_load((photo for unit in fold for photo in unit), kinds) for fold in dealt]
+    loads = [_load((image for unit in fold for image in unit), kinds) for fold in dealt]
     offered = [(unit, _classes(unit, kinds)) for unit in (*_unlike(dealt[taker], kinds), [])]
     for giver in range(len(dealt)):
         if held[giver][name] < 2:
@@ -88,13 +88,13 @@ def _exchanges(
 
 
 def _classes(unit: Unit, kinds: Mapping[str, Kind]) -> Kind:
-    return Kind().union(*(kinds[photo] for photo in unit))
+    return Kind().union(*(kinds[image] for image in unit))
 
 
-def _load(photos: Iterable[str], kinds: Mapping[str, Kind]) -> Counter[Kind | None]:
-    """Photos of each kind; None stands for any."""
-    listed = list(photos)
-    return Counter([*(kinds[photo] for photo in listed), *[None] * len(listed)])
+def _load(images: Iterable[str], kinds: Mapping[str, Kind]) -> Counter[Kind | None]:
+    """Images of each kind; None stands for any."""
+    listed = list(images)
+    return Counter([*(kinds[image] for image in listed), *[None] * len(listed)])
 
 
 def _unlike(fold: Sequence[Unit], kinds: Mapping[str, Kind]) -> list[Unit]:
@@ -115,7 +115,7 @@ def _unevenness(
     taken: Unit,
     kinds: Mapping[str, Kind],
 ) -> float:
-    """How much the squared differences between the folds, over kinds and over all photos, grow."""
+    """How much the squared differences between the folds, over kinds and over all images, grow."""
     moved = _load(given, kinds)
     moved.subtract(_load(taken, kinds))
     apart = {kind: giver[kind] - taker[kind] for kind in moved}

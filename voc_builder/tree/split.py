@@ -1,4 +1,4 @@
-"""Deal photos to train, val and test: every kind of photo in its share, no group in two splits."""
+"""Deal images to train, val and test: every kind of image in its share, no group in two splits."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from voc_builder.base.errors import UserError
 
 SPLITS = ("train", "val", "test")
 USUAL = "80/10/10"  # percentages of the three, where nothing else is said
-READY_MADE = "ready-made"  # what dataset.json calls a split that photos came with
-Kind = frozenset[str]  # the classes in a photo's mask, the background left out
+READY_MADE = "ready-made"  # what dataset.json calls a split that images came with
+Kind = frozenset[str]  # the classes in an image's mask, the background left out
 Shares = tuple[float, ...]
 
 
@@ -46,21 +46,21 @@ def draw_split(
 
     Groups of the same make-up are dealt together, the largest first: each split gets its share of
     them cut to whole groups, and the rest go where they bring kinds and totals nearest to their
-    shares. For photos that stand alone every kind is so within one photo of exact. Who goes where
+    shares. For images that stand alone every kind is so within one image of exact. Who goes where
     is drawn by `seed` from the ids alone.
     """
     placed = _with_groups(kept or {}, kinds, groups)
-    units = find_units({photo: kinds[photo] for photo in kinds if photo not in placed}, groups)
+    units = find_units({image: kinds[image] for image in kinds if image not in placed}, groups)
     wanted = sum(share > 0 for share in shares)
     if not placed and len(units) < wanted:
         raise UserError(
-            f"{len(units)} photos or groups of photos cannot fill {wanted} splits: "
-            f"add photos, or give the whole to train with --split 100/0/0"
+            f"{len(units)} images or groups of images cannot fill {wanted} splits: "
+            f"add images, or give the whole to train with --split 100/0/0"
         )
-    columns = [[photo for photo in placed if placed[photo] == name] for name in SPLITS]
+    columns = [[image for image in placed if placed[image] == name] for name in SPLITS]
     dealt = deal(units, kinds, shares, seed, columns)
     return {
-        name: tuple(sorted([*stay, *(photo for unit in new for photo in unit)]))
+        name: tuple(sorted([*stay, *(image for unit in new for image in unit)]))
         for name, stay, new in zip(SPLITS, columns, dealt, strict=True)
     }
 
@@ -71,15 +71,15 @@ def _with_groups(
     """The split of every id that is kept, or that belongs to a group of which an id is: where most
     of those are.
     """
-    placed = {photo: kept[photo] for photo in kinds if photo in kept}
+    placed = {image: kept[image] for image in kinds if image in kept}
     of_group: dict[str, Counter[str]] = defaultdict(Counter)
-    for photo, split in placed.items():
-        if photo in groups:
-            of_group[groups[photo]][split] += 1
+    for image, split in placed.items():
+        if image in groups:
+            of_group[groups[image]][split] += 1
     joined = {
-        photo: of_group[groups[photo]].most_common(1)[0][0]
-        for photo in kinds
-        if photo not in placed and groups.get(photo) in of_group
+        image: of_group[groups[image]].most_common(1)[0][0]
+        for image in kinds
+        if image not in placed and groups.get(image) in of_group
     }
     return placed | joined
 
@@ -89,42 +89,42 @@ def complete_split(
 ) -> dict[str, tuple[str, ...]]:
     """Sorted ids of train, val and test where `ready` has the split of every id. Where there is a
     test but no val, a part of train becomes val, drawn by `seed` as `draw_split` does: as many as
-    the usual split of all photos would have.
+    the usual split of all images would have.
     """
     splits = {name: tuple(sorted(i for i in kinds if ready[i] == name)) for name in SPLITS}
     if splits["val"] or not splits["test"] or not splits["train"]:
         return splits
     share = min(0.5, parse_split(USUAL)[1] * len(kinds) / len(splits["train"]))
-    train = {photo: kinds[photo] for photo in splits["train"]}
+    train = {image: kinds[image] for image in splits["train"]}
     return {**draw_split(train, groups, (1 - share, share, 0.0), seed), "test": splits["test"]}
 
 
 def find_units(kinds: Mapping[str, Kind], groups: Mapping[str, str]) -> list[list[str]]:
-    """The sorted ids that must stay together: of each group, and of each photo that has none."""
+    """The sorted ids that must stay together: of each group, and of each image that has none."""
     units: dict[str, list[str]] = defaultdict(list)
-    for photo in sorted(kinds):
-        units[groups.get(photo, f"\0{photo}")].append(photo)
+    for image in sorted(kinds):
+        units[groups.get(image, f"\0{image}")].append(image)
     return list(units.values())
 
 
 def join_groups(*keys: Mapping[str, str]) -> dict[str, str]:
-    """The group of every photo that shares a key with another, in any of the mappings from id to
+    """The group of every image that shares a key with another, in any of the mappings from id to
     key: the first id of all that are so connected.
     """
     first: dict[str, str] = {}
 
-    def root(photo: str) -> str:
-        while first.setdefault(photo, photo) != photo:
-            photo = first[photo]
-        return photo
+    def root(image: str) -> str:
+        while first.setdefault(image, image) != image:
+            image = first[image]
+        return image
 
     for mapping in keys:
         holders: dict[str, str] = {}
-        for photo, key in sorted(mapping.items()):
-            one, other = root(holders.setdefault(key, photo)), root(photo)
+        for image, key in sorted(mapping.items()):
+            one, other = root(holders.setdefault(key, image)), root(image)
             first[max(one, other)] = min(one, other)
-    members = Counter(root(photo) for photo in list(first))
-    return {photo: root(photo) for photo in sorted(first) if members[root(photo)] > 1}
+    members = Counter(root(image) for image in list(first))
+    return {image: root(image) for image in sorted(first) if members[root(image)] > 1}
 
 
 def match_keys(ids: Sequence[str], pattern: str | None) -> dict[str, str]:
@@ -133,10 +133,10 @@ def match_keys(ids: Sequence[str], pattern: str | None) -> dict[str, str]:
     """
     if pattern is None:
         return {}
-    matches = ((photo, re.search(pattern, photo)) for photo in ids)
+    matches = ((image, re.search(pattern, image)) for image in ids)
     return {
-        photo: next((part for part in match.groups() if part is not None), match[0])
-        for photo, match in matches
+        image: next((part for part in match.groups() if part is not None), match[0])
+        for image, match in matches
         if match
     }
 
@@ -144,12 +144,12 @@ def match_keys(ids: Sequence[str], pattern: str | None) -> dict[str, str]:
 def splits_of_groups(
     groups: Mapping[str, str], splits: Mapping[str, Sequence[str]]
 ) -> dict[str, dict[str, list[str]]]:
-    """The photos of every group by the splits that they are in: one each, as anyone can see."""
+    """The images of every group by the splits that they are in: one each, as anyone can see."""
     found: dict[str, dict[str, list[str]]] = {}
     for split, ids in splits.items():
-        for photo in ids:
-            if photo in groups:
-                found.setdefault(groups[photo], {}).setdefault(split, []).append(photo)
+        for image in ids:
+            if image in groups:
+                found.setdefault(groups[image], {}).setdefault(split, []).append(image)
     return found
 
 
@@ -160,7 +160,7 @@ def too_few(splits: Mapping[str, Sequence[str]], kinds: Mapping[str, Kind]) -> d
         name: [
             split
             for split, ids in splits.items()
-            if ids and not any(name in kinds[photo] for photo in ids)
+            if ids and not any(name in kinds[image] for image in ids)
         ]
         for name in classes
     }
@@ -179,13 +179,13 @@ def deal(
     """
     alike: dict[tuple[tuple[str, ...], ...], list[list[str]]] = defaultdict(list)
     for unit in units:
-        alike[tuple(sorted(tuple(sorted(kinds[photo])) for photo in unit))].append(unit)
+        alike[tuple(sorted(tuple(sorted(kinds[image])) for image in unit))].append(unit)
     exact = Counter(kinds.values())
-    seen: Counter[Kind | None] = Counter()  # None counts photos of every kind
+    seen: Counter[Kind | None] = Counter()  # None counts images of every kind
     given: list[Counter[Kind | None]] = [Counter() for _ in shares]
     dealt: list[list[list[str]]] = [[] for _ in shares]
     for column, stay in enumerate(kept):
-        given[column].update([kind for photo in stay for kind in (kinds[photo], None)])
+        given[column].update([kind for image in stay for kind in (kinds[image], None)])
         seen.update(given[column])
     for make_up in sorted(alike, key=lambda make_up: (-len(make_up), make_up)):
         unit_of = Counter(frozenset(kind) for kind in make_up)
@@ -230,7 +230,7 @@ def _rounded(
     shares: Shares,
 ) -> list[int]:
     """`wanted` in whole units, each rounded down or up, so that what was dealt so far is nearest to
-    the shares of what was seen so far, over these kinds and over all photos.
+    the shares of what was seen so far, over these kinds and over all images.
     """
     down = [math.floor(value + 1e-9) for value in wanted]
     spare = round(sum(wanted)) - sum(down)
@@ -254,7 +254,7 @@ def _rounded(
 
 
 def _fill_empty(dealt: list[list[list[str]]], shares: Shares) -> None:
-    """Give a split that has a share but no photo the smallest unit of the largest split."""
+    """Give a split that has a share but no image the smallest unit of the largest split."""
     for column, share in enumerate(shares):
         if share > 0 and not dealt[column]:
             giver = max(
@@ -263,6 +263,6 @@ def _fill_empty(dealt: list[list[list[str]]], shares: Shares) -> None:
             dealt[column].append(giver.pop(giver.index(min(giver, key=len))))
 
 
-def _chance(photo: str, seed: int) -> bytes:
-    """A place in the draw that depends on the photo and the seed alone: more photos leave it."""
-    return hashlib.sha256(f"{seed} {photo}".encode()).digest()
+def _chance(image: str, seed: int) -> bytes:
+    """A place in the draw that depends on the image and the seed alone: more images leave it."""
+    return hashlib.sha256(f"{seed} {image}".encode()).digest()

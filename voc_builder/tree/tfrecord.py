@@ -16,17 +16,17 @@ from voc_builder.pixels.images import (
     resize_mask,
 )
 from voc_builder.pixels.png import decode_mask, encode_mask, grey_mask
-from voc_builder.tree.voc import MASKS, PHOTOS, RECORDS
+from voc_builder.tree.voc import IMAGES, MASKS, RECORDS
 
 
-def shard_names(split: str, photos: int, shards: int) -> list[str]:
-    """`train-00000-of-00004.tfrecord` and so on; none empty, so no more than there are photos."""
-    count = min(shards, photos)
+def shard_names(split: str, images: int, shards: int) -> list[str]:
+    """`train-00000-of-00004.tfrecord` and so on; none empty, so no more than there are images."""
+    count = min(shards, images)
     return [f"{split}-{number:05d}-of-{count:05d}.tfrecord" for number in range(count)]
 
 
 def write_shard(tree: Path, record_size: int | None, shard: tuple[str, Sequence[str]]) -> None:
-    """Write the shard of that name with those photos of the VOC tree, in order. Raises `OSError`
+    """Write the shard of that name with those images of the VOC tree, in order. Raises `OSError`
     when it cannot be written.
     """
     name, ids = shard
@@ -34,32 +34,32 @@ def write_shard(tree: Path, record_size: int | None, shard: tuple[str, Sequence[
     tf = import_tensorflow()
     try:
         with tf.io.TFRecordWriter(path) as writer:
-            for photo_id in ids:
-                writer.write(encode_example(tree, photo_id, record_size))
+            for image_id in ids:
+                writer.write(encode_example(tree, image_id, record_size))
     except tf.errors.OpError as error:
         # what kind of error it is does not tell a full disk from others
         raise OSError(errno.EIO, reason_of(error), path) from None
 
 
-def encode_example(tree: Path, photo_id: str, record_size: int | None) -> bytes:
-    """One serialised `tf.train.Example`; the same bytes for the same photo and mask.
+def encode_example(tree: Path, image_id: str, record_size: int | None) -> bytes:
+    """One serialised `tf.train.Example`; the same bytes for the same image and mask.
 
     The mask inside is a grey PNG of class ids. `record_size` is the side that both are resized to,
-    the photo by area and the mask to the nearest id; None leaves the photo's own bytes.
+    the image by area and the mask to the nearest id; None leaves the image's own bytes.
     """
-    path = tree / PHOTOS / f"{photo_id}.jpg"
-    photo, mask = path.read_bytes(), (tree / MASKS / f"{photo_id}.png").read_bytes()
+    path = tree / IMAGES / f"{image_id}.jpg"
+    image, mask = path.read_bytes(), (tree / MASKS / f"{image_id}.png").read_bytes()
     if record_size is None:
-        header = read_header(photo, str(path))
+        header = read_header(image, str(path))
         height, width = header.height, header.width
     else:
         height = width = record_size
-        photo = encode_jpeg(resize_image(decode_image(photo, str(path)), height, width))
+        image = encode_jpeg(resize_image(decode_image(image, str(path)), height, width))
         mask = encode_mask(resize_mask(decode_mask(mask), height, width))
     features: dict[str, bytes | int] = {
-        "image/encoded": photo,
+        "image/encoded": image,
         "image/format": b"jpeg",
-        "image/filename": photo_id.encode(),
+        "image/filename": image_id.encode(),
         "image/height": height,
         "image/width": width,
         "image/channels": 3,

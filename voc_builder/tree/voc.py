@@ -18,7 +18,7 @@ from voc_builder.base.progress import in_threads, progress
 from voc_builder.tree.split import SPLITS
 
 FORMAT = 1  # of dataset.json; a tree of another number is built again
-PHOTOS, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
+IMAGES, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
 PICTURES, RECORDS, ABOUT = "Visualization", "tfrecords", "dataset.json"
 
 
@@ -30,19 +30,19 @@ class Dataset:
     classes: tuple[str, ...]  # place = class id, 0 is the background
     splits: dict[str, tuple[str, ...]]  # ids by train, val, test
     records: dict[str, tuple[Path, ...]]  # TFRecord shards by split; () where built without
-    record_size: int | None  # side of the photos in the records, pixels; None: each its own
+    record_size: int | None  # side of the images in the records, pixels; None: each its own
     pixels: dict[str, dict[str, int]]  # by split, then by class; of void as "__ignore__"
-    images: dict[str, dict[str, int]]  # photos that show the class, the same way
-    sha256: str  # of classes, ids, splits, folds, photos and masks, wherever they lie
+    images: dict[str, dict[str, int]]  # images that show the class, the same way
+    sha256: str  # of classes, ids, splits, folds, images and masks, wherever they lie
     folds: int = 0  # of cross-validation over train and val; 0 where built without
 
-    def photo(self, photo_id: str) -> Path:
-        """The photo of that id, an upright JPEG."""
-        return self.path / PHOTOS / f"{photo_id}.jpg"
+    def image(self, image_id: str) -> Path:
+        """The image of that id, an upright JPEG."""
+        return self.path / IMAGES / f"{image_id}.jpg"
 
-    def mask(self, photo_id: str) -> Path:
+    def mask(self, image_id: str) -> Path:
         """The mask of that id, a palette PNG of class ids."""
-        return self.path / MASKS / f"{photo_id}.png"
+        return self.path / MASKS / f"{image_id}.png"
 
     def in_fold(self, number: int) -> Dataset:
         """This data set with fold `number`, from 1, as val and the other folds as train; test stays
@@ -114,19 +114,19 @@ def read_dataset(path: Path, *, records: bool = True) -> Dataset:
     return dataset
 
 
-def digest_photos(dataset: Dataset, ids: Sequence[str]) -> dict[str, str]:
-    """SHA-256 of the photos of a tree by id. Raises `UserError` if one cannot be read."""
+def digest_images(dataset: Dataset, ids: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of the images of a tree by id. Raises `UserError` if one cannot be read."""
 
-    def digest(photo_id: str) -> str:
-        return hashlib.sha256(dataset.photo(photo_id).read_bytes()).hexdigest()
+    def digest(image_id: str) -> str:
+        return hashlib.sha256(dataset.image(image_id).read_bytes()).hexdigest()
 
     done = in_threads(digest, ids, os.cpu_count() or 1)
     try:
-        return dict(zip(ids, progress(done, len(ids), "photos compared", patience=3), strict=True))
+        return dict(zip(ids, progress(done, len(ids), "images compared", patience=3), strict=True))
     except OSError as error:
         raise UserError(
             f"{error.filename}: cannot be read ({error.strerror}), and must be compared with other "
-            "photos: put it back"
+            "images: put it back"
         ) from None
 
 
@@ -140,10 +140,10 @@ def read_groups(path: Path) -> dict[str, str]:
         own = isinstance(about, dict) and about.get("format") == FORMAT
         groups = about["groups"] if own else {}
         return {
-            photo: group
+            image: group
             for group, placed in groups.items()
             for ids in placed.values()
-            for photo in ids
+            for image in ids
         }
 
 
@@ -157,7 +157,7 @@ def write_lists(path: Path, classes: Sequence[str], splits: Mapping[str, Sequenc
         with (path / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["image", "mask"])
-            writer.writerows([f"{PHOTOS}/{i}.jpg", f"{MASKS}/{i}.png"] for i in splits[name])
+            writer.writerows([f"{IMAGES}/{i}.jpg", f"{MASKS}/{i}.png"] for i in splits[name])
     _write_lines(path / "class_names.txt", classes)
 
 

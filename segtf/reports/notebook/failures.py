@@ -1,4 +1,4 @@
-"""Show the photos that a run does worst on, and say of each what is wrong."""
+"""Show the images that a run does worst on, and say of each what is wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from segtf.inference.onnx_model import MODEL_FILE
 from segtf.inference.predictor import open_predictor
 from segtf.reports.markdown import plain
-from segtf.reports.notebook.data import load_mask, load_photo
+from segtf.reports.notebook.data import load_image, load_mask
 from segtf.reports.notebook.show import Picture, Text, sheet, view
 from segtf.reports.runs import Run
 from segtf.run.folder import SHOWN
@@ -22,7 +22,7 @@ from segtf.scoring import metrics
 from segtf.scoring.faults import Faults, faults_of, image_row
 from segtf.scoring.inspection import percent
 from segtf.scoring.objects import object_classes
-from voc_builder.pixels.image_rows import open_photo
+from voc_builder.pixels.image_rows import open_image
 from voc_builder.tree.voc import Dataset
 
 Json = dict[str, Any]
@@ -30,11 +30,11 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Failure:
-    """A photo and what the network made of it."""
+    """An image and what the network made of it."""
 
-    photo_id: str
+    image_id: str
     row: Json  # its scores, those of the prediction where there is one
-    photo: NDArray[np.uint8]  # (H, W, 3)
+    image: NDArray[np.uint8]  # (H, W, 3)
     truth: NDArray[np.uint8]  # (H, W)
     prediction: NDArray[np.uint8] | None  # (H, W); None without an exported network
 
@@ -44,8 +44,8 @@ class Failure:
         return faults_of(self.row)
 
 
-def worst_photos(run: Run, dataset: Dataset, *, count: int = 4) -> list[Failure]:
-    """The photos with the most faults of the test split, or of val where there is no test, the
+def worst_images(run: Run, dataset: Dataset, *, count: int = 4) -> list[Failure]:
+    """The images with the most faults of the test split, or of val where there is no test, the
     worst first, as the exported network answers them at their full size; none without any fault.
     """
     # rows of an earlier version tell no wrong pixels, but a mean IoU
@@ -55,9 +55,9 @@ def worst_photos(run: Run, dataset: Dataset, *, count: int = 4) -> list[Failure]
     masks = _predictions(run.path, dataset, [row["id"] for row in rows])
     failures = []
     for row, mask in zip(rows, masks, strict=True):
-        photo_id, truth = row["id"], load_mask(dataset, row["id"])
-        of_mask = row if mask is None else image_row(photo_id, truth, mask, dataset.classes)
-        failures.append(Failure(photo_id, of_mask, load_photo(dataset, photo_id), truth, mask))
+        image_id, truth = row["id"], load_mask(dataset, row["id"])
+        of_mask = row if mask is None else image_row(image_id, truth, mask, dataset.classes)
+        failures.append(Failure(image_id, of_mask, load_image(dataset, image_id), truth, mask))
     wrong = [one for one in failures if one.faults or one.prediction is None]
     return sorted(wrong, key=lambda one: one.faults.rank)
 
@@ -67,7 +67,7 @@ def _old_and_wrong(row: Json) -> bool:
 
 
 def _rows(run: Run) -> list[Json]:
-    """The scores of the photos of `scored_split`: of the masks that the overlays show, or, where a
+    """The scores of the images of `scored_split`: of the masks that the overlays show, or, where a
     run of an earlier version or without an export has none, from `metrics_SPLIT.json`.
     """
     split, path = scored_split(run), run.path / SHOWN
@@ -77,7 +77,7 @@ def _rows(run: Run) -> list[Json]:
 
 
 def scored_split(run: Run) -> str:
-    """The split that says most about photos of another day: test, else val."""
+    """The split that says most about images of another day: test, else val."""
     return "test" if "test" in run.scores else "val"
 
 
@@ -88,34 +88,34 @@ def _predictions(
         return [None] * len(ids)
     predictor = open_predictor([run])
     masks = []
-    for photo_id in ids:
-        with open_photo(dataset.photo(photo_id)) as photo:
-            masks.append(predictor.mask(photo))
+    for image_id in ids:
+        with open_image(dataset.image(image_id)) as image:
+            masks.append(predictor.mask(image))
     return masks
 
 
 def failure_picture(failures: Sequence[Failure], classes: Sequence[str]) -> Picture | Text:
-    """A row for each: the photo, its annotation, and the prediction if there is one."""
+    """A row for each: the image, its annotation, and the prediction if there is one."""
     if not failures:
-        return Text("No photo has a fault.")
+        return Text("No image has a fault.")
     rows = []
     for number, one in enumerate(failures, start=1):
-        title = f"{number}. {one.photo_id}: {one.faults}"
-        row = [(title, view(one.photo, None, classes))]
-        row.append(("annotation", view(one.photo, one.truth, classes)))
+        title = f"{number}. {one.image_id}: {one.faults}"
+        row = [(title, view(one.image, None, classes))]
+        row.append(("annotation", view(one.image, one.truth, classes)))
         if one.prediction is not None:
-            row.append(("prediction", view(one.photo, one.prediction, classes)))
+            row.append(("prediction", view(one.image, one.prediction, classes)))
         rows.append(row)
     return sheet(rows, classes)
 
 
 def failure_sentences(failures: Sequence[Failure], classes: Sequence[str]) -> Text:
-    """A numbered list that says of each photo which class was missed and which over-marked."""
+    """A numbered list that says of each image which class was missed and which over-marked."""
     return Text("\n".join(f"1. {sentence(one, classes)}" for one in failures))
 
 
 def sentence(failure: Failure, classes: Sequence[str]) -> str:
-    """What is wrong with the answer to one photo, in Markdown: of its pixels where there is a
+    """What is wrong with the answer to one image, in Markdown: of its pixels where there is a
     prediction, of its objects where they are counted.
     """
     parts = []
@@ -123,7 +123,7 @@ def sentence(failure: Failure, classes: Sequence[str]) -> str:
         counts = metrics.confusion(failure.truth, failure.prediction, len(classes))
         parts += [missed(counts, classes), over_marked(counts, classes)]
     parts.append(_objects(failure.row.get("objects", {})))
-    head = f"{plain(failure.photo_id)}: {failure.faults}."
+    head = f"{plain(failure.image_id)}: {failure.faults}."
     return " ".join([head, *(part for part in parts if part)])
 
 
@@ -154,7 +154,7 @@ def over_marked(counts: metrics.Counts, classes: Sequence[str]) -> str:
         return ""
     true = int(counts[worst].sum())
     on = int(wrong[:, worst].argmax())
-    beside = f"beside its {true:,} true ones" if true else "though the photo shows none"
+    beside = f"beside its {true:,} true ones" if true else "though the image shows none"
     return (
         f"Over-marked: **{plain(classes[worst])}**, {invented[worst]:,} pixels {beside}, "
         f"{_part(wrong[on, worst] / invented[worst])} on {plain(classes[on])}."

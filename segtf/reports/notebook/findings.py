@@ -15,7 +15,7 @@ from segtf.reports.runs import Run
 from segtf.run.folder import read_sizing
 from segtf.run.log import best_epoch, waiting
 from segtf.scoring.inspection import percent
-from voc_builder.pixels.overlay import format_share
+from voc_builder.pixels.overlay import format_fraction
 from voc_builder.tree.voc import Dataset
 
 GAP = 0.05  # of the mean IoU, from which on training and validation differ, or val and test
@@ -40,13 +40,13 @@ def findings(run: Run, dataset: Dataset) -> list[str]:
 
 
 def overall(run: Run) -> str:
-    """Mean IoU on the photos that decide least, with its interval."""
+    """Mean IoU on the images that decide least, with its interval."""
     split = scored_split(run)
     values = run.scores[split]
     if values["miou"] is None:
         return f"No class of {split} has a score."
     text = (
-        f"**A mean IoU of {values['miou']:.3f}** on the {values['images']:,} photos of {split}, "
+        f"**A mean IoU of {values['miou']:.3f}** on the {values['images']:,} images of {split}, "
         f"mean Dice {values['dice_mean']:.3f}"
     )
     interval = values.get("intervals", {}).get("miou")
@@ -54,10 +54,10 @@ def overall(run: Run) -> str:
         return f"{text}."
     text += f"; 95 % interval {interval_ends(interval).removesuffix(' ?')}"
     if interval["few"]:
-        text += f", a rough guess, as it rests on {interval['photos']} photos"
+        text += f", a rough guess, as it rests on {interval['photos']} images"
     if interval["high"] - interval["low"] > 2 * GAP:
         text += ". It is so wide that small differences between networks mean nothing: what is "
-        text += "missing most is photos to score on"
+        text += "missing most is images to score on"
     return f"{text}."
 
 
@@ -75,8 +75,8 @@ def weakest(run: Run, dataset: Dataset) -> str:
     share = pixels.get(name, 0) / max(1, sum(pixels.get(each, 0) for each in run.classes))
     text = (
         f"**The weakest class is {plain(name)}**, IoU {values['iou'][name]:.3f} on {split}. It "
-        f"covers {format_share(share)} of the labelled pixels of train, on {photos:,} of its "
-        f"{len(dataset.splits['train']):,} photos."
+        f"covers {format_fraction(share)} of the labelled pixels of train, on {photos:,} of its "
+        f"{len(dataset.splits['train']):,} images."
     )
     counts = np.array(values["confusion"], np.int64)
     own = run.classes.index(name)
@@ -116,7 +116,7 @@ def val_and_test(run: Run) -> str:
     if "test" not in run.scores:
         return (
             "**There is no test split**: the scores are of val, by which the epoch was chosen, and "
-            "so a little too good. `--split 80/10/10` keeps photos apart for the end."
+            "so a little too good. `--split 80/10/10` keeps images apart for the end."
         )
     val, test = run.scores["val"]["miou"], run.scores["test"]["miou"]
     if val is None or test is None:
@@ -124,7 +124,7 @@ def val_and_test(run: Run) -> str:
     if val - test > GAP:
         return (
             f"**Test lies {val - test:.3f} below val** ({test:.3f} and {val:.3f}): the epoch was "
-            "chosen on val, and few photos differ by chance; cross-validation (`--folds 5`) would "
+            "chosen on val, and few images differ by chance; cross-validation (`--folds 5`) would "
             "tell them apart."
         )
     side = "below" if test < val else "above"
@@ -132,7 +132,7 @@ def val_and_test(run: Run) -> str:
 
 
 def course(run: Run) -> str:
-    """Whether training was too short or learned its photos by heart."""
+    """Whether training was too short or learned its images by heart."""
     log, best = run.log, best_epoch(run.log)
     if best is None:
         return ""
@@ -146,8 +146,8 @@ def course(run: Run) -> str:
     gap = float(log["miou"][best] - log["val_miou"][best])
     if gap > GAP:
         text += (
-            f" Then the training photos scored {gap:.3f} more than val: the network begins to know "
-            "them by heart, against which stronger changes (`--augment medium`) or more photos "
+            f" Then the training images scored {gap:.3f} more than val: the network begins to know "
+            "them by heart, against which stronger changes (`--augment medium`) or more images "
             "help."
         )
     return text
@@ -176,7 +176,7 @@ def pace(run: Run) -> str:
     share = waiting(run.log)
     if share is None:
         return ""
-    waited = f"{percent(share)} of the time of training was spent waiting for photos"
+    waited = f"{percent(share)} of the time of training was spent waiting for images"
     if share >= MUCH:
         return f"**Input held training back**: {waited}. More CPU cores or a lighter `--augment`."
     rest = "arithmetic is what takes its time" if share < LITTLE else "both take their time"

@@ -48,7 +48,7 @@ def read_material(folder: Path) -> Material:
     return Material(folder, run, config, dataset, survey_of(folder, dataset), read_export(folder))
 
 
-def sought(classes: Sequence[str]) -> list[str]:
+def target(classes: Sequence[str]) -> list[str]:
     """The classes that a network is made for: all but a background."""
     return list(classes)[1 if has_background(classes) else 0 :]
 

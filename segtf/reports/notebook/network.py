@@ -55,7 +55,7 @@ def network_table(run: Path, config: TrainConfig, classes: int) -> Table:
     export = read_export(run)
     for name, entry in export.get("precisions", {}).items():
         if entry["kept"] and entry["ms"] is not None:
-            size, pace = f"{entry['bytes'] / 1e6:.1f} MB", f"{entry['ms']:.1f} ms a photo"
+            size, pace = f"{entry['bytes'] / 1e6:.1f} MB", f"{entry['ms']:.1f} ms per image"
             rows.append((f"{entry['file']}, {name}", f"{size}, {pace}"))
     if not (run / MODEL_FILE).is_file():
         rows.append((MODEL_FILE, "not exported"))

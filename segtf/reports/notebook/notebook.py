@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from segtf.reports.markdown import plain
 from segtf.reports.notebook import outcome as outcome
 from segtf.reports.notebook import text as text
-from segtf.reports.notebook.data import telling_photos
+from segtf.reports.notebook.data import telling_images
 from segtf.reports.notebook.failures import scored_split
 from segtf.reports.notebook.findings import findings
 from segtf.reports.notebook.material import Material, read_material
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NOTEBOOK = "report.ipynb"  # in a run folder
 EXTRA = "pip install 'segtf[notebook]'"
-PHOTOS = 4  # that stand for the data set
+IMAGES = 4  # that stand for the data set
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def cells(of: Material, paths: Sequence[Path]) -> Iterator[Cell]:
     yield _prose("## 8. Failures", outcome.failures(of))
     yield _code(
         """
-        worst = failures.worst_photos(run, dataset)
+        worst = failures.worst_images(run, dataset)
         failures.failure_picture(worst, run.classes)
         """
     )
@@ -125,13 +125,13 @@ def _data(of: Material) -> Iterator[Cell]:
     if of.survey["objects"]:
         yield _code("data.object_table(survey)")
     yield _prose(
-        f"{PHOTOS} photos of train that show as much of the classes as so few can, and their "
+        f"{IMAGES} images of train that show as much of the classes as so few can, and their "
         "annotations."
     )
     yield _code(
         f"""
-        ids = data.telling_photos(dataset, "train", {PHOTOS})
-        data.photos_with_masks(dataset, ids)
+        ids = data.telling_images(dataset, "train", {IMAGES})
+        data.images_with_masks(dataset, ids)
         """
     )
 
@@ -139,9 +139,9 @@ def _data(of: Material) -> Iterator[Cell]:
 def _training(of: Material) -> Iterator[Cell]:
     yield _prose("## 2. Pre-processing and augmentation", text.seen(of), text.augmentation(of))
     yield _code("training.pipeline_table(RUN, config)")
-    first = telling_photos(of.dataset, "train", 1)[0]
-    yield _prose(f"The photo {plain(first)} several times, as training gets it.")
-    yield _code("training.augmented_photo(RUN, config, dataset, ids[0])")
+    first = telling_images(of.dataset, "train", 1)[0]
+    yield _prose(f"The image {plain(first)} several times, as training gets it.")
+    yield _code("training.augmented_image(RUN, config, dataset, ids[0])")
 
 
 def _hypotheses(of: Material, paths: Sequence[Path]) -> Iterator[Cell]:

@@ -8,7 +8,7 @@ from segtf.inference.onnx_model import MODEL_FILE
 from segtf.inference.postprocess import describe
 from segtf.reports.markdown import code, fence, plain
 from segtf.reports.notebook.failures import scored_split
-from segtf.reports.notebook.material import NAMES, Material, listed, pixels, sought
+from segtf.reports.notebook.material import NAMES, Material, listed, pixels, target
 from segtf.scoring.operating import compared, decision_text
 
 
@@ -16,13 +16,13 @@ def summary(of: Material) -> str:
     """The result in one paragraph, under the title."""
     split = scored_split(of.run)
     values = of.run.scores[split]
-    how = "crops of" if of.config.crop else "photos at"
+    how = "crops of" if of.config.crop else "images at"
     encoder = "" if of.config.arch == "unet_plain" else f" on {of.config.encoder}"
     miou = "no" if values["miou"] is None else f"a mean IoU of **{values['miou']:.4f}**"
     name = NAMES[of.config.arch]
     return (
         f"{name[0].upper()}{name[1:]}{encoder} ({how} {pixels(of.config.shape)}) that finds "
-        f"{listed(sought(of.dataset.classes))} reaches {miou} on {values['images']:,} photos of "
+        f"{listed(target(of.dataset.classes))} reaches {miou} on {values['images']:,} images of "
         f"{split}. This notebook tells how: the data, what was tried, what was chosen and why, and "
         "where it fails. Its cells read the run's folder, in which it lies, and can be executed "
         "from top to bottom with `segtf` installed; no training framework is needed."
@@ -43,14 +43,14 @@ def results(of: Material) -> str:
     return (
         f"On {split} {plain(best)} is best, with an IoU of {scored[best]:.4f}, and {plain(worst)} "
         f"worst, with {scored[worst]:.4f}.{absent} Scores are of all pixels of a split, "
-        f"{size}. The 95 % intervals say between which values the score over all photos of this "
-        "kind lies, by drawing whole photos again; a question mark: fewer than 6 photos hold the "
+        f"{size}. The 95 % intervals say between which values the score over all images of this "
+        "kind lies, by drawing whole images again; a question mark: fewer than 6 images hold the "
         "class, so it is a rough guess."
     )
 
 
 def operating_point(of: Material, split: str) -> str:
-    """The threshold of the class that is sought, and what it changes; nothing without one."""
+    """The threshold of the class that is target, and what it changes; nothing without one."""
     point = of.run.scores[split].get("operating_point")
     if not point:
         return ""
@@ -78,8 +78,8 @@ def postprocessing(of: Material) -> str:
         tried = (
             f" {limits} tried, one after the other on what those before had left: "
             f"{good} gained at least 0.002 of the mean IoU, {taken} taken. A limit must also "
-            "gain whichever photo is left out and lose no object that was found; limits above the "
-            "smallest true object, and classes on fewer than two photos of val, are not tried."
+            "gain whichever image is left out and lose no object that was found; limits above the "
+            "smallest true object, and classes on fewer than two images of val, are not tried."
         )
     miou = chosen["miou"]
     score = "" if chosen["rules"] or miou is None else f" The mean IoU on val stays {miou:.4f}."
@@ -90,7 +90,7 @@ def postprocessing(of: Material) -> str:
 
 
 def failures(of: Material) -> str:
-    """Which photos are shown, and from where the numbers are."""
+    """Which images are shown, and from where the numbers are."""
     split = scored_split(of.run)
     if (of.folder / MODEL_FILE).is_file():
         how = (
@@ -101,7 +101,7 @@ def failures(of: Material) -> str:
         again = shlex.join(["python", "-m", "segtf.export", str(of.folder)])
         how = f"without predictions, as there is no {MODEL_FILE} ({code(again)})"
     return (
-        f"The photos of {split} with the most missed objects and false alarms, then with the most "
+        f"The images of {split} with the most missed objects and false alarms, then with the most "
         f"wrong pixels, the worst first, {how}."
     )
 

@@ -118,10 +118,10 @@ def run_doubts(runs: Sequence[Run]) -> list[str]:
     scales, folds = defaultdict(list), defaultdict(list)
     for run in runs:
         own = run.settings.get("crop")
-        scales["the photos' own" if own else describe_size(run.settings["size"])].append(run.name)
+        scales["the images' own" if own else describe_size(run.settings["size"])].append(run.name)
         folds["val" if run.repeat[1] is None else f"fold {run.repeat[1]}"].append(run.name)
     doubts = []
-    for what, found in (("at other sizes", scales), ("on other photos", folds)):
+    for what, found in (("at other sizes", scales), ("on other images", folds)):
         if len(found) > 1:
             named = "; ".join(f"{key}: {', '.join(names)}" for key, names in found.items())
             doubts.append(f"they are scored {what} ({named})")
@@ -134,7 +134,7 @@ def number(value: float | None) -> str:
 
 
 def interval_ends(interval: dict[str, float | None]) -> str:
-    """The ends of a 95 % interval, with a question mark where few photos stand behind it."""
+    """The ends of a 95 % interval, with a question mark where few images stand behind it."""
     low, high = interval["low"], interval["high"]
     if low is None or high is None:
         return "–"

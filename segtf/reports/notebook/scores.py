@@ -14,7 +14,7 @@ from segtf.reports.runs import Run
 
 Json = dict[str, Any]
 WHAT = {"smallest": "components are swept", "hole": "holes are filled"}
-VERDICTS = {"one photo": "gains by one photo alone"}  # others say it themselves
+VERDICTS = {"one image": "gains by one image alone"}  # others say it themselves
 
 
 def class_table(run: Run) -> Table:
@@ -41,11 +41,11 @@ def class_table(run: Run) -> Table:
 
 
 def total_table(run: Run) -> Table:
-    """What is one number for a split: photos, pixel accuracy, micro IoU of each photo."""
+    """What is one number for a split: images, pixel accuracy, micro IoU of each image."""
     names = {
         "images": "photos",
         "pixel_accuracy": "pixel accuracy",
-        "iou_micro_imagewise": "IoU of a photo, all classes together, mean",
+        "iou_micro_imagewise": "IoU of an image, all classes together, mean",
         "boundary_miou": "mean IoU of outlines",
     }
     rows = [
@@ -64,7 +64,7 @@ def confusion_picture(run: Run, split: str) -> Picture:
 
 
 def threshold_picture(run: Run, split: str) -> Picture:
-    """Precision and recall of the class that is sought, over its threshold."""
+    """Precision and recall of the class that is target, over its threshold."""
     return drawn(lambda out: draw_thresholds(run.scores[split], out), width=520)
 
 

@@ -24,12 +24,12 @@ from voc_builder.base.colours import VOID, voc_colours
 from voc_builder.pixels.images import resize_image, resize_mask
 from voc_builder.pixels.overlay import draw_overlay
 
-WIDTH, DPI = 10.0, 90  # inches and dots of a sheet of photos
-WIDEST = 3.2  # inches that a photo of it takes at most
-VIEW = 480  # pixels, longer side of a photo before it goes onto a sheet
+WIDTH, DPI = 10.0, 90  # inches and dots of a sheet of images
+WIDEST = 3.2  # inches that an image of it takes at most
+VIEW = 480  # pixels, longer side of an image before it goes onto a sheet
 QUALITY = 85  # of its JPEG
 Shown = tuple[bytes, dict[str, int]]  # a picture and how Jupyter is to show it
-TITLE = 40  # characters of a title over the width of a sheet of one photo, about
+TITLE = 40  # characters of a title over the width of a sheet of one image, about
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,15 +119,15 @@ def drawn(draw: Callable[[Path], None], *, width: int | None = None) -> Picture:
 
 
 def view(
-    photo: NDArray[np.uint8], mask: NDArray[np.uint8] | None, classes: Sequence[str]
+    image: NDArray[np.uint8], mask: NDArray[np.uint8] | None, classes: Sequence[str]
 ) -> NDArray[np.uint8]:
-    """An RGB photo (H, W, 3) at the size of a sheet, with class ids (H, W) drawn over it. What is
+    """An RGB image (H, W, 3) at the size of a sheet, with class ids (H, W) drawn over it. What is
     smaller keeps its pixels, as squares.
     """
-    scale = VIEW / max(photo.shape[:2])
-    height, width = (max(1, round(side * scale)) for side in photo.shape[:2])
+    scale = VIEW / max(image.shape[:2])
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     # resize_mask takes the nearest pixel of anything
-    shown = resize_mask(photo, height, width) if scale > 1 else resize_image(photo, height, width)
+    shown = resize_mask(image, height, width) if scale > 1 else resize_image(image, height, width)
     if mask is None:
         return shown
     ids = shrink_mask(mask, height, width) if scale < 1 else resize_mask(mask, height, width)
@@ -137,14 +137,14 @@ def view(
 def sheet(
     rows: Sequence[Sequence[tuple[str, NDArray[np.uint8]]]], classes: Sequence[str] = ()
 ) -> Picture:
-    """Rows of photos (H, W, 3), each under its title, as one JPEG; below it the colours of
-    `classes` and of void. Raises ValueError without a photo.
+    """Rows of images (H, W, 3), each under its title, as one JPEG; below it the colours of
+    `classes` and of void. Raises ValueError without an image.
     """
     across = max((len(row) for row in rows), default=0)
     if not across:
-        raise ValueError("a sheet takes at least one photo. Received: none")
+        raise ValueError("a sheet takes at least one image. Received: none")
     wide = min(WIDTH / across, WIDEST)
-    shapes = [photo.shape[0] / photo.shape[1] for row in rows for _, photo in row]
+    shapes = [image.shape[0] / image.shape[1] for row in rows for _, image in row]
     high = wide * float(np.median(shapes)) + 0.25
     names = list(classes)[1 if classes and has_background(classes) else 0 :]
     with matplotlib.rc_context(chart_style()):
@@ -155,8 +155,8 @@ def sheet(
         for place, row in zip(axes, rows, strict=True):
             for one in place:
                 one.set_axis_off()
-            for one, (title, photo) in zip(place, row, strict=False):
-                one.imshow(photo)
+            for one, (title, image) in zip(place, row, strict=False):
+                one.imshow(image)
                 length = max(8, round(TITLE * wide / WIDEST))
                 one.set_title(
                     shorten(title, length), fontsize=8, fontweight="normal", parse_math=False

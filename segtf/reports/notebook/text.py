@@ -8,7 +8,7 @@ from pathlib import Path
 from segtf.reports.markdown import code, plain
 from segtf.reports.notebook.data import separation
 from segtf.reports.notebook.findings import choice, epoch_sentence
-from segtf.reports.notebook.material import NAMES, Material, listed, pixels, sought
+from segtf.reports.notebook.material import NAMES, Material, listed, pixels, target
 from segtf.reports.notebook.network import count_weights
 from segtf.reports.notebook.runs import run_doubts
 from segtf.reports.notebook.training import changes, pipeline_of, untouched
@@ -17,7 +17,7 @@ from segtf.run.architectures import is_padded, padding_of
 from segtf.run.folder import BEST, read_sizing
 from segtf.run.size import padded
 from voc_builder.base.classes import has_background
-from voc_builder.pixels.overlay import format_share
+from voc_builder.pixels.overlay import format_fraction
 from voc_builder.tree.voc import Dataset
 
 SQUEEZED = 1.02  # times that one side shrinks more than the other: that is worth saying
@@ -28,22 +28,22 @@ def task(of: Material) -> str:
     classes = of.dataset.classes
     rest = f"Class 0, {plain(classes[0])}, is all that remains. " if has_background(classes) else ""
     return (
-        f"The task is to name the class of every pixel of a photo: {listed(sought(classes))}. "
+        f"The task is to name the class of every pixel of an image: {listed(target(classes))}. "
         f"{rest}Pixels that are marked void are neither learned nor scored."
     )
 
 
 def splits(of: Material) -> str:
-    """How many photos there are, what each split is for, and what is rare."""
+    """How many images there are, what each split is for, and what is rare."""
     counts = {name: len(ids) for name, ids in of.dataset.splits.items()}
     fold = "" if of.config.fold is None else f" (fold {of.config.fold} of {of.config.folds})"
     tested = (
         f"the {counts['test']:,} of test had no part in any decision"
         if counts["test"]
-        else "there is no test split, so that no photo is left that took part in no decision"
+        else "there is no test split, so that no image is left that took part in no decision"
     )
     return (
-        f"There are {sum(counts.values()):,} photos. The network learned from the "
+        f"There are {sum(counts.values()):,} images. The network learned from the "
         f"{counts['train']:,} of train; the {counts['val']:,} of val{fold} decided which epoch was "
         f"kept, what is swept out of masks and which threshold is taken; {tested}. "
         f"{_rarest(of.dataset)}"
@@ -52,46 +52,46 @@ def splits(of: Material) -> str:
 
 def _rarest(dataset: Dataset) -> str:
     """Which class there is least of to learn from, and which not at all."""
-    counts, wanted = dataset.pixels["train"], sought(dataset.classes)
+    counts, wanted = dataset.pixels["train"], target(dataset.classes)
     shown = [name for name in wanted if counts.get(name, 0)]
     absent = [name for name in wanted if name not in shown]
-    lost = f" No photo of train shows {listed(absent)}: that cannot be learned." if absent else ""
+    lost = f" No image of train shows {listed(absent)}: that cannot be learned." if absent else ""
     if not shown:
         return lost.strip()
     rare = min(shown, key=lambda name: counts[name])
     share = counts[rare] / sum(counts.get(name, 0) for name in dataset.classes)
     what = f"The rarest class is {plain(rare)}:" if len(wanted) > 1 else f"{plain(rare)} covers"
     return (
-        f"{what} {format_share(share)} of the labelled pixels of train, on "
-        f"{dataset.images['train'].get(rare, 0):,} photos.{lost}"
+        f"{what} {format_fraction(share)} of the labelled pixels of train, on "
+        f"{dataset.images['train'].get(rare, 0):,} images.{lost}"
     )
 
 
 def proof(of: Material) -> str:
-    """That no photo and no group is in two splits, counted."""
+    """That no image and no group is in two splits, counted."""
     found = separation(of.dataset)
-    if found.photos_twice or found.groups_twice:
+    if found.images_twice or found.groups_twice:
         return (
-            f"**{len(found.photos_twice)} photos and {len(found.groups_twice)} groups are in two "
+            f"**{len(found.images_twice)} images and {len(found.groups_twice)} groups are in two "
             "splits**: the scores below are too good."
         )
     groups = (
-        f"{found.grouped:,} photos belong to {found.groups:,} groups, each in one split alone"
+        f"{found.grouped:,} images belong to {found.groups:,} groups, each in one split alone"
         if found.groups
-        else "no two photos are equal byte for byte, share a mask or were grouped by a pattern"
+        else "no two images are equal byte for byte, share a mask or were grouped by a pattern"
     )
     return (
-        "Photos that belong together must stay together, or the network would be asked about what "
-        f"it learned by heart. Counted from the lists: none of {found.photos:,} photos is in two "
+        "Images that belong together must stay together, or the network would be asked about what "
+        f"it learned by heart. Counted from the lists: none of {found.images:,} images is in two "
         f"splits, and {groups}."
     )
 
 
 def sizes(of: Material) -> str:
-    """Sizes of photos and of the smallest objects."""
+    """Sizes of images and of the smallest objects."""
     low, height, high = of.survey["heights"]
     narrow, width, wide = of.survey["widths"]
-    text = f"Photos are {height:,} high and {width:,} wide"
+    text = f"Images are {height:,} high and {width:,} wide"
     if (low, narrow) != (high, wide):
         text += f" (medians; {low:,} to {high:,} high, {narrow:,} to {wide:,} wide)"
     objects = of.survey["objects"]
@@ -106,13 +106,13 @@ def sizes(of: Material) -> str:
 
 
 def seen(of: Material) -> str:
-    """What happens to a photo before the network and inside it."""
+    """What happens to an image before the network and inside it."""
     config = of.config
     shape = pixels(config.shape)
     if config.crop:
         outside = (
-            f"Photos keep their resolution: training sees {config.crops or 'some'} crops of "
-            f"{shape} of each photo an epoch, {config.foreground:.0%} of them centred on a "
+            f"Images keep their resolution: training sees {config.crops or 'some'} crops of "
+            f"{shape} of each image an epoch, {config.foreground:.0%} of them centred on a "
             "pixel of a rare class; val and test are cut into tiles that show each pixel once, and "
             "put together again."
         ).replace("%", " %")
@@ -122,12 +122,12 @@ def seen(of: Material) -> str:
             for sides, seen in zip(("heights", "widths"), config.shape, strict=True)
         )
         outside = (
-            f"Photos are squeezed to {shape}, by area where they shrink, and masks by the nearest "
+            f"Images are squeezed to {shape}, by area where they shrink, and masks by the nearest "
             f"pixel: a pixel of the network stands for {down:.3g} x {across:.3g} pixels of a "
-            "median photo (height x width)."
+            "median image (height x width)."
         )
         if down == across == 1:
-            outside = f"Photos are of the training size as they are, {shape}."
+            outside = f"Images are of the training size as they are, {shape}."
         if max(down, across) > SQUEEZED * min(down, across):
             outside += " The two differ, so shapes change as well as their size."
     scaling = (
@@ -148,18 +148,18 @@ def augmentation(of: Material) -> str:
     config, named = of.config, code(f"--augment {of.config.augment}")
     found = changes(pipeline_of(of.folder, config), config.shape)
     balance = (
-        "Photos with rare classes are drawn more often (`--balance`)."
+        "Images with rare classes are drawn more often (`--balance`)."
         if config.balance
-        else "Every photo is drawn equally often (`--no-balance`)."
+        else "Every image is drawn equally often (`--no-balance`)."
     )
     if not found:
-        return f"Training photos are not changed ({named}). {balance}"
+        return f"Training images are not changed ({named}). {balance}"
     several = f"{len(found)} random changes" if len(found) > 1 else "1 random change"
     same = untouched(pipeline_of(of.folder, config), config.shape)
     return (
-        f"Training photos pass through {several} ({named}), new ones each "
-        f"time; about {format_share(same)} of the samples stay as they are. {balance} "
-        "What a change uncovers is void. Photos of val and test are never changed."
+        f"Training images pass through {several} ({named}), new ones each "
+        f"time; about {format_fraction(same)} of the samples stay as they are. {balance} "
+        "What a change uncovers is void. Images of val and test are never changed."
     )
 
 

@@ -1,4 +1,4 @@
-"""Show how photos become training samples: the pipeline of random changes, and what it does."""
+"""Show how images become training samples: the pipeline of random changes, and what it does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from segtf.data.augment import augmenter, mosaic
 from segtf.data.crops import cut
 from segtf.data.pipelines import load_pipeline
-from segtf.reports.notebook.data import load_mask, load_photo, telling_photos
+from segtf.reports.notebook.data import load_image, load_mask, telling_images
 from segtf.reports.notebook.show import Picture, Table, sheet, view
 from segtf.run.config import TrainConfig
 from segtf.run.folder import AUGMENT
@@ -24,9 +24,9 @@ from segtf.scoring.objects import object_classes
 from voc_builder.pixels.images import resize_image, resize_mask
 from voc_builder.tree.voc import Dataset
 
-SAMPLES = 7  # of the photo; with the photo itself two rows
+SAMPLES = 7  # of the image; with the image itself two rows
 ACROSS = 4
-Sample = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # photo (H, W, 3) and class ids (H, W)
+Sample = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # image (H, W, 3) and class ids (H, W)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ def pipeline_of(run: Path, config: TrainConfig) -> str:
 
 
 def changes(augment: str, shape: HeightWidth) -> list[Change]:
-    """The transforms of a preset or a file for photos of that shape, in order. Raises `UserError`
+    """The transforms of a preset or a file for images of that shape, in order. Raises `UserError`
     as `load_pipeline` does.
     """
     return list(_changes(load_pipeline(augment, shape), 1.0))
@@ -61,9 +61,9 @@ def _changes(transform: Any, share: float | None) -> Iterator[Change]:
     for inner in transform.transforms:
         if isinstance(transform, A.OneOf):
             for change in _changes(inner, 1.0):
-                chance = applied * inner.p / total if applied is not None and total else None
+                rng = applied * inner.p / total if applied is not None and total else None
                 within = isinstance(inner, A.BaseCompose)
-                yield dataclasses.replace(change, share=None if within else chance)
+                yield dataclasses.replace(change, share=None if within else rng)
         elif type(transform) in (A.Compose, A.Sequential):
             yield from _changes(inner, applied)
         else:
@@ -108,7 +108,7 @@ def pipeline_table(run: Path, config: TrainConfig) -> Table:
         for change in changes(pipeline_of(run, config), config.shape)
     ]
     if config.mosaic:
-        rows.insert(0, ("mosaic of four photos", f"{100 * config.mosaic:.3g} %", ""))
+        rows.insert(0, ("mosaic of four images", f"{100 * config.mosaic:.3g} %", ""))
     columns = 3 if any(settings for _, _, settings in rows) else 2
     return Table(("change", "samples", "settings")[:columns], tuple(row[:columns] for row in rows))
 
@@ -122,43 +122,43 @@ def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def augmented_photo(run: Path, config: TrainConfig, dataset: Dataset, photo_id: str) -> Picture:
-    """A training photo as the network could get it: at the training size, then as often changed as
+def augmented_image(run: Path, config: TrainConfig, dataset: Dataset, image_id: str) -> Picture:
+    """A training image as the network could get it: at the training size, then as often changed as
     fits into two rows, masks drawn over. Chance begins with the run's seed.
     """
-    others = [one for one in telling_photos(dataset, "train", 4) if one != photo_id]
-    ids = [photo_id, *(others * 3)[:3]] if others else [photo_id] * 4
-    photos = [(load_photo(dataset, one), load_mask(dataset, one)) for one in ids]
+    others = [one for one in telling_images(dataset, "train", 4) if one != image_id]
+    ids = [image_id, *(others * 3)[:3]] if others else [image_id] * 4
+    images = [(load_image(dataset, one), load_mask(dataset, one)) for one in ids]
     change = augmenter(pipeline_of(run, config), config.shape)
-    chance = np.random.default_rng(config.seed)
-    whole = view(*photos[0], dataset.classes)
-    shown = [(f"{photo_id}, unchanged", whole)]
+    rng = np.random.default_rng(config.seed)
+    whole = view(*images[0], dataset.classes)
+    shown = [(f"{image_id}, unchanged", whole)]
     for number in range(1, SAMPLES + 1):
-        image, mask = sample_of(config, dataset, photos[0], chance)
+        image, mask = sample_of(config, dataset, images[0], rng)
         title = f"sample {number}"
-        if chance.random() < config.mosaic:
-            rest = [sample_of(config, dataset, photo, chance) for photo in photos[1:]]
-            image, mask = mosaic([(image, mask), *rest], chance)
+        if rng.random() < config.mosaic:
+            rest = [sample_of(config, dataset, photo, rng) for photo in images[1:]]
+            image, mask = mosaic([(image, mask), *rest], rng)
             title += ", mosaic"
-        image, mask = change(image, mask, int(chance.integers(2**32)))
+        image, mask = change(image, mask, int(rng.integers(2**32)))
         shown.append((title, view(image, mask, dataset.classes)))
     rows = [shown[start : start + ACROSS] for start in range(0, len(shown), ACROSS)]
     return sheet(rows, dataset.classes)
 
 
 def sample_of(
-    config: TrainConfig, dataset: Dataset, photo: Sample, chance: np.random.Generator
+    config: TrainConfig, dataset: Dataset, photo: Sample, rng: np.random.Generator
 ) -> Sample:
-    """A photo squeezed to the training size, or a crop of it as training draws one."""
+    """An image squeezed to the training size, or a crop of it as training draws one."""
     image, mask = photo
     if config.crop is None:
         return resize_image(image, *config.shape), resize_mask(mask, *config.shape)
     side, (height, width) = config.crop, mask.shape
-    top = int(chance.integers(min(0, height - side), max(0, height - side), endpoint=True))
-    left = int(chance.integers(min(0, width - side), max(0, width - side), endpoint=True))
-    sought = np.flatnonzero(np.isin(mask, list(object_classes(dataset.classes))))
-    if sought.size and chance.random() < config.foreground:
-        row, column = divmod(int(chance.choice(sought)), width)
+    top = int(rng.integers(min(0, height - side), max(0, height - side), endpoint=True))
+    left = int(rng.integers(min(0, width - side), max(0, width - side), endpoint=True))
+    target = np.flatnonzero(np.isin(mask, list(object_classes(dataset.classes))))
+    if target.size and rng.random() < config.foreground:
+        row, column = divmod(int(rng.choice(target)), width)
         top = min(max(row - side // 2, 0), max(height - side, 0))
         left = min(max(column - side // 2, 0), max(width - side, 0))
     return cut(image, mask, top, left, config.shape)

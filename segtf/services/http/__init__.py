@@ -1,1 +1,1 @@
-"""Answer photos over HTTP; `segtf.serve` is the command."""
+"""Answer images over HTTP; `segtf.serve` is the command."""

@@ -1,4 +1,4 @@
-"""Make the answer to a photo: areas and outlines as JSON, mask, overlay and cut-out as pictures."""
+"""The answer to an image: areas and outlines as JSON; mask, overlay and cut-out as pictures."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ModelFacts(Facts):
     width: int
     """Of what it sees, pixels."""
     mode: str
-    """What it sees of a photo: resize, all of it squeezed to that height and width, or tile, parts
+    """What it sees of an image: resize, all of it squeezed to that height and width, or tile, parts
     of that height and width as they are."""
     provider: str
     """What onnxruntime runs it on."""
@@ -65,7 +65,7 @@ class ModelFacts(Facts):
 
 
 class ClassArea(Facts):
-    """What a photo shows of a class."""
+    """What an image shows of a class."""
 
     id: int
     """Class id: the value of its pixels in the mask."""
@@ -74,7 +74,7 @@ class ClassArea(Facts):
     """As in mask and overlay, #rrggbb."""
     pixels: int
     share: float
-    """Of the photo's pixels, 0 to 1."""
+    """Of the image's pixels, 0 to 1."""
 
 
 class Object(Facts):
@@ -86,16 +86,16 @@ class Object(Facts):
     box: tuple[int, int, int, int]
     """Left, top, width, height, pixels."""
     polygon: list[tuple[float, float]]
-    """Its outline, (x, y) in pixels from the photo's top left corner; a pixel may be cut off."""
+    """Its outline, (x, y) in pixels from the image's top left corner; a pixel may be cut off."""
     holes: list[list[tuple[float, float]]]
     """The outlines of its holes."""
 
 
 class Answer(Facts):
-    """What the network finds in a photo."""
+    """What the network finds in an image."""
 
     width: int
-    """Pixels, of the photo as it is looked at: turned as its EXIF says."""
+    """Pixels, of the image as it is looked at: turned as its EXIF says."""
     height: int
     classes: list[ClassArea]
     """Every class that the network knows, by its id."""
@@ -108,7 +108,7 @@ class Answer(Facts):
     twentieth of the pixels that is the least sure."""
     models: list[ModelFacts]
     seconds: float
-    """From the photo's turn to the answer."""
+    """From the image's turn to the answer."""
     pictures: dict[Picture, str] = {}
     """Those asked for with `pictures`, as data: URLs."""
 
@@ -127,7 +127,7 @@ class Wanted:
 
 
 def answer(predictor: Predictor, encoded: bytes, wanted: Wanted, gone: Event) -> bytes:
-    """The content of the answer to an encoded photo. Raises `Refused` if that cannot be decoded or
+    """The content of the answer to an encoded image. Raises `Refused` if that cannot be decoded or
     a picture cannot be made of it, `Gone` as soon as `gone` is set.
     """
     started = time.perf_counter()
@@ -140,11 +140,11 @@ def answer(predictor: Predictor, encoded: bytes, wanted: Wanted, gone: Event) ->
             "is nothing to cut out of",
         )
     try:
-        photo = decode_image(encoded, "the upload")
+        image = decode_image(encoded, "the upload")
     except UserError as error:
         raise Refused(422, str(error)) from None
-    said = ask(predictor, _WhileWanted(photo, gone), background="cutout" in drawn)
-    view = View(photo, said.mask, said.background, None)
+    said = ask(predictor, _WhileWanted(image, gone), background="cutout" in drawn)
+    view = View(image, said.mask, said.background, None)
     pictures = {name: _draw(name, predictor, view) for name in drawn}
     if wanted.output != "json":
         return pictures[wanted.output]
@@ -190,21 +190,21 @@ def colour_of(predictor: Predictor, class_id: int) -> str:
 
 @dataclass(frozen=True)
 class _WhileWanted:
-    """A photo that cannot be read any more when nobody waits for it: a large one is asked for tile
+    """An image that cannot be read any more when nobody waits for it: a large one is asked for tile
     by tile.
     """
 
-    photo: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     gone: Event
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.photo.shape
+        return self.image.shape
 
     def __getitem__(self, rows: slice, /) -> NDArray[np.uint8]:
         if self.gone.is_set():
             raise Gone
-        return self.photo[rows]
+        return self.image[rows]
 
 
 def _areas(predictor: Predictor, mask: NDArray[np.uint8]) -> list[ClassArea]:
@@ -258,7 +258,7 @@ def _draw(picture: Picture, predictor: Predictor, view: View) -> bytes:
             return encode_overlay(view, predictor.classes, predictor.colours)
         return encode_cutout(view)
     except UserError as error:
-        raise Refused(422, f"no {picture} of this photo: {error}") from None
+        raise Refused(422, f"no {picture} of this image: {error}") from None
 
 
 def _data_url(picture: Picture, content: bytes) -> str:

@@ -43,7 +43,7 @@ BY_ACCEPT: dict[str, Output] = {  # what an Accept header asks for, the first of
     "image/jpeg": "overlay",
 }
 PATHS = ("/", "/predict", "/health", "/metrics", "/docs", "/openapi.json")
-CUT_OFF = (408, 413, 429)  # refused while the photo may still be on its way
+CUT_OFF = (408, 413, 429)  # refused while the image may still be on its way
 
 
 def create_app(service: Service) -> FastAPI:
@@ -75,7 +75,7 @@ def create_app(service: Service) -> FastAPI:
 def _add_predict(app: FastAPI, service: Service) -> None:
     @app.post(
         "/predict",
-        summary="Segment a photo",
+        summary="Segment an image",
         response_class=Response,
         responses=RESPONSES,
         openapi_extra={"requestBody": BODY},
@@ -88,7 +88,7 @@ def _add_predict(app: FastAPI, service: Service) -> None:
             bool, Query(description="Whether the JSON lists objects with their outlines.")
         ] = True,
     ) -> Response:
-        """The photo comes as the field `file` of a form or as the body itself. It is turned as its
+        """The image comes as the field `file` of a form or as the body itself. It is turned as its
         EXIF says; all that is answered has its full size.
         """
         chosen = output or accepted(request.headers.get("accept", ""))
@@ -106,13 +106,13 @@ def _add_others(app: FastAPI, service: Service) -> None:
 
     @app.get(
         "/health",
-        summary="Whether photos are answered",
+        summary="Whether images are answered",
         response_model=Health,
         response_model_exclude_none=True,
         responses={503: {"model": Health, "description": "Not yet, or not any more."}},
     )
     async def health(response: Response) -> Health:
-        """For load balancers and schedulers: 200 when photos are answered, else 503."""
+        """For load balancers and schedulers: 200 when images are answered, else 503."""
         response.status_code = 200 if service.ready else 503
         return Health(
             status="ready" if service.ready else "unready",
@@ -239,7 +239,7 @@ def _page(service: Service) -> str:
 
 
 def _about(facts: ModelFacts) -> str:
-    seen = "photos squeezed to" if facts.mode == "resize" else "tiles of"
+    seen = "images squeezed to" if facts.mode == "resize" else "tiles of"
     provider = facts.provider.removesuffix("ExecutionProvider")
     size = describe((facts.height, facts.width))
     return f"{facts.arch} {facts.encoder}, {seen} {size}, {provider}"

@@ -11,7 +11,7 @@ from segtf.inference.predictor import Mode, Tta
 
 @dataclass(frozen=True)
 class ServeConfig:
-    """Answers photos over HTTP: a page at /, POST /predict for programs, /docs about it, /health
+    """Answers images over HTTP: a page at /, POST /predict for programs, /docs about it, /health
     and /metrics. Ctrl-C or SIGTERM ends it when everything begun is answered.
     """
 
@@ -19,16 +19,16 @@ class ServeConfig:
     """ONNX file exported by segtf, or a run folder that holds model.onnx; several with commas
     answer together."""
     host: str = "127.0.0.1"
-    """Address to listen at; 0.0.0.0 for all of the machine's: then anybody may send photos."""
+    """Address to listen at; 0.0.0.0 for all of the machine's: then anybody may send images."""
     port: int = 8000
     """Port to listen at, 0 for any that is free."""
     mode: Mode = "auto"
-    """Squeeze photos to the training size, or cut tiles of that size out of them as they are; auto:
+    """Squeeze images to the training size, or cut tiles of that size out of them as they are; auto:
     what training did."""
     overlap: float = 0.25
     """What neighbouring tiles share at least, as a part of their side."""
     tta: Tta = "none"
-    """Also ask about the photo mirrored (flips), or mirrored and turned (d4), and take the mean."""
+    """Also ask about the image mirrored (flips), or mirrored and turned (d4), and take the mean."""
     ensemble: Ensemble = "mean"
     """How several answer together: mean of the probabilities, vote, or per-class for networks that
     each know other classes beside the background."""
@@ -37,10 +37,10 @@ class ServeConfig:
     max_upload_mb: int = 20
     """Largest upload, megabytes; 413 beyond."""
     max_megapixels: int = 50
-    """Largest photo; 413 beyond. All photos that are worked on at the same time have no more pixels
+    """Largest image; 413 beyond. All images that are worked on at the same time have no more pixels
     together."""
     queue: int = 32
-    """Photos that may be sent, wait and be worked on at the same time; 429 beyond."""
+    """Images that may be sent, wait and be worked on at the same time; 429 beyond."""
     batch: int = 0
     """Images that the network sees in one run at most; 0: as many as make a megapixel, 8 at
     most."""

@@ -7,7 +7,7 @@ from typing import Any
 from segtf.services.http.answer import Answer, Facts, ModelFacts
 from segtf.services.http.upload import FIELD, FORMATS
 
-ABOUT = """What a segmentation network sees in a photo.
+ABOUT = """What a segmentation network sees in an image.
 
     curl -F file=@photo.jpg ADDRESS/predict
     curl --data-binary @photo.jpg "ADDRESS/predict?output=overlay" -o overlay.jpg
@@ -64,7 +64,7 @@ class Error(Facts):
 
 
 class Health(Facts):
-    """Whether photos are answered."""
+    """Whether images are answered."""
 
     status: str
     """ready, or unready while the network is being warmed up or the server ends."""
@@ -93,15 +93,15 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         (406, "The Accept header asks for what there is not."),
         (408, "The upload took too long."),
         (413, "Too many bytes or pixels; the limit is named."),
-        (415, "Not a photo."),
-        (422, "A photo that is damaged, or a request without one."),
+        (415, "Not an image."),
+        (422, "An image that is damaged, or a request without one."),
         (429, "The queue is full; Retry-After says when to come again."),
         (500, "The network could not be run."),
     ),
 }
 BODY = {
     "required": True,
-    "description": f"The photo itself, whatever its Content-Type, or a form with the field {FIELD}."
+    "description": f"The image itself, whatever its Content-Type, or a form with the field {FIELD}."
     f" {', '.join(FORMATS.values())}.",
     "content": {
         "multipart/form-data": {
@@ -112,7 +112,7 @@ BODY = {
     },
 }
 OUTPUT = """What is answered: `json`; `mask`, a palette PNG of class ids; `overlay`, a JPEG of the
-photo with the classes drawn on it; `cutout`, a PNG with a transparent background. Without it the
+image with the classes drawn on it; `cutout`, a PNG with a transparent background. Without it the
 Accept header decides: application/json, image/png (the mask) or image/jpeg (the overlay); JSON if
 it leaves the choice."""
 PICTURES = "Pictures to put into the JSON as data: URLs, with commas: one request gives all."

@@ -38,13 +38,13 @@ class Metrics:
             registry=self._registry,
         )
         self.in_flight = self._gauge("segtf_in_flight", "Requests that are not answered yet.")
-        waiting = self._gauge("segtf_queue_length", "Photos being sent or waiting for their turn.")
+        waiting = self._gauge("segtf_queue_length", "Images being sent or waiting for their turn.")
         waiting.set_function(lambda: queue.waiting)
-        working = self._gauge("segtf_working", "Photos that are worked on.")
+        working = self._gauge("segtf_working", "Images that are worked on.")
         working.set_function(lambda: queue.working)
         self._batch = Histogram(
             "segtf_batch_images",
-            "Images, squeezed photos or tiles, that the network saw in one run.",
+            "Images, squeezed images or tiles, that the network saw in one run.",
             buckets=SIZES,
             registry=self._registry,
         )

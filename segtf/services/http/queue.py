@@ -1,4 +1,4 @@
-"""Let photos in one after the other: so many may wait, so many pixels may be worked on at once."""
+"""Let images in one after the other: so many may wait, so many pixels may be worked on at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 LONGEST = 60  # seconds that anybody is asked to stay away
-NEWEST = 0.2  # what the last photo counts in the mean time of a photo
+NEWEST = 0.2  # what the last image counts in the mean time of an image
 
 
 class QueueFull(Exception):
@@ -18,14 +18,14 @@ class QueueFull(Exception):
 
     def __init__(self, places: int, retry_after: int) -> None:
         super().__init__(
-            f"{places} photos are being sent, waiting or worked on, and there is room for no "
+            f"{places} images are being sent, waiting or worked on, and there is room for no "
             f"more: try again in {retry_after} s"
         )
         self.retry_after = retry_after
 
 
 class Queue:
-    """`places` photos at most are here from their first byte to their answer. Their turns come in
+    """`places` images at most are here from their first byte to their answer. Their turns come in
     the order in which they ask for one; `at_once` have theirs at the same time, of `pixels`
     together, and a larger one has its turn alone. For one event loop.
     """
@@ -33,14 +33,14 @@ class Queue:
     def __init__(self, places: int, at_once: int, pixels: int) -> None:
         self.places, self.at_once, self.pixels = places, at_once, pixels
         self.taken = 0  # places
-        self.working = 0  # photos that have their turn
+        self.working = 0  # images that have their turn
         self._busy = 0  # their pixels
         self._line: deque[tuple[int, asyncio.Future[None]]] = deque()
-        self._seconds: float | None = None  # of a photo's turn, the mean of the last ones
+        self._seconds: float | None = None  # of an image's turn, the mean of the last ones
 
     @property
     def waiting(self) -> int:
-        """Photos that are here and have not had their turn yet."""
+        """Images that are here and have not had their turn yet."""
         return self.taken - self.working
 
     @contextmanager
@@ -57,7 +57,7 @@ class Queue:
 
     @asynccontextmanager
     async def turn(self, pixels: int) -> AsyncIterator[None]:
-        """Waits for the turn of a photo of so many pixels."""
+        """Waits for the turn of an image of so many pixels."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.append((pixels, turn))
         self._let_in()

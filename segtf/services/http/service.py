@@ -1,4 +1,4 @@
-"""Answer photos as they come in: each in its turn, the network asked about several at once."""
+"""Answer images as they come in: each in its turn, the network asked about several at once."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from segtf.services.http.answer import Wanted, answer
 from segtf.services.http.metrics import Metrics
 from segtf.services.http.queue import Queue
 from segtf.services.http.shared_model import Askers, SharedModel
-from segtf.services.http.upload import MEGAPIXEL, photo_size, read_photo
+from segtf.services.http.upload import MEGAPIXEL, image_size, read_image
 from voc_builder.base.errors import UserError
 
 if TYPE_CHECKING:
     from segtf.services.http.config import ServeConfig
 
-FEWEST = 2  # photos at once: one is decoded while the network sees another
+FEWEST = 2  # images at once: one is decoded while the network sees another
 
 
 class Service:
@@ -73,12 +73,12 @@ class Service:
             self.ready = True
 
     async def answer(self, request: Request, wanted: Wanted) -> bytes:
-        """What the photo in a request is answered with. Raises `QueueFull`, `Refused`, and
+        """What the image in a request is answered with. Raises `QueueFull`, `Refused`, and
         `ClientDisconnect` when the client goes away: then the work for it ends too.
         """
         with self.queue.place():
-            encoded = await read_photo(request, self.config.max_upload_mb)
-            width, height = await asyncio.to_thread(photo_size, encoded, self.config.max_megapixels)
+            encoded = await read_image(request, self.config.max_upload_mb)
+            width, height = await asyncio.to_thread(image_size, encoded, self.config.max_megapixels)
             work = asyncio.ensure_future(self._in_turn(encoded, width * height, wanted))
             left = asyncio.ensure_future(_left(request))
             try:

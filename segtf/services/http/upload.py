@@ -1,4 +1,4 @@
-"""Take a photo out of a request: of bounded size, whole, and looked at before it is decoded."""
+"""Take an image out of a request: of bounded size, whole, and looked at before it is decoded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MEGABYTE, MEGAPIXEL = 10**6, 10**6
 SECONDS = 120  # that an upload may take
 DRAIN_SECONDS, DRAIN = 5, 256 * MEGABYTE  # what is still taken of a refused one at most
 FIELD = "file"
-# what a photo may be, as Pillow names it; each is decoded by OpenCV too
+# what an image may be, as Pillow names it; each is decoded by OpenCV too
 FORMATS = {"JPEG": "JPEG", "PNG": "PNG", "WEBP": "WebP", "TIFF": "TIFF", "BMP": "BMP", "GIF": "GIF"}
 KINDS = "JPEG, PNG, WebP, TIFF, BMP or GIF"
 
@@ -33,8 +33,8 @@ class Refused(Exception):
         self.headers = headers or {}
 
 
-async def read_photo(request: Request, megabytes: int) -> bytes:
-    """The photo that a request brings: its body, or the field `file` of a form. No more than
+async def read_image(request: Request, megabytes: int) -> bytes:
+    """The image that a request brings: its body, or the field `file` of a form. No more than
     `megabytes` are read, whatever the request says of its length. Raises `Refused`, or
     `ClientDisconnect` if the client goes away.
     """
@@ -42,7 +42,7 @@ async def read_photo(request: Request, megabytes: int) -> bytes:
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         body = await _field(request, body)
     if not body:
-        raise Refused(422, f"no photo was sent: send a {KINDS} as the body or as the field {FIELD}")
+        raise Refused(422, f"no image was sent: send a {KINDS} as the body or as the field {FIELD}")
     return body
 
 
@@ -50,7 +50,7 @@ async def _read_body(request: Request, megabytes: int) -> bytes:
     most = megabytes * MEGABYTE
     too_large = Refused(
         413,
-        f"the upload is larger than {megabytes} MB: send a smaller photo, or start the server "
+        f"the upload is larger than {megabytes} MB: send a smaller image, or start the server "
         "with a higher --max-upload-mb",
     )
     told = request.headers.get("content-length", "")
@@ -98,15 +98,15 @@ async def _field(request: Request, body: bytes) -> bytes:
         named = ", ".join(form) or "none"
         raise Refused(
             422,
-            f"the form needs the photo in the field {FIELD} (curl -F {FIELD}=@photo.jpg). "
+            f"the form needs the image in the field {FIELD} (curl -F {FIELD}=@photo.jpg). "
             f"Received fields: {named}",
         )
     return await field.read()
 
 
-def photo_size(encoded: bytes, megapixels: int) -> tuple[int, int]:
-    """Width and height by the photo's header, before it is turned as its EXIF says; nothing is
-    decoded. Raises `Refused` for what is no photo and for one of too many pixels.
+def image_size(encoded: bytes, megapixels: int) -> tuple[int, int]:
+    """Width and height by the image's header, before it is turned as its EXIF says; nothing is
+    decoded. Raises `Refused` for what is no image and for one of too many pixels.
     """
     quiet_pillow()
     Image.init()  # else it knows the commonest formats alone
@@ -114,14 +114,14 @@ def photo_size(encoded: bytes, megapixels: int) -> tuple[int, int]:
         with Image.open(io.BytesIO(encoded), formats=list(FORMATS)) as image:
             width, height = image.size
     except UnidentifiedImageError:
-        raise Refused(415, f"what was sent is no photo that can be read: send a {KINDS}") from None
+        raise Refused(415, f"what was sent is no image that can be read: send a {KINDS}") from None
     except Exception as error:  # whatever a broken header makes of Pillow
         reason = _lower(" ".join(str(error).split()))
-        raise Refused(422, f"the photo is damaged or cut short: {reason}") from None
+        raise Refused(422, f"the image is damaged or cut short: {reason}") from None
     if width * height > megapixels * MEGAPIXEL:
         raise Refused(
             413,
-            f"the photo has {width} x {height} pixels, more than {megapixels} megapixels: send a "
+            f"the image has {width} x {height} pixels, more than {megapixels} megapixels: send a "
             "smaller one, or start the server with a higher --max-megapixels",
         )
     return width, height

@@ -15,7 +15,7 @@ from aiogram.enums import ChatType, ContentType
 from aiogram.types import Message
 
 from voc_builder.pixels.images import SUFFIXES
-from voc_builder.pixels.overlay import format_share
+from voc_builder.pixels.overlay import format_fraction
 
 MEGABYTE = 2**20
 FETCHED, GIVEN = 20 * MEGABYTE, 50 * MEGABYTE  # the most that bots may download and send
@@ -117,7 +117,7 @@ def command_of(message: Message, username: str | None) -> str | None:
 def describe(shares: Sequence[tuple[str, float]]) -> str:
     """The caption: the share of each class that is there, the largest first; as many as fit."""
     found = sorted(((label, share) for label, share in shares if share), key=lambda one: -one[1])
-    lines = [f"{label}: {format_share(share)}" for label, share in found]
+    lines = [f"{label}: {format_fraction(share)}" for label, share in found]
     for count in range(len(lines), 0, -1):
         rest = [f"and {len(lines) - count} more"] if count < len(lines) else []
         caption = "\n".join([*lines[:count], *rest])

@@ -1,4 +1,4 @@
-"""Photo and mask change together, by chance that can be repeated."""
+"""Image and mask change together, by chance that can be repeated."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_shapes_and_types_stay_and_only_void_is_new_in_the_mask(preset: str) -> 
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_the_photos_of_the_cache_are_never_written_to(preset: str) -> None:
+def test_the_images_of_the_cache_are_never_written_to(preset: str) -> None:
     image, mask = IMAGE.copy(), MASK.copy()
     image.setflags(write=False)
     mask.setflags(write=False)
@@ -74,8 +74,8 @@ def test_a_file_that_changes_later_changes_nothing_in_threads_that_begin_later(
 
 
 @pytest.mark.parametrize("preset", ["light", "medium", "heavy", "upright"])
-def test_the_mask_follows_the_photo(preset: str) -> None:
-    photo = np.repeat((MASK * 100)[..., None], 3, axis=-1)  # a photo that shows its mask
+def test_the_mask_follows_the_image(preset: str) -> None:
+    photo = np.repeat((MASK * 100)[..., None], 3, axis=-1)  # an image that shows its mask
     augment = augmenter(preset, SHAPE)
     agreement = []
     for seed in range(40):
@@ -93,7 +93,7 @@ def test_the_mask_follows_the_photo(preset: str) -> None:
     assert np.mean(agreement) > mean
 
 
-def test_flips_and_turns_are_drawn_apart_so_that_all_eight_views_of_a_photo_come() -> None:
+def test_flips_and_turns_are_drawn_apart_so_that_all_eight_views_of_an_image_come() -> None:
     augment = augmenter("light", SHAPE)
     views = [augment(IMAGE, MASK, seed)[0].tobytes() for seed in range(400)]
     counts = [views.count(view) for view in set(views)]
@@ -108,7 +108,7 @@ def test_none_leaves_everything_as_it_is() -> None:
 
 
 def plain(height: int, width: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Four photos whose every pixel tells which photo and which place it is from."""
+    """Four images whose every pixel tells which image and which place it is from."""
     rows, columns = np.mgrid[:height, :width].astype(np.uint8)
     return [
         (np.stack([np.full_like(rows, number), rows, columns], -1), np.full_like(rows, number))
@@ -125,7 +125,7 @@ def test_a_mosaic_is_four_quarters_each_from_its_own_place(
     rows, columns = np.mgrid[:height, :width]
     np.testing.assert_array_equal(image[..., 1], rows)  # nothing is moved or resized
     np.testing.assert_array_equal(image[..., 2], columns)
-    np.testing.assert_array_equal(image[..., 0], mask)  # photo and mask agree
+    np.testing.assert_array_equal(image[..., 0], mask)  # image and mask agree
     y = np.count_nonzero(mask[:, 0] == 0)
     x = np.count_nonzero(mask[0] == 0)
     np.testing.assert_array_equal(mask, 2 * (rows >= y) + (columns >= x))
@@ -143,7 +143,7 @@ def test_the_centre_of_a_mosaic_is_anywhere_in_the_middle_half_by_the_seed_alone
 
 def test_a_mosaic_of_other_than_four_samples_of_one_size_is_refused() -> None:
     samples = plain(8, 8)
-    with pytest.raises(ValueError, match="four photos and masks of one size"):
+    with pytest.raises(ValueError, match="four images and masks of one size"):
         mosaic(samples[:3], RNG)
-    with pytest.raises(ValueError, match="four photos and masks of one size"):
+    with pytest.raises(ValueError, match="four images and masks of one size"):
         mosaic([*samples[:3], *plain(8, 9)[:1]], RNG)

@@ -54,7 +54,7 @@ def test_a_preset_is_what_albumentations_itself_reads(preset: str) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_works_on_photos_of_any_training_size(preset: str) -> None:
+def test_a_preset_works_on_images_of_any_training_size(preset: str) -> None:
     for size in (32, 64, 200):
         check_pipeline(preset, (size, size))
 
@@ -78,7 +78,7 @@ def test_a_file_that_turns_rectangles_is_refused(tmp_path: Path) -> None:
     one_of = leaf("OneOf", transforms=[leaf("HorizontalFlip"), leaf("D4", p=0.01)])
     path = written(tmp_path, one_of)
     check_pipeline(path, (64, 64))
-    says = r"transform 1\.2 \(D4\): turns photos of 48 x 80 \(height x width\) by a quarter"
+    says = r"transform 1\.2 \(D4\): turns images of 48 x 80 \(height x width\) by a quarter"
     with pytest.raises(UserError, match=says):
         check_pipeline(path, (48, 80))
 
@@ -240,9 +240,9 @@ PROBED: dict[str, tuple[list[Any], list[str]]] = {
         [leaf("GridElasticDeform", num_grid_xy=[4, 4], magnitude=12)],
         ["transform 1 (GridElasticDeform)", "class ids [0]"],
     ),
-    "a crop larger than the photo": (
+    "a crop larger than the image": (
         [leaf("HorizontalFlip"), leaf("RandomCrop", height=128, width=128)],
-        ["transform 2 (RandomCrop)", "fails on a photo of 64 x 64"],
+        ["transform 2 (RandomCrop)", "fails on an image of 64 x 64"],
     ),
     "other data": (
         [leaf("RandomCropNearBBox")],
@@ -252,7 +252,7 @@ PROBED: dict[str, tuple[list[Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("fault", PROBED)
-def test_what_shows_on_photos_only_is_found_at_the_start_however_rare(
+def test_what_shows_on_images_only_is_found_at_the_start_however_rare(
     fault: str, tmp_path: Path
 ) -> None:
     transforms, says = PROBED[fault]

@@ -1,4 +1,4 @@
-"""Photos come out of TFRecords as they went in, once, and in an order that can be repeated."""
+"""Images come out of TFRecords as they went in, once, and in an order that can be repeated."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ def training(dataset: Dataset) -> records.Split:
 
 
 @pytest.mark.parametrize("shape", [SHAPE, (40, 57)])
-def test_a_split_holds_every_photo_and_mask_at_training_size(
+def test_a_split_holds_every_image_and_mask_at_training_size(
     dataset: Dataset, shape: tuple[int, int]
 ) -> None:
     for split in records.load_splits(dataset, ("train", "val", "test"), records.Loading(shape)):
         assert split.ids == dataset.splits[split.name]
-        for i, photo_id in enumerate(split.ids):
-            photo = decode_image(dataset.photo(photo_id).read_bytes(), photo_id)
-            mask = np.array(Image.open(dataset.mask(photo_id)))
-            np.testing.assert_array_equal(split.images[i], resize_image(photo, *shape))
+        for i, image_id in enumerate(split.ids):
+            image = decode_image(dataset.image(image_id).read_bytes(), image_id)
+            mask = np.array(Image.open(dataset.mask(image_id)))
+            np.testing.assert_array_equal(split.images[i], resize_image(image, *shape))
             np.testing.assert_array_equal(split.masks[i], resize_mask(mask, *shape))
 
 
-def test_for_crops_training_photos_stay_whole_and_others_come_as_tiles(dataset: Dataset) -> None:
+def test_for_crops_training_images_stay_whole_and_others_come_as_tiles(dataset: Dataset) -> None:
     how = records.Loading(
         (SIZE * 2, SIZE * 2), crop=True
     )  # 96 x 96 in tiles of 64: four, of which three overhang
     training, validation = records.load_splits(dataset, ("train", "val"), how)
-    for i, photo_id in enumerate(training.ids):
-        mask = np.array(Image.open(dataset.mask(photo_id)))
+    for i, image_id in enumerate(training.ids):
+        mask = np.array(Image.open(dataset.mask(image_id)))
         np.testing.assert_array_equal(training.masks[i], mask)
         assert training.images[i].shape == (96, 96, 3)
     assert len(validation) == 4 * 2
@@ -83,7 +83,7 @@ def test_a_split_that_does_not_fit_half_the_free_memory_lies_on_disk(
 
 
 @pytest.mark.parametrize("shares", [1, 2, 3])
-def test_processes_load_their_shares_and_together_every_photo(
+def test_processes_load_their_shares_and_together_every_image(
     dataset: Dataset, shares: int
 ) -> None:
     loaded: list[str] = []
@@ -128,7 +128,7 @@ def test_two_processes_see_together_what_one_with_as_many_shares_sees(dataset: D
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_for_crops_validation_batches_show_each_pixel_of_each_photo_once(
+def test_for_crops_validation_batches_show_each_pixel_of_each_image_once(
     dataset: Dataset, processes: int
 ) -> None:
     cluster = {"backend": "jax", "coordinator": "h:1", "run": "r", "processes": processes}
@@ -141,12 +141,12 @@ def test_for_crops_validation_batches_show_each_pixel_of_each_photo_once(
         counts.append(len(masks))
         seen += np.bincount(np.minimum(np.concatenate(masks), 3).ravel(), minlength=4)
     assert len(set(counts)) == 1, "each process has as many batches"
-    of_photos = [np.array(Image.open(dataset.mask(i))) for i in dataset.splits["val"]]
-    pixels = np.bincount(np.stack(of_photos).ravel(), minlength=3)
+    of_images = [np.array(Image.open(dataset.mask(i))) for i in dataset.splits["val"]]
+    pixels = np.bincount(np.stack(of_images).ravel(), minlength=3)
     np.testing.assert_array_equal(seen[:3], pixels[:3])
 
 
-def test_validation_batches_are_all_photos_in_order_and_void_fills_the_last(
+def test_validation_batches_are_all_images_in_order_and_void_fills_the_last(
     dataset: Dataset, training: records.Split
 ) -> None:
     config = TrainConfig(size=SIZE, batch=5)
@@ -161,13 +161,13 @@ def test_validation_batches_are_all_photos_in_order_and_void_fills_the_last(
     assert len(masks) == 18
 
 
-def example(photo: bytes, mask: bytes) -> bytes:
+def example(image: bytes, mask: bytes) -> bytes:
     def feature(value: bytes):  # type: ignore[no-untyped-def]
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
     features = {
         "image/filename": feature(b"chip"),
-        "image/encoded": feature(photo),
+        "image/encoded": feature(image),
         "image/segmentation/class/encoded": feature(mask),
     }
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
@@ -177,20 +177,20 @@ def encoded(array: np.ndarray, suffix: str = ".png") -> bytes:
     return cv2.imencode(suffix, array)[1].tobytes()
 
 
-PHOTO = encoded(np.zeros((8, 8, 3), np.uint8), ".jpg")
+IMAGE = encoded(np.zeros((8, 8, 3), np.uint8), ".jpg")
 
 
 @pytest.mark.parametrize(
     ("record", "says"),
     [
-        (b"no example", "a record without photo or mask"),
-        (example(b"", encoded(np.zeros((8, 8), np.uint8))), "not a photo that can be decoded"),
-        (example(PHOTO, b"no PNG"), "the mask is no PNG, the photo 8 x 8"),
-        (example(PHOTO, encoded(np.zeros((8, 9), np.uint8))), "the mask is 9 x 8, the photo 8 x 8"),
-        (example(PHOTO, encoded(np.full((8, 8), 3, np.uint8))), r"class ids \[3\] in the mask"),
+        (b"no example", "a record without image or mask"),
+        (example(b"", encoded(np.zeros((8, 8), np.uint8))), "not an image that can be decoded"),
+        (example(IMAGE, b"no PNG"), "the mask is no PNG, the image 8 x 8"),
+        (example(IMAGE, encoded(np.zeros((8, 9), np.uint8))), "the mask is 9 x 8, the image 8 x 8"),
+        (example(IMAGE, encoded(np.full((8, 8), 3, np.uint8))), r"class ids \[3\] in the mask"),
     ],
 )
-def test_a_record_that_is_no_photo_with_its_mask_is_named(
+def test_a_record_that_is_no_image_with_its_mask_is_named(
     dataset: Dataset, tmp_path: Path, record: bytes, says: str
 ) -> None:
     shard = tmp_path / "train-00000-of-00001.tfrecord"
@@ -205,7 +205,7 @@ def test_a_record_that_is_no_photo_with_its_mask_is_named(
 def test_for_crops_a_record_must_tell_height_and_width(dataset: Dataset, tmp_path: Path) -> None:
     shard = tmp_path / "train-00000-of-00001.tfrecord"
     with tf.io.TFRecordWriter(str(shard)) as writer:
-        writer.write(example(PHOTO, encoded(np.zeros((8, 8), np.uint8))))
+        writer.write(example(IMAGE, encoded(np.zeros((8, 8), np.uint8))))
     splits = dataset.splits | {"train": ("chip",)}
     bare = dataclasses.replace(dataset, records={"train": (shard,)}, splits=splits)
     with pytest.raises(UserError, match=f"{shard.name}, record chip: without height or width"):
@@ -226,7 +226,7 @@ def test_a_damaged_file_of_records_is_named(dataset: Dataset, tmp_path: Path) ->
 
 def test_records_that_are_fewer_than_the_list_says_are_refused(dataset: Dataset) -> None:
     fewer = dataclasses.replace(dataset, records={"train": dataset.records["train"][1:]})
-    with pytest.raises(UserError, match="records of 16 train photos"):
+    with pytest.raises(UserError, match="records of 16 train images"):
         records.load_splits(fewer, ("train",), HOW)
 
 

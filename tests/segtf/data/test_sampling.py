@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from segtf.data.crops import cut
-from segtf.data.sampling import Sampler, photo_weights, rare_classes
+from segtf.data.sampling import Sampler, image_weights, rare_classes
 from segtf.run.config import TrainConfig
 
 
-class Photos:
-    """Photos of one grey value each, their place, under the given masks."""
+class Images:
+    """Images of one grey value each, their place, under the given masks."""
 
     def __init__(self, masks: list[np.ndarray]) -> None:
         self.masks = masks
@@ -28,7 +28,7 @@ class Photos:
 
 def sampler(masks: list[np.ndarray], **of_config: Any) -> Sampler:
     config = TrainConfig(**{"size": 32, "augment": "none", "batch": 2, **of_config})
-    return Sampler(Photos(masks), config, 3, range(config.part_count), len(masks))  # type: ignore[arg-type]
+    return Sampler(Images(masks), config, 3, range(config.part_count), len(masks))  # type: ignore[arg-type]
 
 
 def blank(side: int = 32) -> np.ndarray:
@@ -36,7 +36,7 @@ def blank(side: int = 32) -> np.ndarray:
 
 
 def shown(of: Sampler, epoch: int) -> list[int]:
-    """The photos of an epoch, by their grey value."""
+    """The images of an epoch, by their grey value."""
     first = epoch * of.steps_per_epoch
     return [
         int(of.sample(int(number))[0][0, 0, 0])
@@ -44,7 +44,7 @@ def shown(of: Sampler, epoch: int) -> list[int]:
     ]
 
 
-def test_an_epoch_shows_each_photo_once_but_for_what_does_not_fill_a_batch() -> None:
+def test_an_epoch_shows_each_image_once_but_for_what_does_not_fill_a_batch() -> None:
     of = sampler([blank() for _ in range(16)], batch=3)
     assert of.steps_per_epoch == 5
     orders = [tuple(shown(of, epoch)) for epoch in range(4)]
@@ -53,33 +53,33 @@ def test_an_epoch_shows_each_photo_once_but_for_what_does_not_fill_a_batch() -> 
 
 
 def test_rectangles_are_augmented_and_put_together_as_they_are() -> None:
-    photos = [np.full((32, 64), i % 3, np.uint8) for i in range(8)]
-    of = sampler(photos, size="32x64", augment="light", mosaic=1.0)
+    images = [np.full((32, 64), i % 3, np.uint8) for i in range(8)]
+    of = sampler(images, size="32x64", augment="light", mosaic=1.0)
     for number in range(40):
         image, mask = of.sample(number)
         assert (image.shape, mask.shape) == ((32, 64, 3), (32, 64))
 
 
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 40))
-def test_each_share_brings_as_many_samples_of_its_own_photos_to_every_step(
+def test_each_share_brings_as_many_samples_of_its_own_images_to_every_step(
     shares: int, from_each: int, more: int
 ) -> None:
-    photos = shares * from_each + more
-    of = sampler([blank() for _ in range(photos)], batch=shares * from_each, shares=shares)
+    images = shares * from_each + more
+    of = sampler([blank() for _ in range(images)], batch=shares * from_each, shares=shares)
     order = shown(of, 0)
     assert len(order) == of.steps_per_epoch * shares * from_each
     assert len(set(order)) == len(order)
-    for slot, photo in enumerate(order):
-        assert photo % shares == slot % (shares * from_each) // from_each
+    for slot, image in enumerate(order):
+        assert image % shares == slot % (shares * from_each) // from_each
 
 
-def test_balance_shows_photos_with_a_rare_class_more_often_and_leaves_none_out_for_good() -> None:
+def test_balance_shows_images_with_a_rare_class_more_often_and_leaves_none_out_for_good() -> None:
     masks = [blank() for _ in range(32)]
     for mask in masks[:2]:
         mask[0, 0] = 1
     of = sampler(masks, balance=True)
-    seen = np.bincount([photo for epoch in range(200) for photo in shown(of, epoch)], minlength=32)
-    weights = photo_weights(np.array([[True, i < 2, False] for i in range(32)]))
+    seen = np.bincount([image for epoch in range(200) for image in shown(of, epoch)], minlength=32)
+    weights = image_weights(np.array([[True, i < 2, False] for i in range(32)]))
     np.testing.assert_allclose(weights[[0, 1, 2]], [8**0.5, 8**0.5, 1])
     np.testing.assert_allclose(seen / seen.sum(), weights / weights.sum(), rtol=0.25)
     usual = sampler(masks, balance=False)
@@ -88,7 +88,7 @@ def test_balance_shows_photos_with_a_rare_class_more_often_and_leaves_none_out_f
 
 def test_the_share_of_crops_asked_for_is_centred_on_a_rare_class() -> None:
     masks = [blank(160) for _ in range(8)]
-    masks[3][100:104, 40:44] = 2  # a pixel in a thousand of one photo in eight
+    masks[3][100:104, 40:44] = 2  # a pixel in a thousand of one image in eight
     for share, least, most in ((0.0, 0.0, 0.1), (0.5, 0.4, 0.6), (1.0, 1.0, 1.0)):
         of = sampler(masks, crop=32, foreground=share)
         centres = [of.sample(number)[1][13:20, 13:20] for number in range(300)]
@@ -96,9 +96,9 @@ def test_the_share_of_crops_asked_for_is_centred_on_a_rare_class() -> None:
         assert least <= found <= most
 
 
-def test_crops_are_parts_of_a_photo_at_its_own_size() -> None:
+def test_crops_are_parts_of_an_image_at_its_own_size() -> None:
     rows, columns = np.mgrid[:100, :90].astype(np.uint8)
-    photos = Photos([blank()] * 2)
+    photos = Images([blank()] * 2)
     photos.images = [np.dstack([rows, columns, rows])] * 2
     photos.masks = [(rows > 50).astype(np.uint8)] * 2
     of = Sampler(photos, TrainConfig(crop=64, augment="none", batch=1), 3, range(1), 2)  # type: ignore[arg-type]
@@ -112,7 +112,7 @@ def test_crops_are_parts_of_a_photo_at_its_own_size() -> None:
     assert len(corners) > 20
 
 
-def test_mosaic_mixes_four_photos_in_the_share_of_samples_asked_for() -> None:
+def test_mosaic_mixes_four_images_in_the_share_of_samples_asked_for() -> None:
     of = sampler([blank() for _ in range(16)], mosaic=0.5)
     values = [len(np.unique(of.sample(number)[0])) for number in range(300)]
     assert 0.4 < np.mean(np.array(values) > 1) < 0.6
@@ -125,7 +125,7 @@ def test_mosaic_mixes_four_photos_in_the_share_of_samples_asked_for() -> None:
     st.integers(-8, 8),
     st.integers(1, 12),
 )
-def test_a_window_is_the_photo_inside_and_void_outside(
+def test_a_window_is_the_image_inside_and_void_outside(
     mask: np.ndarray, top: int, left: int, size: int
 ) -> None:
     top, left = min(top, mask.shape[0] - 1), min(left, mask.shape[1] - 1)

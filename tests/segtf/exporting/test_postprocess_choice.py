@@ -88,10 +88,10 @@ def test_every_limit_that_was_tried_is_told_with_its_gain_and_what_became_of_it(
     answers.add(predicted)
     alone = choose_postprocess(answers, true, CLASSES).trials
     of_defect = [t for t in alone if (t.label, t.what) == ("defect", "smallest")]
-    assert {trial.verdict for trial in of_defect} == {"one photo"}
+    assert {trial.verdict for trial in of_defect} == {"one image"}
 
 
-def test_what_a_single_photo_shows_is_chance() -> None:
+def test_what_a_single_image_shows_is_chance() -> None:
     true = truths()
     predicted = true.copy()
     predicted[2, 44:64:2, 4:60:2] = 2
@@ -129,7 +129,7 @@ def test_a_class_that_val_does_not_show_is_not_swept_away_for_a_better_mean() ->
     assert chosen(predicted, true).rules == ()
 
 
-def test_of_photos_as_they_are_limits_are_pixels_whatever_the_size_of_each() -> None:
+def test_of_images_as_they_are_limits_are_pixels_whatever_the_size_of_each() -> None:
     true, larger = truths(), truths(size=100)
     predicted, more = true.copy(), larger.copy()
     for masks in (predicted, more):
@@ -151,6 +151,6 @@ def test_answers_are_kept_as_they_were_while_a_network_is_asked() -> None:
     np.testing.assert_array_equal(np.stack(list(answers)), images.argmax(-1))
 
 
-def test_answers_to_other_photos_are_refused() -> None:
+def test_answers_to_other_images_are_refused() -> None:
     with pytest.raises(ValueError, match=r"as many\. Received: 3 and 4"):
         chosen(truths(3), truths(4))

@@ -1,4 +1,4 @@
-"""A network with fewer bits takes the same photos and gives nearly the same probabilities."""
+"""A network with fewer bits takes the same images and gives nearly the same probabilities."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ RULES = Postprocess((Rule("синий", "share", 0.01),), 0.5, 0.6)
 TOLD = dataclasses.replace(INFO, postprocess=RULES)
 
 
-def photos(count: int, side: int = 16) -> list[np.ndarray]:
-    chance = np.random.default_rng(1)
-    return [chance.integers(0, 256, (side, side, 3), np.uint8) for _ in range(count)]
+def images_of(count: int, side: int = 16) -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    return [rng.integers(0, 256, (side, side, 3), np.uint8) for _ in range(count)]
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def source(tmp_path: Path) -> Path:
 
 def agree(one: Path, other: Path) -> tuple[float, float]:
     """Share of pixels of equal class and largest difference, at a size that neither has seen."""
-    images = np.stack(photos(4, 24))
+    images = np.stack(images_of(4, 24))
     a, b = (OnnxModel(path).probabilities(images) for path in (one, other))
     assert a.shape == b.shape == (4, 24, 24, 3)
     assert b.dtype == np.float32
@@ -62,7 +62,7 @@ def test_int8_quantises_what_lies_between_the_first_and_the_last_convolution(
 ) -> None:
     out = tmp_path / "model_int8.onnx"
     level = logging.getLogger().level
-    write_int8(source, out, photos(8))
+    write_int8(source, out, images_of(8))
     assert logging.getLogger().level == level
     equal, difference = agree(source, out)
     assert equal > 0.95
@@ -86,7 +86,7 @@ def test_both_say_what_they_are_and_keep_the_rest_of_the_metadata(
     source: Path, tmp_path: Path
 ) -> None:
     write_float16(source, tmp_path / "half.onnx")
-    write_int8(source, tmp_path / "quarter.onnx", photos(2))
+    write_int8(source, tmp_path / "quarter.onnx", images_of(2))
     for name, precision in (("half", "float16"), ("quarter", "int8")):
         info = OnnxModel(tmp_path / f"{name}.onnx").info
         assert info == dataclasses.replace(TOLD, precision=precision)  # type: ignore[arg-type]

@@ -38,7 +38,7 @@ def corner(network: Engine) -> list[float]:
 
 @pytest.mark.parametrize("ensemble", ["mean", "vote"])
 @pytest.mark.parametrize("tta", ["none", "flips", "d4"])
-def test_networks_answer_together_as_they_do_about_a_photo(
+def test_networks_answer_together_as_they_do_about_an_image(
     tmp_path: Path, ensemble: Ensemble, tta: Tta
 ) -> None:
     paths = [write_channels_model(tmp_path / f"{name}.onnx") for name in "ab"]
@@ -64,7 +64,7 @@ def test_the_mean_and_the_vote_are_those_of_all_networks() -> None:
     assert voted[0] > 0.5 > voted[1] > 0.25 > voted[2], "two of three name class 0"
 
 
-def test_turned_photos_are_turned_back() -> None:
+def test_turned_images_are_turned_back() -> None:
     answers = asked_together([engine(0.0, 1.0, 0.0)], ensemble="mean", tta="flips")
     found = answers.predict(images())[0, ..., 1]
     assert {tuple(place) for place in np.argwhere(found).tolist()} == {
@@ -89,7 +89,7 @@ def test_what_several_networks_have_in_common_is_kept(tmp_path: Path) -> None:
 
 
 def test_networks_of_other_sizes_are_not_asked_together() -> None:
-    says = "b sees tiles of 4 x 4, a photos squeezed to 4 x 4"
+    says = "b sees tiles of 4 x 4, a images squeezed to 4 x 4"
     with pytest.raises(UserError, match=says):
         asked_together(
             [engine(1, 0, 0), engine(1, 0, 0, name="b", crop=True)], ensemble="mean", tta="none"

@@ -1,4 +1,4 @@
-"""Photos are found where the command line says, and each gets an id of its own."""
+"""Images are found where the command line says, and each gets an id of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from segtf.inference.find_images import find_photos, photo_ids
+from segtf.inference.find_images import find_images, image_ids
 from voc_builder.base.errors import UserError
 
 
@@ -17,11 +17,11 @@ def fill(folder: Path, *names: str) -> None:
 
 
 def found(folder: Path, *images: str, leave_out: str = "out") -> list[str]:
-    photos = find_photos([folder / name for name in images], leave_out=[folder / leave_out])
-    return [photo.relative_to(folder).as_posix() for photo in photos]
+    photos = find_images([folder / name for name in images], leave_out=[folder / leave_out])
+    return [image.relative_to(folder).as_posix() for image in photos]
 
 
-def test_a_folder_is_searched_with_its_subfolders_for_photos_alone(tmp_path: Path) -> None:
+def test_a_folder_is_searched_with_its_subfolders_for_images_alone(tmp_path: Path) -> None:
     fill(tmp_path, "b.JPG", "a.tiff", "z/деталь.PnG", "a.json", "b.txt", ".x.jpg", ".t/a.jpg")
     assert found(tmp_path, ".") == ["a.tiff", "b.JPG", "z/деталь.PnG"]
 
@@ -39,7 +39,7 @@ def test_results_inside_the_folder_are_passed_over(tmp_path: Path) -> None:
     assert found(tmp_path, ".", "**/*.jpg") == ["a.jpg"]
 
 
-def test_a_pattern_finds_photos_and_two_stars_go_through_folders(tmp_path: Path) -> None:
+def test_a_pattern_finds_images_and_two_stars_go_through_folders(tmp_path: Path) -> None:
     fill(tmp_path, "a1.jpg", "a2.jpg", "a3.json", "b.jpg", "s/t/a4.jpg")
     assert found(tmp_path, "a*") == ["a1.jpg", "a2.jpg"]
     assert found(tmp_path, "**/a*") == ["a1.jpg", "a2.jpg", "s/t/a4.jpg"]
@@ -50,25 +50,25 @@ def test_a_named_file_is_taken_whatever_its_suffix_and_none_twice(tmp_path: Path
     assert found(tmp_path, "a.webp", "b [1].jpg", ".") == ["a.webp", "b [1].jpg"]
 
 
-def test_everything_that_brings_no_photo_is_named(tmp_path: Path) -> None:
+def test_everything_that_brings_no_image_is_named(tmp_path: Path) -> None:
     fill(tmp_path, "a.jpg", "empty/a.json")
-    with pytest.raises(UserError, match=r"no photos at .*empty, .*none\.jpg, .*\*\.bmp: name"):
+    with pytest.raises(UserError, match=r"no images at .*empty, .*none\.jpg, .*\*\.bmp: name"):
         found(tmp_path, "a.jpg", "empty", "none.jpg", "*.bmp")
 
 
 def test_ids_are_stems_where_these_differ() -> None:
-    assert photo_ids([Path("x/a.jpg"), Path("y/b.png")]) == ["a", "b"]
+    assert image_ids([Path("x/a.jpg"), Path("y/b.png")]) == ["a", "b"]
 
 
-def test_photos_of_one_stem_get_the_folders_in_which_they_differ() -> None:
-    photos = [Path("d/x/in/a.jpg"), Path("d/y/in/A.jpg"), Path("d/b.jpg")]
-    assert photo_ids(photos) == ["x_in_a", "y_in_A", "b"]
+def test_images_of_one_stem_get_the_folders_in_which_they_differ() -> None:
+    images = [Path("d/x/in/a.jpg"), Path("d/y/in/A.jpg"), Path("d/b.jpg")]
+    assert image_ids(images) == ["x_in_a", "y_in_A", "b"]
 
 
-def test_photos_of_one_stem_in_one_folder_get_their_suffix() -> None:
-    assert photo_ids([Path("a.jpg"), Path("a.png"), Path("a.bmp")]) == ["a", "a_png", "a_bmp"]
+def test_images_of_one_stem_in_one_folder_get_their_suffix() -> None:
+    assert image_ids([Path("a.jpg"), Path("a.png"), Path("a.bmp")]) == ["a", "a_png", "a_bmp"]
 
 
 def test_a_longer_id_does_not_meet_the_stem_of_another() -> None:
-    photos = [Path("x/a.jpg"), Path("y/a.jpg"), Path("x_a.jpg"), Path("x_a_jpg.jpg")]
-    assert photo_ids(photos) == ["x_a_jpg_2", "y_a", "x_a", "x_a_jpg"]
+    images = [Path("x/a.jpg"), Path("y/a.jpg"), Path("x_a.jpg"), Path("x_a_jpg.jpg")]
+    assert image_ids(images) == ["x_a_jpg_2", "y_a", "x_a", "x_a_jpg"]

@@ -30,8 +30,8 @@ def test_precision_and_rules_come_back_and_older_files_have_neither() -> None:
     info = dataclasses.replace(INFO, precision="int8", postprocess=rules)
     assert read_info(metadata_of(info), "a.onnx") == info
     older = metadata_of(INFO)
-    assert "segtf.inference.postprocess" not in older
-    del older["segtf.exporting.precision"], older["segtf.mode"]
+    assert "segtf.postprocess" not in older
+    del older["segtf.precision"], older["segtf.mode"]
     assert read_info(older, "a.onnx") == INFO
 
 

@@ -100,7 +100,7 @@ def test_components_go_before_holes_are_filled() -> None:
     assert (swept(mask, *rules) == 1).all()
 
 
-def test_a_share_is_of_the_photo_and_pixels_are_pixels() -> None:
+def test_a_share_is_of_the_image_and_pixels_are_pixels() -> None:
     small = np.zeros((4, 8), np.uint8)
     small[1, 1] = 2
     large = small.repeat(5, 0).repeat(5, 1)
@@ -111,7 +111,7 @@ def test_a_share_is_of_the_photo_and_pixels_are_pixels() -> None:
     assert swept(large, Rule("defect", "pixels", smallest=2)).any()
 
 
-def test_the_mask_itself_is_left_alone_and_a_photo_of_one_class_too() -> None:
+def test_the_mask_itself_is_left_alone_and_an_image_of_one_class_too() -> None:
     mask = drawn("2", "0", "0")
     assert swept(mask, Rule("defect", "pixels", smallest=9)).sum() == 0
     assert mask[0, 0] == 2
@@ -169,7 +169,7 @@ def test_a_large_mask_takes_little_memory_beside_itself() -> None:
 def test_the_rules_are_said_in_words() -> None:
     rules = (Rule("defect", "share", 0.0005), Rule("chip", "pixels", 8, 64))
     assert describe(Postprocess(rules, 0.9, 0.91)) == (
-        "defect under 0.05 % of the photo is swept, chip under 8 pixels is swept, "
+        "defect under 0.05 % of the image is swept, chip under 8 pixels is swept, "
         "holes of chip under 64 pixels are filled; mIoU on val 0.9000 to 0.9100"
     )
     assert describe(Postprocess((), 0.9, 0.9)) == "none, as none helped on val"

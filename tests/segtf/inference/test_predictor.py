@@ -1,4 +1,4 @@
-"""Photos of any size are answered about, by one network or several, however they are asked."""
+"""Images of any size are answered about, by one network or several, however they are asked."""
 
 from __future__ import annotations
 
@@ -61,63 +61,63 @@ def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def test_a_photo_of_the_training_size_is_predicted_pixel_by_pixel(tmp_path: Path) -> None:
+def test_an_image_of_the_training_size_is_predicted_pixel_by_pixel(tmp_path: Path) -> None:
     predictor = open_predictor([write_channels_model(tmp_path / "a.onnx")])
     expected = [[0, 0, 1, 2], [0, 1, 2, 2], [2, 1, 0, 0], [1, 1, 1, 0]]
-    photo = np.eye(3, dtype=np.uint8)[np.array(expected)] * 200
-    mask = predictor.mask(photo)
+    image = np.eye(3, dtype=np.uint8)[np.array(expected)] * 200
+    mask = predictor.mask(image)
     np.testing.assert_array_equal(mask, expected)
     assert mask.dtype == np.uint8
 
 
-def test_a_photo_of_another_shape_is_squeezed_and_its_mask_stretched(tmp_path: Path) -> None:
+def test_an_image_of_another_shape_is_squeezed_and_its_mask_stretched(tmp_path: Path) -> None:
     predictor = open_predictor([write_channels_model(tmp_path / "a.onnx")])
-    photo = np.zeros((6, 16, 3), np.uint8)
-    photo[:, :8, 1] = 255
-    photo[:, 8:, 2] = 255
-    np.testing.assert_array_equal(predictor.mask(photo), [[1] * 8 + [2] * 8] * 6)
+    image = np.zeros((6, 16, 3), np.uint8)
+    image[:, :8, 1] = 255
+    image[:, 8:, 2] = 255
+    np.testing.assert_array_equal(predictor.mask(image), [[1] * 8 + [2] * 8] * 6)
 
 
 @pytest.mark.parametrize("shape", [(11, 6), (4, 9), (2, 3)])
-def test_after_training_on_crops_a_photo_is_predicted_in_tiles_of_their_size(
+def test_after_training_on_crops_an_image_is_predicted_in_tiles_of_their_size(
     shape: tuple[int, int],
 ) -> None:
     model = Asked(channels, dataclasses.replace(INFO, mode="tile"))
-    photo = noise(*shape)
-    np.testing.assert_allclose(ask(model).probabilities(photo), photo / 255, atol=1e-6)
+    image = noise(*shape)
+    np.testing.assert_allclose(ask(model).probabilities(image), image / 255, atol=1e-6)
     assert set(model.shapes) == {(1, *INFO.shape, 3)}
 
 
 def test_the_user_may_ask_in_another_way_than_training_did() -> None:
-    photo = noise(8, 12)
+    image = noise(8, 12)
     model = Asked(channels)
-    np.testing.assert_allclose(ask(model, mode="tile").probabilities(photo), photo / 255, atol=1e-6)
+    np.testing.assert_allclose(ask(model, mode="tile").probabilities(image), image / 255, atol=1e-6)
     assert len(model.shapes) == 3 * 4
     model.shapes.clear()
-    ask(model, mode="tile", overlap=0).mask(photo)
+    ask(model, mode="tile", overlap=0).mask(image)
     assert len(model.shapes) == 2 * 3
     model.shapes.clear()
-    ask(model, mode="resize").mask(photo)
+    ask(model, mode="resize").mask(image)
     assert model.shapes == [(1, *INFO.shape, 3)]
     with pytest.raises(UserError, match=r"--overlap 1: must be at least 0 and below 1"):
         ask(model, overlap=1)
 
 
-def test_a_photo_is_squeezed_to_the_height_and_width_of_a_rectangle() -> None:
+def test_an_image_is_squeezed_to_the_height_and_width_of_a_rectangle() -> None:
     model = Asked(channels, dataclasses.replace(INFO, shape=(6, 4), fixed=True))
-    photo = np.zeros((12, 16, 3), np.uint8)
-    photo[:6, :, 1] = 255
-    photo[6:, :, 2] = 255
+    image = np.zeros((12, 16, 3), np.uint8)
+    image[:6, :, 1] = 255
+    image[6:, :, 2] = 255
     np.testing.assert_array_equal(
-        ask(model, tta="flips").mask(photo), [[1] * 16] * 6 + [[2] * 16] * 6
+        ask(model, tta="flips").mask(image), [[1] * 16] * 6 + [[2] * 16] * 6
     )
     assert set(model.shapes) == {(1, 6, 4, 3)}
 
 
 def test_a_rectangle_may_be_asked_in_tiles_of_its_height_and_width() -> None:
     model = Asked(channels, dataclasses.replace(INFO, shape=(6, 4), fixed=True))
-    photo = noise(13, 9)
-    np.testing.assert_allclose(ask(model, mode="tile").probabilities(photo), photo / 255, atol=1e-6)
+    image = noise(13, 9)
+    np.testing.assert_allclose(ask(model, mode="tile").probabilities(image), image / 255, atol=1e-6)
     assert set(model.shapes) == {(1, 6, 4, 3)}
 
 
@@ -152,11 +152,11 @@ def test_stretched_strips_are_what_opencv_makes_of_the_whole(
 
 
 def test_the_mask_is_the_most_probable_class_and_the_lowest_id_of_equals() -> None:
-    photo = noise(37, 23)
+    image = noise(37, 23)
     model = Asked(channels)
-    probabilities = ask(model).probabilities(photo)
+    probabilities = ask(model).probabilities(image)
     assert probabilities.shape == (37, 23, 3)
-    np.testing.assert_array_equal(ask(model).mask(photo), probabilities.argmax(-1))
+    np.testing.assert_array_equal(ask(model).mask(image), probabilities.argmax(-1))
     even = np.full((3, 5, 3), 0.3, np.float32)
     np.testing.assert_array_equal(most_probable(even), np.zeros((3, 5)))
 
@@ -190,26 +190,26 @@ def test_each_turn_is_seen_once_and_the_mean_is_taken(kind: str, turns: int) -> 
 
 
 def test_several_networks_of_other_sizes_and_ways_are_averaged_pixel_by_pixel() -> None:
-    photo = noise(40, 30)
+    image = noise(40, 30)
     tiles = Asked(channels, dataclasses.replace(INFO, mode="tile", shape=(8, 8)))
     squeezed = Asked(channels, dataclasses.replace(INFO, shape=(16, 16)))
     both = ask(tiles, squeezed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(of_ours, "NUMBERS_A_STRIP", 3 * 30 * 3)  # other strips than those of tiles
-        found = both.probabilities(photo)
-    expected = (ask(tiles).probabilities(photo) + ask(squeezed).probabilities(photo)) / 2
+        found = both.probabilities(image)
+    expected = (ask(tiles).probabilities(image) + ask(squeezed).probabilities(image)) / 2
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_most_votes_win_and_equals_are_parted_by_the_mean() -> None:
-    photo = noise(4, 4)
+    image = noise(4, 4)
     sure, unsure = Asked(always(0.9, 0.1, 0.0)), Asked(always(0.4, 0.6, 0.0))
     doubtful = Asked(always(0.0, 0.55, 0.45))
     vote = ask(sure, unsure, doubtful, ensemble="vote")
-    assert (vote.mask(photo) == 1).all(), "two against one, although the mean is for class 0"
-    assert (ask(sure, unsure, doubtful).mask(photo) == 0).all()
-    np.testing.assert_allclose(vote.probabilities(photo).sum(-1), 1, rtol=1e-6)
-    assert (ask(sure, unsure, ensemble="vote").mask(photo) == 0).all()
+    assert (vote.mask(image) == 1).all(), "two against one, although the mean is for class 0"
+    assert (ask(sure, unsure, doubtful).mask(image) == 0).all()
+    np.testing.assert_allclose(vote.probabilities(image).sum(-1), 1, rtol=1e-6)
+    assert (ask(sure, unsure, ensemble="vote").mask(image) == 0).all()
 
 
 def test_networks_that_know_other_classes_answer_for_all_of_them() -> None:
@@ -240,11 +240,11 @@ def swept(*rules: Rule, info: ModelInfo = INFO, answer: Answer = channels) -> As
 
 
 def speck() -> NDArray[np.uint8]:
-    """A green photo of 4 x 4 with one blue pixel, which is class 2."""
-    photo = np.zeros((4, 4, 3), np.uint8)
-    photo[..., 1] = 200
-    photo[1, 1] = (0, 0, 250)
-    return photo
+    """A green image of 4 x 4 with one blue pixel, which is class 2."""
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[..., 1] = 200
+    image[1, 1] = (0, 0, 250)
+    return image
 
 
 BLUE = Rule("синий", "pixels", smallest=2)

@@ -52,9 +52,9 @@ def looked_up(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return shades / np.maximum(shades.sum(-1, keepdims=True), 1e-6)
 
 
-def whole(network, photo: NDArray[np.uint8], **how) -> NDArray[np.float32]:  # type: ignore[no-untyped-def]
-    """The strips of a photo put together."""
-    strips = list(blended_strips(network, lambda a, b: photo[a:b], *photo.shape[:2], **how))
+def whole(network, image: NDArray[np.uint8], **how) -> NDArray[np.float32]:  # type: ignore[no-untyped-def]
+    """The strips of an image put together."""
+    strips = list(blended_strips(network, lambda a, b: image[a:b], *image.shape[:2], **how))
     edges = [0, *np.cumsum([len(strip) for _, strip in strips]).tolist()]
     assert [top for top, _ in strips] == edges[:-1], "one below the other"
     return np.concatenate([strip for _, strip in strips])
@@ -65,9 +65,9 @@ def whole(network, photo: NDArray[np.uint8], **how) -> NDArray[np.float32]:  # t
 def test_what_every_tile_agrees_on_is_the_answer(
     height: int, width: int, tile: tuple[int, int], overlap: float, batch: int, seed: int
 ) -> None:
-    photo = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    blended = whole(looked_up, photo, tile=tile, overlap=overlap, batch=batch)
-    np.testing.assert_allclose(blended, looked_up(photo), atol=1e-5)
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    blended = whole(looked_up, image, tile=tile, overlap=overlap, batch=batch)
+    np.testing.assert_allclose(blended, looked_up(image), atol=1e-5)
 
 
 @settings(deadline=None)
@@ -75,7 +75,7 @@ def test_what_every_tile_agrees_on_is_the_answer(
 def test_tiles_that_disagree_are_averaged_by_their_weights(
     height: int, width: int, tile: tuple[int, int], overlap: float, flat: bool, seed: int
 ) -> None:
-    photo = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     window = flat_window if flat else gaussian_window
 
     def lopsided(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -88,7 +88,7 @@ def test_tiles_that_disagree_are_averaged_by_their_weights(
 
     high, wide = tile
     right, below = max(wide - width, 0), max(high - height, 0)
-    padded = cv2.copyMakeBorder(photo, 0, below, 0, right, cv2.BORDER_REFLECT_101)
+    padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REFLECT_101)
     sums = np.zeros((*padded.shape[:2], 2))
     weights = np.zeros(padded.shape[:2])
     square = np.outer(window(high), window(wide)).astype(np.float64)
@@ -98,11 +98,11 @@ def test_tiles_that_disagree_are_averaged_by_their_weights(
             sums[place] += square[..., None] * lopsided(padded[place][None])[0]
             weights[place] += square
     expected = (sums / weights[..., None])[:height, :width]
-    found = whole(lopsided, photo, tile=tile, overlap=overlap, batch=3, window=window)
+    found = whole(lopsided, image, tile=tile, overlap=overlap, batch=3, window=window)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_memory_is_that_of_a_row_of_tiles_however_high_the_photo_is() -> None:
+def test_memory_is_that_of_a_row_of_tiles_however_high_the_image_is() -> None:
     def peak(height: int) -> int:
         rows = np.zeros((64, 256, 3), np.uint8)
         tracemalloc.start()

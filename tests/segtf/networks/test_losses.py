@@ -343,7 +343,7 @@ def test_gradients_are_finite_everywhere(expression: str) -> None:
 
 
 @pytest.mark.parametrize("expression", [*TERMS, "focal_tversky(alpha=10, gamma=10)"])
-def test_a_whole_photo_taken_for_an_absent_class_keeps_value_and_gradient_finite(
+def test_a_whole_image_taken_for_an_absent_class_keeps_value_and_gradient_finite(
     expression: str,
 ) -> None:
     truth = np.zeros((1, 128, 128), np.uint8)

@@ -1,4 +1,4 @@
-"""Every network takes a raw photo, answers with probabilities, and survives its file."""
+"""Every network takes a raw image, answers with probabilities, and survives its file."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from segtf.networks import model as of  # noqa: E402
 RNG = np.random.default_rng(0)
 
 
-def photo(size: int, count: int = 1) -> np.ndarray:
+def image(size: int, count: int = 1) -> np.ndarray:
     return RNG.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-def test_a_network_answers_with_probabilities_at_the_size_of_the_photo(arch: Arch) -> None:
+def test_a_network_answers_with_probabilities_at_the_size_of_the_image(arch: Arch) -> None:
     size = 96
-    answer = np.asarray(of.build_model(arch, "mobilenetv2", 4, (size, size))(photo(size, 2)))
+    answer = np.asarray(of.build_model(arch, "mobilenetv2", 4, (size, size))(image(size, 2)))
     assert answer.shape == (2, size, size, 4)
     assert answer.dtype == np.float32
     np.testing.assert_allclose(answer.sum(-1), 1, atol=1e-5)
@@ -79,16 +79,16 @@ def test_a_network_reloads_from_its_file_to_the_same_answer_after_a_step(
 ) -> None:
     network = of.build_model(arch, encoder, 3, (96, 96))
     network.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False, run_eagerly=True)
-    network.train_on_batch(photo(96, 2), np.zeros((2, 96, 96), np.uint8))
+    network.train_on_batch(image(96, 2), np.zeros((2, 96, 96), np.uint8))
     network.save(tmp_path / "best.keras")
-    images = photo(96)
+    images = image(96)
     again = of.load_model(tmp_path / "best.keras")
     np.testing.assert_allclose(again(images), network(images), atol=1e-6)
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_preprocessing_in_the_graph_is_that_of_the_package(encoder: str) -> None:
-    images = photo(4).astype(np.float32)
+    images = image(4).astype(np.float32)
     wanted = of._segmentation_models().get_preprocessing(encoder)(images.copy())
     np.testing.assert_allclose(of._preprocessing(encoder)(images), wanted, atol=1e-4)
 

@@ -29,7 +29,7 @@ def written(
     classes: Sequence[str] = CLASSES,
     segmentation: str = "polygon",
 ) -> str:
-    """The COCO file of some photos."""
+    """The COCO file of some images."""
     file = io.StringIO()
     writer = CocoWriter(file, classes)
     for name, mask in masks.items():
@@ -72,17 +72,17 @@ def test_every_area_is_read_back_pixel_for_pixel(
         assert polygon == (segmentation == "polygon" and not region.holes)
 
 
-def test_photos_are_added_one_after_the_other(folder: Path) -> None:
+def test_images_are_added_one_after_the_other(folder: Path) -> None:
     masks = {f"{i}/фото.jpg": blobs(i, 20 + i, 30) for i in range(3)}
     masks["empty.jpg"] = np.zeros((4, 5), np.uint8)
     coco = opened(written(masks), folder)
-    photos = coco.loadImgs(coco.getImgIds())
-    assert [photo["id"] for photo in photos] == [1, 2, 3, 4]
+    images = coco.loadImgs(coco.getImgIds())
+    assert [image["id"] for image in images] == [1, 2, 3, 4]
     assert sorted(coco.anns) == list(range(1, len(coco.anns) + 1)), "0 is none to COCOeval"
-    for photo, (name, mask) in zip(photos, masks.items(), strict=True):
-        assert (photo["file_name"], photo["height"], photo["width"]) == (name, *mask.shape)
+    for image, (name, mask) in zip(images, masks.items(), strict=True):
+        assert (image["file_name"], image["height"], image["width"]) == (name, *mask.shape)
         found = np.zeros(mask.shape, np.uint8)
-        for annotation in coco.loadAnns(coco.getAnnIds(imgIds=photo["id"])):
+        for annotation in coco.loadAnns(coco.getAnnIds(imgIds=image["id"])):
             found[coco.annToMask(annotation) > 0] = annotation["category_id"]
         np.testing.assert_array_equal(found, mask)
 
@@ -130,7 +130,7 @@ def test_annotations_are_written_as_they_come() -> None:
     assert '"image_id":2,' in file.getvalue()[before:]
 
 
-def test_a_file_of_no_photos_is_one_too() -> None:
+def test_a_file_of_no_images_is_one_too() -> None:
     assert json.loads(written({}))["images"] == json.loads(written({}))["annotations"] == []
 
 

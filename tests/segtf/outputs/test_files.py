@@ -1,4 +1,4 @@
-"""Every output of a folder of photos, read back by those who take it: all tell the same mask."""
+"""Every output of a folder of images, read back by those who take it: all tell the same mask."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from segtf.inference.predictor import Predictor, open_predictor
 from segtf.outputs import files, folder
 from segtf.outputs.coco import coco_annotations
 from segtf.outputs.files import OUTPUTS, Wanted
-from segtf.outputs.folder import predict_photos
+from segtf.outputs.folder import predict_images
 from segtf.outputs.labelme_json import labelme_annotation
 from segtf.outputs.rle import decode_rle
 from segtf.outputs.truth import check_truth
 from segtf.run.config import TrainConfig
-from segtf.run.provenance import digest_photo, trained_on
+from segtf.run.provenance import digest_image, trained_on
 from segtf.scoring import metrics
 from tests.segtf.tiny_onnx import INFO, write_channels_model
-from tests.voc_builder.folders import write_mask, write_photo
+from tests.voc_builder.folders import write_image, write_mask
 from voc_builder.base.colours import voc_colours
 from voc_builder.base.errors import UserError
 from voc_builder.build import BuildConfig, build
-from voc_builder.pixels.image_rows import open_photo
+from voc_builder.pixels.image_rows import open_image
 from voc_builder.pixels.overlay import draw_overlay
 from voc_builder.pixels.png import decode_mask, encode_mask
-from voc_builder.sources.labelme import draw_mask, read_annotation, read_photo
+from voc_builder.sources.labelme import draw_mask, read_annotation, read_image
 
 CLASSES = ("background", "chip", "дефект")
 COLOURS = voc_colours(3)
@@ -58,18 +58,18 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
 
 
 def drawing(seed: int) -> NDArray[np.uint8]:
-    """A photo of a chip with a hole and a defect on a red ground, at a place of its own."""
+    """An image of a chip with a hole and a defect on a red ground, at a place of its own."""
     rng = np.random.default_rng(seed)
-    photo = np.full((*SIZE, 3), (200, 20, 10), np.uint8)
+    image = np.full((*SIZE, 3), (200, 20, 10), np.uint8)
     x, y = (int(rng.integers(18, side - 18)) for side in SIZE[::-1])
-    cv2.circle(photo, (x, y), 15, (30, 220, 0), -1)
-    cv2.circle(photo, (x, y), 3, (200, 20, 10), -1)
-    cv2.rectangle(photo, (x - 10, y - 6), (x - 6, y + 8), (0, 60, 180), -1)
-    return photo
+    cv2.circle(image, (x, y), 15, (30, 220, 0), -1)
+    cv2.circle(image, (x, y), 3, (200, 20, 10), -1)
+    cv2.rectangle(image, (x - 10, y - 6), (x - 6, y + 8), (0, 60, 180), -1)
+    return image
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> list[Path]:
+def images(tmp_path: Path) -> list[Path]:
     paths = [tmp_path / "photos" / name for name in ("a.png", "part 2/b.png", "part 2/ж.png")]
     for seed, path in enumerate(paths):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,32 +77,32 @@ def photos(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def masks(photos: list[Path], predictor: Predictor) -> list[NDArray[np.uint8]]:
+def masks(images: list[Path], predictor: Predictor) -> list[NDArray[np.uint8]]:
     found = []
-    for path in photos:
-        with open_photo(path) as photo:
-            found.append(predictor.mask(photo))
-    assert [sorted(np.unique(mask).tolist()) for mask in found] == [[0, 1, 2]] * len(photos)
+    for path in images:
+        with open_image(path) as image:
+            found.append(predictor.mask(image))
+    assert [sorted(np.unique(mask).tolist()) for mask in found] == [[0, 1, 2]] * len(images)
     return found
 
 
 def test_every_output_tells_the_same_mask(
-    photos: list[Path], predictor: Predictor, tmp_path: Path
+    images: list[Path], predictor: Predictor, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    done = predict_photos(predictor, photos, out, Wanted(OUTPUTS, shapes="mask"))
+    done = predict_images(predictor, images, out, Wanted(OUTPUTS, shapes="mask"))
     assert (done.done, done.left_out, done.untrue) == (3, (), 0)
     coco = COCO(str(out / "coco.json"))
     with (out / "rle.csv").open(encoding="utf-8") as file:
         runs = {row["id"]: row["rle_mask"] for row in csv.DictReader(file)}
     assert list(runs) == ["a", "b", "ж"]
-    for path, mask, image_id in zip(photos, masks(photos, predictor), (1, 2, 3), strict=True):
+    for path, mask, image_id in zip(images, masks(images, predictor), (1, 2, 3), strict=True):
         name = path.stem
         found = decode_mask((out / f"masks/{name}.png").read_bytes())
         np.testing.assert_array_equal(found, mask)
 
         annotation = read_annotation(out / f"labelme/{name}.json")
-        assert read_photo(annotation) == path.read_bytes(), "the way to the photo"
+        assert read_image(annotation) == path.read_bytes(), "the way to the image"
         np.testing.assert_array_equal(draw_mask(annotation, CLASSES), mask)
 
         np.testing.assert_array_equal(decode_rle(runs[name], *SIZE), mask > 0)
@@ -127,17 +127,17 @@ def test_every_output_tells_the_same_mask(
 
 
 def test_what_is_swept_out_of_the_mask_is_swept_out_of_every_output(
-    predictor: Predictor, photos: list[Path], tmp_path: Path
+    predictor: Predictor, images: list[Path], tmp_path: Path
 ) -> None:
     rules = Postprocess((Rule("chip", "pixels", hole=60), Rule("дефект", "pixels", 150)), 0.5, 0.6)
     info = dataclasses.replace(
         INFO, classes=CLASSES, shape=(16, 16), mode="tile", postprocess=rules
     )
     model = write_channels_model(tmp_path / "swept.onnx", info=info)
-    predict_photos(open_predictor([model]), photos, tmp_path / "swept", Wanted(OUTPUTS))
+    predict_images(open_predictor([model]), images, tmp_path / "swept", Wanted(OUTPUTS))
     plain = open_predictor([model], postprocess=False)
-    predict_photos(plain, photos, tmp_path / "plain", Wanted(OUTPUTS))
-    for path, before in zip(photos, masks(photos, predictor), strict=True):
+    predict_images(plain, images, tmp_path / "plain", Wanted(OUTPUTS))
+    for path, before in zip(images, masks(images, predictor), strict=True):
         unswept = decode_mask((tmp_path / f"plain/masks/{path.stem}.png").read_bytes())
         np.testing.assert_array_equal(unswept, before)
         found = decode_mask((tmp_path / f"swept/masks/{path.stem}.png").read_bytes())
@@ -154,40 +154,40 @@ def test_what_is_swept_out_of_the_mask_is_swept_out_of_every_output(
 
 
 def test_what_a_threshold_marks_is_in_the_cut_out_too(predictor: Predictor) -> None:
-    photo = np.zeros((*SIZE, 3), np.uint8)
-    photo[:] = (153, 0, 102)  # background at 0.6, a defect at 0.4
-    assert not ask(predictor, photo).mask.any()
-    answer = ask(predictor, photo, background=True, threshold=(2, 0.3))
+    image = np.zeros((*SIZE, 3), np.uint8)
+    image[:] = (153, 0, 102)  # background at 0.6, a defect at 0.4
+    assert not ask(predictor, image).mask.any()
+    answer = ask(predictor, image, background=True, threshold=(2, 0.3))
     assert answer.background is not None
     assert (answer.mask == 2).all()
     assert not answer.background.any()
-    answer = ask(predictor, photo, background=True, threshold=(2, 0.5))
+    answer = ask(predictor, image, background=True, threshold=(2, 0.5))
     assert answer.background is not None
     assert not answer.mask.any()
     assert (answer.background > 0.5).all()
 
 
 def test_probabilities_are_those_of_every_pixel_and_say_whose(
-    photos: list[Path], predictor: Predictor, tmp_path: Path
+    images: list[Path], predictor: Predictor, tmp_path: Path
 ) -> None:
-    predict_photos(predictor, photos[:1], tmp_path, Wanted(("probabilities",)))
+    predict_images(predictor, images[:1], tmp_path, Wanted(("probabilities",)))
     with np.load(tmp_path / "probabilities/a.npz") as stored:
         assert stored["classes"].tolist() == list(CLASSES)
         assert stored["probabilities"].dtype == np.float16
         found = stored["probabilities"].astype(np.float64)
-    with open_photo(photos[0]) as photo:
-        wanted = predictor.probabilities(photo)
+    with open_image(images[0]) as image:
+        wanted = predictor.probabilities(image)
     assert found.shape == (*SIZE, 3)
     assert np.abs(found - wanted).max() <= 0.5 / STEPS + 1e-6
 
 
 def test_polygons_lie_within_the_tolerance_that_is_asked_for(
-    photos: list[Path], predictor: Predictor, tmp_path: Path
+    images: list[Path], predictor: Predictor, tmp_path: Path
 ) -> None:
     points = []
     for tolerance in (0.0, 3.0):
         wanted = Wanted(("labelme",), tolerance=tolerance)
-        predict_photos(predictor, photos[:1], tmp_path, wanted)
+        predict_images(predictor, images[:1], tmp_path, wanted)
         shapes = json.loads((tmp_path / "labelme/a.json").read_text())["shapes"]
         assert {shape["shape_type"] for shape in shapes} == {"polygon", "mask"}, (
             "a hole is no polygon"
@@ -197,17 +197,17 @@ def test_polygons_lie_within_the_tolerance_that_is_asked_for(
 
 
 def test_run_lengths_are_of_the_class_that_is_named(
-    photos: list[Path], predictor: Predictor, tmp_path: Path
+    images: list[Path], predictor: Predictor, tmp_path: Path
 ) -> None:
-    predict_photos(predictor, photos, tmp_path, Wanted(("rle",), rle_class="дефект"))
+    predict_images(predictor, images, tmp_path, Wanted(("rle",), rle_class="дефект"))
     lines = (tmp_path / "rle.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "id,rle_mask"
-    for line, mask in zip(lines[1:], masks(photos, predictor), strict=True):
+    for line, mask in zip(lines[1:], masks(images, predictor), strict=True):
         np.testing.assert_array_equal(decode_rle(line.split(",")[1], *SIZE), mask == 2)
 
 
 def annotate(path: Path, label: str) -> None:
-    """A labelme file of one shape beside a photo."""
+    """A labelme file of one shape beside an image."""
     box = {"label": label, "shape_type": "rectangle", "points": [[0, 0], [9, 9]]}
     content = {"version": "6.3.1", "imagePath": path.name, "imageData": None, "shapes": [box]}
     path.with_suffix(".json").write_text(json.dumps(content), encoding="utf-8")
@@ -218,31 +218,31 @@ def queue_of(out: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def test_the_queue_has_unsure_photos_first_and_then_annotations_that_disagree(
-    photos: list[Path], predictor: Predictor, tmp_path: Path
+def test_the_queue_has_unsure_images_first_and_then_annotations_that_disagree(
+    images: list[Path], predictor: Predictor, tmp_path: Path
 ) -> None:
     sure, blank = np.zeros((2, *SIZE, 3), np.uint8)
     sure[..., 0], blank[..., 0] = 255, 255
     sure[:30, :30] = (10, 245, 0)
-    for name, photo in (("sure", sure), ("blank", blank)):
-        photos.append(photos[0].with_name(f"{name}.png"))
-        Image.fromarray(photo).save(photos[-1])
-    annotate(photos[1], "chip")  # a box in a corner: far off
-    truth = masks(photos[2:3], predictor)[0]
-    content = files.encode_labelme(photos[2], truth, CLASSES, photos[2].with_suffix(".json"))
-    photos[2].with_suffix(".json").write_bytes(content)
+    for name, image in (("sure", sure), ("blank", blank)):
+        images.append(images[0].with_name(f"{name}.png"))
+        Image.fromarray(image).save(images[-1])
+    annotate(images[1], "chip")  # a box in a corner: far off
+    truth = masks(images[2:3], predictor)[0]
+    content = files.encode_labelme(images[2], truth, CLASSES, images[2].with_suffix(".json"))
+    images[2].with_suffix(".json").write_bytes(content)
 
-    done = predict_photos(predictor, photos, tmp_path, Wanted(("mask",), queue=True))
+    done = predict_images(predictor, images, tmp_path, Wanted(("mask",), queue=True))
     head, *rows = queue_of(tmp_path)
     assert head == ["task", "photo", "uncertainty", "missed", "false_alarms", "wrong"]
-    assert [(task, Path(photo).name) for task, photo, *_ in rows] == [
+    assert [(task, Path(image).name) for task, image, *_ in rows] == [
         ("annotate", "a.png"),
         ("annotate", "sure.png"),
         ("annotate", "blank.png"),
         ("check", "b.png"),
         ("check", "ж.png"),
     ]
-    assert [str(one.photo) for one in done.queue] == [photo for _, photo, *_ in rows]
+    assert [str(one.image) for one in done.queue] == [image for _, image, *_ in rows]
     assert 0 == float(rows[2][2]) <= float(rows[1][2]) < 0.1 < float(rows[0][2])
     assert rows[3][3:5] == ["1", "2"], "the box; the chip and the defect"
     assert rows[4][3:5] == ["0", "0"]
@@ -250,7 +250,7 @@ def test_the_queue_has_unsure_photos_first_and_then_annotations_that_disagree(
     assert [row[3:] for row in rows[:3]] == [["", "", ""]] * 3
 
 
-def test_a_missed_object_is_to_be_checked_before_specks_on_an_empty_photo(
+def test_a_missed_object_is_to_be_checked_before_specks_on_an_empty_image(
     predictor: Predictor, tmp_path: Path
 ) -> None:
     empty, chip = np.full((2, *SIZE, 3), (200, 20, 10), np.uint8)
@@ -258,111 +258,111 @@ def test_a_missed_object_is_to_be_checked_before_specks_on_an_empty_photo(
     truths = {"empty": np.zeros(SIZE, np.uint8), "chip": np.zeros(SIZE, np.uint8)}
     truths["chip"][5:50, 5:50], truths["chip"][10:20, 10:20] = 1, 2
     (tmp_path / "truths").mkdir()
-    for name, photo in (("empty", empty), ("chip", chip)):
-        Image.fromarray(photo).save(tmp_path / f"{name}.png")
+    for name, image in (("empty", empty), ("chip", chip)):
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
         (tmp_path / f"truths/{name}.png").write_bytes(encode_mask(truths[name]))
-    photos = [tmp_path / f"{name}.png" for name in truths]
+    images = [tmp_path / f"{name}.png" for name in truths]
     wanted = Wanted(("mask",), queue=True)
-    done = predict_photos(predictor, photos, tmp_path, wanted, truth=tmp_path / "truths")
-    assert [one.photo.stem for one in done.queue] == ["chip", "empty"]
+    done = predict_images(predictor, images, tmp_path, wanted, truth=tmp_path / "truths")
+    assert [one.image.stem for one in done.queue] == ["chip", "empty"]
     row = queue_of(tmp_path)[2]
     assert row[3:] == ["0", "0", f"{3 / (SIZE[0] * SIZE[1]):.6f}"]
 
 
 def test_masks_of_a_folder_are_compared_with_too(
-    photos: list[Path], predictor: Predictor, tmp_path: Path
+    images: list[Path], predictor: Predictor, tmp_path: Path
 ) -> None:
     truths = tmp_path / "truths"
     truths.mkdir()
-    (first, second, _) = masks(photos, predictor)
+    (first, second, _) = masks(images, predictor)
     (truths / "a.png").write_bytes(encode_mask(first))
     (truths / "b.png").write_bytes(encode_mask(np.where(second == 1, np.uint8(2), second)))
-    annotate(photos[2], "chip")  # not asked for: there is a folder
-    predict_photos(predictor, photos, tmp_path, Wanted(("mask",), queue=True), truth=truths)
+    annotate(images[2], "chip")  # not asked for: there is a folder
+    predict_images(predictor, images, tmp_path, Wanted(("mask",), queue=True), truth=truths)
     found = {Path(row[1]).stem: row[3:] for row in queue_of(tmp_path)[1:]}
     assert found["a"] == ["0", "0", "0.000000"]
     assert found["b"][1] == "1", "the chip"
     assert found["ж"] == ["", "", ""]
 
 
-def test_a_photo_is_not_compared_with_the_annotation_of_another_of_its_name(
-    photos: list[Path], predictor: Predictor, tmp_path: Path
+def test_an_image_is_not_compared_with_the_annotation_of_another_of_its_name(
+    images: list[Path], predictor: Predictor, tmp_path: Path
 ) -> None:
     labelled = tmp_path / "labelled"
     for split, name in (("train", "a.png"), ("val", "z.png")):
-        write_photo(labelled / split / name)
+        write_image(labelled / split / name)
         write_mask(labelled / f"{split}_mask" / name, [0, 1], size=SIZE[::-1])
     Image.fromarray(drawing(7)).save(labelled / "train/a.png")
     Image.fromarray(drawing(8)).save(labelled / "val/z.png")
     tree = build(BuildConfig(labelled, tmp_path / "voc", records=False)).path
-    asked = [photos[0], labelled / "train/a.png"]
-    done = predict_photos(
+    asked = [images[0], labelled / "train/a.png"]
+    done = predict_images(
         predictor, asked, tmp_path / "out", Wanted(queue=True), truth=tree / "SegmentationClass"
     )
-    assert [(one.photo, one.task) for one in done.queue] == [
-        (photos[0], "annotate"),
+    assert [(one.image, one.task) for one in done.queue] == [
+        (images[0], "annotate"),
         (asked[1], "check"),
     ]
     assert (done.scores or {})["images"] == 1
 
-    twin = Path(shutil.copy(photos[0], photos[0].with_suffix(".bmp")))
+    twin = Path(shutil.copy(images[0], images[0].with_suffix(".bmp")))
     annotate(twin, "chip")  # a.json names a.bmp
-    asked = [photos[0], twin]
-    done = predict_photos(predictor, asked, tmp_path / "out", Wanted(queue=True))
-    assert [(one.photo, one.task) for one in done.queue] == [
-        (photos[0], "annotate"),
+    asked = [images[0], twin]
+    done = predict_images(predictor, asked, tmp_path / "out", Wanted(queue=True))
+    assert [(one.image, one.task) for one in done.queue] == [
+        (images[0], "annotate"),
         (twin, "check"),
     ]
 
 
-def test_photos_with_masks_are_scored_at_their_full_size_but_those_it_was_trained_on(
-    photos: list[Path], predictor: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_images_with_masks_are_scored_at_their_full_size_but_those_it_was_trained_on(
+    images: list[Path], predictor: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     truths, run = tmp_path / "truths", tmp_path / "run"
     truths.mkdir()
     run.mkdir()
     own = open_predictor([Path(shutil.copy(predictor.models[0].path, run))])
-    (first, second, third) = masks(photos, own)
+    (first, second, third) = masks(images, own)
     other = second
     second = np.where(second == 1, np.uint8(2), second)
-    for photo, mask in zip(photos, (first, second, third), strict=True):
-        (truths / f"{photo.stem}.png").write_bytes(encode_mask(mask))
+    for image, mask in zip(images, (first, second, third), strict=True):
+        (truths / f"{image.stem}.png").write_bytes(encode_mask(mask))
     (run / "config.yaml").touch()
     about = {"path": "voc", "sha256": "0", "classes": CLASSES}
-    (run / "data.json").write_text(json.dumps({**about, "trained_on": [digest_photo(photos[2])]}))
-    done = predict_photos(own, photos, tmp_path, Wanted(("mask",)), truth=truths)
-    assert "not scored: 1 annotated photos that the network was" in capsys.readouterr().err
+    (run / "data.json").write_text(json.dumps({**about, "trained_on": [digest_image(images[2])]}))
+    done = predict_images(own, images, tmp_path, Wanted(("mask",)), truth=truths)
+    assert "not scored: 1 annotated images that the network was" in capsys.readouterr().err
     written = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
     assert written == {**(done.scores or {}), "left_out_as_trained_on": 1}
     counts = metrics.confusion(first, first, 3) + metrics.confusion(second, other, 3)
     assert written["confusion"] == counts.tolist()
-    assert [photo["id"] for photo in written["photos"]] == ["a", "b"]
+    assert [image["id"] for image in written["photos"]] == ["a", "b"]
     assert written["photos"][0]["miou"] == 1.0 > written["miou"]
 
     (run / "config.yaml").unlink()  # what lies beside the network is not of a run
-    all_three = predict_photos(own, photos, tmp_path, Wanted(("mask",)), truth=truths)
+    all_three = predict_images(own, images, tmp_path, Wanted(("mask",)), truth=truths)
     assert (all_three.scores or {})["images"] == 3
     assert "its run folder, which tells what it was trained on, is" in capsys.readouterr().err
 
 
 def test_where_nothing_is_scored_no_scores_of_another_time_are_left(
-    photos: list[Path], predictor: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    images: list[Path], predictor: Predictor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scores, truths = tmp_path / "scores.json", tmp_path / "truths"
     truths.mkdir()
     scores.touch()
-    annotate(photos[0], "chip")
-    assert predict_photos(predictor, photos, tmp_path, Wanted(queue=True)).scores is None
+    annotate(images[0], "chip")
+    assert predict_images(predictor, images, tmp_path, Wanted(queue=True)).scores is None
     assert scores.exists(), "nobody asked for them"
-    assert predict_photos(predictor, photos, tmp_path, truth=truths).scores is None
-    assert "nothing is scored: no photo has a mask" in capsys.readouterr().err
+    assert predict_images(predictor, images, tmp_path, truth=truths).scores is None
+    assert "nothing is scored: no image has a mask" in capsys.readouterr().err
     assert not scores.exists()
 
 
 @pytest.mark.parametrize("kind", ["a.png", "turned.jpg", "grey.jpg"])
-def test_a_photo_is_known_by_what_a_data_set_holds_of_it(kind: str, tmp_path: Path) -> None:
+def test_an_image_is_known_by_what_a_data_set_holds_of_it(kind: str, tmp_path: Path) -> None:
     for split, name in (("train", kind), ("val", "b.jpg")):
-        photo = write_photo(tmp_path / "photos" / split / name)
+        photo = write_image(tmp_path / "photos" / split / name)
         write_mask(tmp_path / "photos" / f"{split}_mask" / f"{photo.stem}.png", [0, 1])
     photo = tmp_path / "photos/train" / kind
     with Image.open(io.BytesIO(photo.read_bytes())) as image:
@@ -374,12 +374,12 @@ def test_a_photo_is_known_by_what_a_data_set_holds_of_it(kind: str, tmp_path: Pa
             image.save(photo, exif=exif)
     dataset = build(BuildConfig(tmp_path / "photos", tmp_path / "voc", records=False))
     assert dataset.splits["train"] == (photo.stem,)
-    assert trained_on(TrainConfig(), dataset) == [digest_photo(photo)]
+    assert trained_on(TrainConfig(), dataset) == [digest_image(photo)]
 
 
 def test_masks_of_a_data_set_of_other_classes_are_refused(tmp_path: Path) -> None:
     for split in ("train", "val"):
-        write_photo(tmp_path / f"photos/{split}/{split}.jpg")
+        write_image(tmp_path / f"photos/{split}/{split}.jpg")
         write_mask(tmp_path / f"photos/{split}_mask/{split}.png", [0, 1])
     tree = build(BuildConfig(tmp_path / "photos", tmp_path / "voc")).path
     check_truth(tree / "SegmentationClass", ("background", "object"))
@@ -391,33 +391,33 @@ def test_masks_of_a_data_set_of_other_classes_are_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("mask", "part"),
     [
-        (np.zeros((60, 81), np.uint8), "made for a photo of 81 x 60, this one has 80 x 60"),
+        (np.zeros((60, 81), np.uint8), "made for an image of 81 x 60, this one has 80 x 60"),
         (np.full(SIZE, 7, np.uint8), r"holds the ids \[7\], and the network knows 3 classes"),
     ],
 )
-def test_an_annotation_that_does_not_fit_is_named_and_the_photo_is_done_without_it(
+def test_an_annotation_that_does_not_fit_is_named_and_the_image_is_done_without_it(
     mask: NDArray[np.uint8],
     part: str,
-    photos: list[Path],
+    images: list[Path],
     predictor: Predictor,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "truths").mkdir()
     (tmp_path / "truths/a.png").write_bytes(encode_mask(mask))
-    done = predict_photos(
-        predictor, photos, tmp_path, Wanted(queue=True), truth=tmp_path / "truths"
+    done = predict_images(
+        predictor, images, tmp_path, Wanted(queue=True), truth=tmp_path / "truths"
     )
     assert (done.done, done.untrue) == (3, 1)
     assert re.search(part, capsys.readouterr().err)
     assert [row[0] for row in queue_of(tmp_path)[1:]] == ["annotate"] * 3
 
 
-def test_the_page_has_all_photos_in_order_with_truths_where_they_are_known(
-    photos: list[Path], predictor: Predictor, tmp_path: Path
+def test_the_page_has_all_images_in_order_with_truths_where_they_are_known(
+    images: list[Path], predictor: Predictor, tmp_path: Path
 ) -> None:
-    annotate(photos[1], "chip")
-    predict_photos(predictor, photos, tmp_path, Wanted(("mask",), gallery=True))
+    annotate(images[1], "chip")
+    predict_images(predictor, images, tmp_path, Wanted(("mask",), gallery=True))
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     values: dict[str, Any] = json.loads(re.search(r"(\{\"classes\".*\})", page)[1])  # type: ignore[index]
     assert [row[0] for row in values["photos"]] == ["a", "b", "ж"]
@@ -426,22 +426,22 @@ def test_the_page_has_all_photos_in_order_with_truths_where_they_are_known(
 
 
 def test_a_result_that_cannot_be_written_is_named_and_the_others_are_done(
-    photos: list[Path],
+    images: list[Path],
     predictor: Predictor,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    long = photos[0].with_name("x" * 251 + ".png")  # with .json it is longer than a name may be
-    photos[0].rename(long)
-    photos[0] = long
-    done = predict_photos(predictor, photos, tmp_path, Wanted(("labelme",)))
+    long = images[0].with_name("x" * 251 + ".png")  # with .json it is longer than a name may be
+    images[0].rename(long)
+    images[0] = long
+    done = predict_images(predictor, images, tmp_path, Wanted(("labelme",)))
     assert done.left_out == (long,)
     assert "xx.json: cannot be written: File name too long" in capsys.readouterr().err
     assert len(list((tmp_path / "labelme").glob("*.json"))) == 2
 
 
 def test_a_full_disk_stops_all_and_keeps_what_was_written(
-    photos: list[Path], predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: list[Path], predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = folder._write
 
@@ -452,19 +452,19 @@ def test_a_full_disk_stops_all_and_keeps_what_was_written(
 
     monkeypatch.setattr(folder, "_write", full)
     with pytest.raises(UserError, match=r"masks/.*png: cannot be written: No space left on device"):
-        predict_photos(predictor, photos, tmp_path / "out", Wanted(("mask",)))
+        predict_images(predictor, images, tmp_path / "out", Wanted(("mask",)))
     assert [path.name for path in (tmp_path / "out").rglob("*.*")] == ["a.png"]
 
 
 def test_a_full_disk_leaves_the_lists_of_another_time_as_they_were(
-    photos: list[Path], predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: list[Path], predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = Wanted(("mask", "coco", "rle"))
-    predict_photos(predictor, photos, tmp_path, wanted)
+    predict_images(predictor, images, tmp_path, wanted)
     before = {name: (tmp_path / name).read_bytes() for name in ("coco.json", "rle.csv")}
     monkeypatch.setattr(folder, "_write", full_disk)
     with pytest.raises(UserError, match="No space left on device"):
-        predict_photos(predictor, photos, tmp_path, wanted)
+        predict_images(predictor, images, tmp_path, wanted)
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
     assert not list(tmp_path.glob(".*"))
 
@@ -473,7 +473,7 @@ def full_disk(path: Path, encoded: bytes) -> None:
     raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
-def test_memory_does_not_grow_with_the_photos(
+def test_memory_does_not_grow_with_the_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folder, "AT_ONCE", 1)  # threads meet in their peaks by chance
@@ -490,23 +490,23 @@ def test_memory_does_not_grow_with_the_photos(
         tracemalloc.start()
         try:
             wanted = Wanted(("mask", "coco", "rle"))
-            predict_photos(squeezing, paths[:count], tmp_path / "out", wanted)
+            predict_images(squeezing, paths[:count], tmp_path / "out", wanted)
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
 
     peak(4)  # imports
     few, many = peak(10), peak(40)
-    assert many - few < 5 * 500 * 600, "masks of thirty photos more"
+    assert many - few < 5 * 500 * 600, "masks of thirty images more"
 
 
-def test_a_large_photo_gets_pictures_of_fewer_pixels_and_a_mask_of_its_own(
-    photos: list[Path], predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_large_image_gets_pictures_of_fewer_pixels_and_a_mask_of_its_own(
+    images: list[Path], predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "PIXELS", 1200)
     monkeypatch.setattr(folder, "LARGE", 1200)
     wanted = Wanted(("mask", "overlay", "cutout"), gallery=True)
-    predict_photos(predictor, photos, tmp_path, wanted)
+    predict_images(predictor, images, tmp_path, wanted)
     sizes = []
     for name in ("masks/a.png", "overlays/a.jpg", "cutouts/a.png", "images/photos/a.jpg"):
         with Image.open(tmp_path / name) as picture:
@@ -539,14 +539,14 @@ def test_class_ids_are_checked_in_less_memory_than_they_take_themselves(
     assert peak < mask.size
 
 
-def test_faults_of_a_large_photo_are_counted_in_the_masks_that_are_shown(
-    photos: list[Path], predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_faults_of_a_large_image_are_counted_in_the_masks_that_are_shown(
+    images: list[Path], predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "PIXELS", 1200)
     (tmp_path / "truths").mkdir()
     (tmp_path / "truths/a.png").write_bytes(encode_mask(np.zeros(SIZE, np.uint8)))
-    done = predict_photos(
-        predictor, photos[:1], tmp_path, Wanted(("mask",), queue=True), truth=tmp_path / "truths"
+    done = predict_images(
+        predictor, images[:1], tmp_path, Wanted(("mask",), queue=True), truth=tmp_path / "truths"
     )
     assert done.queue[0].faults is not None
     wrong = done.queue[0].faults.wrong * 30 * 40
@@ -554,12 +554,12 @@ def test_faults_of_a_large_photo_are_counted_in_the_masks_that_are_shown(
 
 
 def test_uncertainty_is_the_doubt_of_the_least_sure_pixels(predictor: Predictor) -> None:
-    photo = np.zeros((*SIZE, 3), np.uint8)
-    photo[..., 0] = 255
-    assert ask(predictor, photo).uncertainty == pytest.approx(0, abs=1e-5)
-    photo[:12, :20] = (0, 153, 102)  # 240 of 4,800 pixels: the least sure twentieth
-    assert ask(predictor, photo).uncertainty == pytest.approx(0.4, abs=0.01)
-    photo[:12, :10] = (0, 255, 0)  # half of them are sure
-    assert ask(predictor, photo).uncertainty == pytest.approx(0.2, abs=0.01)
-    photo[:] = (204, 51, 0)
-    assert ask(predictor, photo).uncertainty == pytest.approx(0.2, abs=0.01)
+    image = np.zeros((*SIZE, 3), np.uint8)
+    image[..., 0] = 255
+    assert ask(predictor, image).uncertainty == pytest.approx(0, abs=1e-5)
+    image[:12, :20] = (0, 153, 102)  # 240 of 4,800 pixels: the least sure twentieth
+    assert ask(predictor, image).uncertainty == pytest.approx(0.4, abs=0.01)
+    image[:12, :10] = (0, 255, 0)  # half of them are sure
+    assert ask(predictor, image).uncertainty == pytest.approx(0.2, abs=0.01)
+    image[:] = (204, 51, 0)
+    assert ask(predictor, image).uncertainty == pytest.approx(0.2, abs=0.01)

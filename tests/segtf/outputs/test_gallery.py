@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from segtf.outputs.gallery import FOLDERS, PICTURES, Gallery, draw_layer, photo_scores, shrink_mask
+from segtf.outputs.gallery import FOLDERS, PICTURES, Gallery, draw_layer, image_scores, shrink_mask
 from segtf.scoring import metrics
 from tests.segtf.chromium import Chromium, open_chromium
 from voc_builder.base.colours import VOID, voc_colours
@@ -28,7 +28,7 @@ ODD = ["Фото #3 100%", "a'b\"c <b>&amp;?x=1", "日本 の+写真", "sub/fold
 ODD += ["</script><!--", "%41", "$values @@values", "e\u0301;,=é"]
 
 
-def photo(height: int = 60, width: int = 80) -> NDArray[np.uint8]:
+def image(height: int = 60, width: int = 80) -> NDArray[np.uint8]:
     return np.full((height, width, 3), 120, np.uint8)
 
 
@@ -40,9 +40,9 @@ def ids(chip: int = 0, defect: int = 0, height: int = 60, width: int = 80) -> ND
     return mask
 
 
-def add(shown: Gallery, *photo: Any, **more: Any) -> None:
-    """Draws a photo and puts it on the page."""
-    shown.append(shown.draw(*photo, **more))
+def add(shown: Gallery, *image: Any, **more: Any) -> None:
+    """Draws an image and puts it on the page."""
+    shown.append(shown.draw(*image, **more))
 
 
 def gallery(out: Path, **options: Any) -> Gallery:
@@ -76,7 +76,7 @@ def test_pictures_are_no_longer_than_they_are_shown_and_light(tmp_path: Path) ->
 
 
 def test_without_truth_there_are_no_pictures_of_it(tmp_path: Path) -> None:
-    add(gallery(tmp_path), "a", photo(), ids(20))
+    add(gallery(tmp_path), "a", image(), ids(20))
     written = {path.parent.relative_to(tmp_path) for path in tmp_path.rglob("a.*")}
     assert {folder.as_posix() for folder in written} == {
         "images/photos",
@@ -125,10 +125,10 @@ def test_a_spot_of_a_rare_class_survives_the_thumbnail() -> None:
     assert (small[:, 50:] == 0).all()
 
 
-def test_scores_of_a_photo_leave_void_and_absent_classes_out() -> None:
+def test_scores_of_an_image_leave_void_and_absent_classes_out() -> None:
     truth = np.array([[0, 0, 1, 1, VOID]], np.uint8)
     mask = np.array([[0, 1, 1, 1, 0]], np.uint8)
-    scores = photo_scores(metrics.confusion(truth, mask, 3), CLASSES)
+    scores = image_scores(metrics.confusion(truth, mask, 3), CLASSES)
     assert scores == {
         "IoU __background__": 0.5,
         "IoU chip": 0.6667,
@@ -138,9 +138,9 @@ def test_scores_of_a_photo_leave_void_and_absent_classes_out() -> None:
 
 def test_the_page_knows_shares_scores_and_uncertainty(tmp_path: Path) -> None:
     shown = gallery(tmp_path)
-    add(shown, "a", photo(), ids(40), scores={"Dice": 0.25, "mIoU": float("nan")}, uncertainty=0.5)
-    add(shown, "b", photo(), ids(), truth=ids(0, 8), scores={"boundary": 0.123456})
-    add(shown, "a", photo(), ids(20), uncertainty=float("inf"))  # the later one counts
+    add(shown, "a", image(), ids(40), scores={"Dice": 0.25, "mIoU": float("nan")}, uncertainty=0.5)
+    add(shown, "b", image(), ids(), truth=ids(0, 8), scores={"boundary": 0.123456})
+    add(shown, "a", image(), ids(20), uncertainty=float("inf"))  # the later one counts
     known, b = values(shown.write()), ["b", 80, 60]
     assert known["scores"] == ["Dice", "mIoU", "boundary"]
     assert known["classes"] == [[1, "chip", [128, 0, 0]], [2, DEFECT, [0, 128, 0]]]
@@ -156,18 +156,18 @@ def test_the_worst_are_those_with_most_faulty_objects_then_with_most_wrong_pixel
     shown = gallery(tmp_path)
     speck = ids()
     speck[0, :3] = 2
-    add(shown, "faultless, a class absent", photo(), ids(30), truth=ids(30))
-    add(shown, "three pixels on an empty photo", photo(), speck, truth=ids())
-    add(shown, "a missed object", photo(), ids(40), truth=ids(40, 8))
-    add(shown, "a rim", photo(), ids(40), truth=ids(41))
-    add(shown, "as bad a rim", photo(), ids(41), truth=ids(40))
-    add(shown, "unknown", photo(), ids(40))
+    add(shown, "faultless, a class absent", image(), ids(30), truth=ids(30))
+    add(shown, "three pixels on an empty image", image(), speck, truth=ids())
+    add(shown, "a missed object", image(), ids(40), truth=ids(40, 8))
+    add(shown, "a rim", image(), ids(40), truth=ids(41))
+    add(shown, "as bad a rim", image(), ids(41), truth=ids(40))
+    add(shown, "unknown", image(), ids(40))
     rows = values(shown.write())["photos"]
     assert {row[0]: row[5] and row[5][3] for row in rows} == {
         "a missed object": 0,
         "a rim": 1,
         "as bad a rim": 1,
-        "three pixels on an empty photo": 2,
+        "three pixels on an empty image": 2,
         "faultless, a class absent": None,
         "unknown": None,
     }
@@ -175,27 +175,27 @@ def test_the_worst_are_those_with_most_faulty_objects_then_with_most_wrong_pixel
 
 def test_class_0_is_shown_where_it_is_no_background(tmp_path: Path) -> None:
     shown = Gallery(tmp_path, ["road", "roof"], voc_colours(2))
-    add(shown, "a", photo(), ids(79))
+    add(shown, "a", image(), ids(79))
     assert [entry[1] for entry in values(shown.write())["classes"]] == ["road", "roof"]
 
 
-def test_the_page_stays_light_with_2000_photos(tmp_path: Path) -> None:
+def test_the_page_stays_light_with_2000_images(tmp_path: Path) -> None:
     shown = gallery(tmp_path)
     add(
-        shown, "IMG_20240131_120000_0", photo(), ids(21, 13), truth=ids(20, 11), uncertainty=0.12345
+        shown, "IMG_20240131_120000_0", image(), ids(21, 13), truth=ids(20, 11), uncertainty=0.12345
     )
     one = shown.write().stat().st_size
     add(
-        shown, "IMG_20240131_120000_1", photo(), ids(22, 13), truth=ids(20, 11), uncertainty=0.12345
+        shown, "IMG_20240131_120000_1", image(), ids(22, 13), truth=ids(20, 11), uncertainty=0.12345
     )
-    a_photo = shown.write().stat().st_size - one
-    assert one + 1999 * a_photo < 500_000
+    a_image = shown.write().stat().st_size - one
+    assert one + 1999 * a_image < 500_000
 
 
 def test_names_end_no_script_and_escape_from_no_text(tmp_path: Path) -> None:
     shown = gallery(tmp_path, title="Tom's <b> & @@values $values", subtitle="<i>")
     for name in ODD:
-        add(shown, name, photo(6, 8), ids(2, 1, 6, 8))
+        add(shown, name, image(6, 8), ids(2, 1, 6, 8))
     page = shown.write()
     text = page.read_text(encoding="utf-8")
     assert (text.count("<script"), text.count("</script")) == (2, 2)
@@ -213,27 +213,27 @@ def test_the_page_fetches_nothing_from_elsewhere(tmp_path: Path) -> None:
 def test_a_name_that_is_not_utf_8_is_shown_and_found(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9 #1")
     shown = gallery(tmp_path)
-    add(shown, name, photo(), ids(5))
+    add(shown, name, image(), ids(5))
     row = values(shown.write())["photos"][0]
     assert (row[0], row[-1]) == ("caf\\xe9 #1", "caf%E9%20%231")
     encoded = PICTURES["photo"].format(row[-1])
     assert (tmp_path / unquote(encoded, errors="surrogateescape")).is_file()
 
 
-def test_photo_and_class_ids_of_two_sizes_are_refused_and_nothing_is_written(
+def test_image_and_class_ids_of_two_sizes_are_refused_and_nothing_is_written(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(ValueError, match=r"truth.*Received: \(60, 80, 3\) and \(59, 80\)"):
-        add(gallery(tmp_path), "a", photo(), ids(), truth=ids(height=59), scores={})
+        add(gallery(tmp_path), "a", image(), ids(), truth=ids(height=59), scores={})
     with pytest.raises(ValueError, match="needs a name and a colour"):
-        add(gallery(tmp_path), "a", photo(), np.full((60, 80), 7, np.uint8))
+        add(gallery(tmp_path), "a", image(), np.full((60, 80), 7, np.uint8))
     assert not list(tmp_path.iterdir())
 
 
 def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
     (tmp_path / "images").write_text("a file")
     with pytest.raises(OSError) as raised:
-        add(gallery(tmp_path), "a", photo(), ids())
+        add(gallery(tmp_path), "a", image(), ids())
     assert str(tmp_path / "images") in str(raised.value.filename)
 
 
@@ -253,11 +253,11 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """1 has no truth, 2 has a false alarm, 10 misses a defect, 9 is unsure, 30 shows nothing."""
     shown = gallery(tmp_path_factory.mktemp("some #1 100%"))
-    add(shown, "photo 9", photo(), ids(30, 8), truth=ids(30, 8), uncertainty=0.9)
-    add(shown, "photo 10", photo(), ids(40), truth=ids(40, 20), uncertainty=0.2)
-    add(shown, "photo 1", photo(), ids(10, 4), uncertainty=0.4)
-    add(shown, "photo 2", photo(), ids(20, 2), truth=ids(20), uncertainty=0.3)
-    add(shown, "photo 30", photo(), ids(), truth=ids())
+    add(shown, "image 9", image(), ids(30, 8), truth=ids(30, 8), uncertainty=0.9)
+    add(shown, "image 10", image(), ids(40), truth=ids(40, 20), uncertainty=0.2)
+    add(shown, "image 1", image(), ids(10, 4), uncertainty=0.4)
+    add(shown, "image 2", image(), ids(20, 2), truth=ids(20), uncertainty=0.3)
+    add(shown, "image 30", image(), ids(), truth=ids())
     return shown.write()
 
 
@@ -281,7 +281,7 @@ def test_the_address_sorts_and_filters(
     state: str, names: str, chromium: Chromium, page: Path
 ) -> None:
     chromium.open(page, state)
-    assert chromium.ask(NAMES) == [f"photo {number}" for number in names.split()]
+    assert chromium.ask(NAMES) == [f"image {number}" for number in names.split()]
 
 
 def test_the_controls_sort_and_filter_and_write_the_address(chromium: Chromium, page: Path) -> None:
@@ -296,20 +296,20 @@ def test_the_controls_sort_and_filter_and_write_the_address(chromium: Chromium, 
     assert chromium.ask(LINES)[0] == f"{DEFECT} 10\u00a0%, no fault"
     pick("class", DEFECT)
     pick("in", "missed")
-    assert chromium.ask(NAMES) == ["photo 10"]
-    assert chromium.ask("document.getElementById('count').textContent") == "1 of 5 photos."
+    assert chromium.ask(NAMES) == ["image 10"]
+    assert chromium.ask("document.getElementById('count').textContent") == "1 of 5 images."
     chromium.wait("location.hash.includes('in=missed')")
     chromium.open(page, chromium.ask("location.hash.slice(1)"))
-    assert chromium.ask(NAMES) == ["photo 10"]
+    assert chromium.ask(NAMES) == ["image 10"]
     pick("class", "")
     chromium.click("#reverse")
-    assert chromium.ask(NAMES)[0] == "photo 10"  # the smallest area first
+    assert chromium.ask(NAMES)[0] == "image 10"  # the smallest area first
 
 
-def test_a_click_opens_a_photo_and_back_closes_it(chromium: Chromium, page: Path) -> None:
+def test_a_click_opens_an_image_and_back_closes_it(chromium: Chromium, page: Path) -> None:
     chromium.open(page, "sort=area:chip")
     chromium.click(".grid a")
-    chromium.wait(f"({SHOWN}) === 'photo 10'")
+    chromium.wait(f"({SHOWN}) === 'image 10'")
     assert chromium.ask("location.hash") == "#sort=area%3Achip&photo=photo+10"
     about = chromium.ask("document.querySelector('.about').innerText")
     assert re.search(r"chip\s+50\s%\s+50\s%", about)
@@ -320,26 +320,26 @@ def test_a_click_opens_a_photo_and_back_closes_it(chromium: Chromium, page: Path
     assert "photo=" not in chromium.ask("location.hash")
 
 
-def test_keys_go_from_photo_to_photo_and_escape_gives_the_focus_back(
+def test_keys_go_from_image_to_image_and_escape_gives_the_focus_back(
     chromium: Chromium, page: Path
 ) -> None:
     chromium.open(page, "sort=name&photo=photo+1")
     chromium.press("ArrowLeft")
-    assert chromium.ask(SHOWN) == "photo 1"  # there is none before
+    assert chromium.ask(SHOWN) == "image 1"  # there is none before
     chromium.press("ArrowRight", "ArrowRight")
-    assert chromium.ask(SHOWN) == "photo 9"
+    assert chromium.ask(SHOWN) == "image 9"
     chromium.press("End")
-    assert chromium.ask(SHOWN) == "photo 30"
+    assert chromium.ask(SHOWN) == "image 30"
     chromium.press("Home", "ArrowRight")
-    assert chromium.ask(SHOWN) == "photo 2"
+    assert chromium.ask(SHOWN) == "image 2"
     assert chromium.ask("document.getElementById('place').textContent") == "2 of 5"
     chromium.press("Escape")
     chromium.wait(f"({SHOWN}) === false")
     focused = "document.activeElement.querySelector('b')?.textContent"
-    chromium.wait(f"{focused} === 'photo 2'")
+    chromium.wait(f"{focused} === 'image 2'")
     chromium.press("ArrowRight")
     chromium.press("Enter")
-    assert chromium.ask(SHOWN) == "photo 9"
+    assert chromium.ask(SHOWN) == "image 9"
     chromium.click("#close")
     chromium.wait(f"({SHOWN}) === false")
 
@@ -365,7 +365,7 @@ def test_the_slider_follows_mouse_finger_and_keys(chromium: Chromium, page: Path
     assert chromium.ask(AT) == "100"
     chromium.ask("document.querySelector('.handle').focus()")
     chromium.press("ArrowLeft")
-    assert (chromium.ask(AT), chromium.ask(SHOWN)) == ("95", "photo 10")
+    assert (chromium.ask(AT), chromium.ask(SHOWN)) == ("95", "image 10")
 
 
 def test_what_is_compared_can_be_chosen_and_stays(chromium: Chromium, page: Path) -> None:
@@ -375,7 +375,7 @@ def test_what_is_compared_can_be_chosen_and_stays(chromium: Chromium, page: Path
     assert chromium.ask(sides) == "prediction,truth"
     chromium.click("[data-compare=photo-truth]")
     assert (chromium.ask(sides), chromium.ask(hidden)) == ("photo,truth", ["prediction"])
-    chromium.press("ArrowLeft")  # of photo 1 the truth is not known
+    chromium.press("ArrowLeft")  # of image 1 the truth is not known
     assert (chromium.ask(sides), chromium.ask(hidden)) == ("photo,prediction", ["truth"])
     disabled = "[...document.querySelectorAll('[data-compare]')].map(b => b.disabled)"
     assert chromium.ask(disabled) == [False, True, True]
@@ -389,7 +389,7 @@ def test_odd_names_are_shown_and_their_pictures_found(chromium: Chromium, tmp_pa
     shown = gallery(tmp_path / "наша папка #2 50%")
     names = [*ODD, os.fsdecode(b"caf\xe9 #1")] if sys.platform == "linux" else ODD
     for name in names:
-        add(shown, name, photo(6, 8), ids(2, 1, 6, 8), truth=ids(2, 0, 6, 8))
+        add(shown, name, image(6, 8), ids(2, 1, 6, 8), truth=ids(2, 0, 6, 8))
     page = shown.write()
     chromium.open(page, "sort=name")
     seen = chromium.ask(NAMES)
@@ -397,7 +397,7 @@ def test_odd_names_are_shown_and_their_pictures_found(chromium: Chromium, tmp_pa
     loaded = "[...document.querySelectorAll('{} img')].every(i => i.complete && i.naturalWidth)"
     chromium.wait(loaded.format(".grid"))
     for name in seen:
-        chromium.ask(f"location.hash = {json.dumps(f'photo={quote(name)}&thumbnails=truth')}")
+        chromium.ask(f"location.hash = {json.dumps(f'image={quote(name)}&thumbnails=truth')}")
         chromium.wait(f"({SHOWN}) === {json.dumps(name)}")
         chromium.wait(loaded.format(".stage"))
     chromium.wait(loaded.format(".grid"))
@@ -409,8 +409,8 @@ def test_without_scores_and_truth_the_page_offers_neither(
     chromium: Chromium, tmp_path: Path
 ) -> None:
     shown = gallery(tmp_path)
-    add(shown, "b", photo(), ids(20))
-    add(shown, "a", photo(), ids())
+    add(shown, "b", image(), ids(20))
+    add(shown, "a", image(), ids())
     chromium.open(shown.write(), "sort=worst&thumbnails=truth&class=chip&in=missed")
     assert chromium.ask(NAMES) == ["b"]
     assert chromium.ask("[...document.getElementById('sort').options].map(o => o.value)") == [
@@ -430,17 +430,17 @@ def test_every_picture_has_a_text_and_every_control_a_name(chromium: Chromium, p
     alts = chromium.ask("[...document.images].filter(i => !i.hidden).map(i => i.alt)")
     assert len(alts) == 8
     assert all(alts)
-    assert f"truth of photo 10: chip 50\u00a0%, {DEFECT} 25\u00a0%" in alts
+    assert f"truth of image 10: chip 50\u00a0%, {DEFECT} 25\u00a0%" in alts
     chromium.call("Accessibility.enable")
     nodes = chromium.call("Accessibility.getFullAXTree")["nodes"]
     controls = {"button", "slider", "combobox", "checkbox", "link", "dialog", "region"}
     named = [(n["role"]["value"], n["name"]["value"]) for n in nodes if not n["ignored"]]
     found = [pair for pair in named if pair[0] in controls]
     assert set(found) >= {
-        ("dialog", "photo 10"),
+        ("dialog", "image 10"),
         ("slider", "Slider between prediction and truth"),
-        ("button", "Photo before"),
-        ("button", "Photo after"),
+        ("button", "Image before"),
+        ("button", "Image after"),
         ("button", "Close"),
     }
     assert [pair for pair in found if not pair[1].strip()] == []
@@ -458,7 +458,7 @@ def test_the_focus_is_seen(chromium: Chromium, page: Path) -> None:
         assert len(seen) < 20
     assert set(seen) == {"solid 3px"}
     chromium.press("Enter", "Tab")
-    assert chromium.ask(SHOWN) == "photo 1"
+    assert chromium.ask(SHOWN) == "image 1"
     assert chromium.ask(outline) == "solid 3px"
 
 
@@ -480,11 +480,11 @@ def test_cards_keep_their_place_and_the_far_ones_cost_nothing(
     chromium: Chromium, tmp_path: Path
 ) -> None:
     shown = gallery(tmp_path)
-    add(shown, "photo", photo(), ids(20))
+    add(shown, "photo", image(), ids(20))
     page = shown.write()
     text = page.read_text(encoding="utf-8")
     row = json.dumps(values(page)["photos"][0], separators=(",", ":"))
-    rows = ",".join(row.replace('"photo"', f'"photo {number}"') for number in range(1000))
+    rows = ",".join(row.replace('"photo"', f'"image {number}"') for number in range(1000))
     assert row in text
     page.write_text(text.replace(row, rows), encoding="utf-8")
     chromium.open(page)
@@ -494,4 +494,4 @@ def test_cards_keep_their_place_and_the_far_ones_cost_nothing(
     assert chromium.box(".grid img")[3] == 176  # although the picture does not arrive
     begun = "[...document.querySelectorAll('.grid img')].filter(i => i.complete).length"
     assert chromium.ask(begun) < 500
-    assert chromium.ask(f"{NAMES}.slice(-1)[0]") == "photo 999"
+    assert chromium.ask(f"{NAMES}.slice(-1)[0]") == "image 999"

@@ -18,14 +18,14 @@ from segtf.outputs.labelme_json import labelme_annotation
 from tests.segtf.drawn_masks import any_masks, blobs, ellipse
 from voc_builder.base.errors import UserError
 from voc_builder.sources.checks import check_annotation
-from voc_builder.sources.labelme import draw_mask, read_annotation, read_photo
+from voc_builder.sources.labelme import draw_mask, read_annotation, read_image
 
 CLASSES = ("background", "chip", "дефект")
 PARTS = ("roof", "grass", "road")  # without a background
 
 
 def write(folder: Path, mask: NDArray[np.uint8], classes: Sequence[str], **how: Any) -> Path:
-    """The JSON of class ids and its photo."""
+    """The JSON of class ids and its image."""
     Image.fromarray(np.repeat(mask[..., None], 3, axis=2)).save(folder / "a.png")
     path = folder / "a.json"
     content = labelme_annotation(mask, classes, "a.png", **how)
@@ -90,7 +90,7 @@ def test_labelme_opens_it_and_paints_the_same(tmp_path: Path, shapes: str) -> No
     opened = LabelFile(str(path))
     assert opened.image_path == "a.png"
     assert (
-        opened.image_data == (tmp_path / "a.png").read_bytes() == read_photo(read_annotation(path))
+        opened.image_data == (tmp_path / "a.png").read_bytes() == read_image(read_annotation(path))
     )
     ids = {name: class_id for class_id, name in enumerate(CLASSES)}
     painted, objects = shapes_to_label(mask.shape, opened.shapes, ids)
@@ -99,7 +99,7 @@ def test_labelme_opens_it_and_paints_the_same(tmp_path: Path, shapes: str) -> No
     assert {"polygon", "mask"} >= {shape["shape_type"] for shape in opened.shapes} >= {shapes}
 
 
-def test_a_photo_of_background_alone_has_no_shapes_and_one_of_a_first_class_has() -> None:
+def test_an_image_of_background_alone_has_no_shapes_and_one_of_a_first_class_has() -> None:
     mask = np.zeros((4, 6), np.uint8)
     assert labelme_annotation(mask, CLASSES, "a.png")["shapes"] == []
     (shape,) = labelme_annotation(mask, PARTS, "a.png")["shapes"]

@@ -54,7 +54,7 @@ def test_decoding_is_the_inverse_of_encoding(mask: NDArray[np.bool_]) -> None:
         ("1 2 3", "Received 3: '1 2 3'"),
         ("1 x", "whole numbers. Received: '1 x'"),
         ("1 99999999999999999999", "whole numbers"),
-        ("1 9223372036854775807", "from 1 to 6, the pixels of a photo 3 x 2"),
+        ("1 9223372036854775807", "from 1 to 6, the pixels of 3 x 2"),
         ("0 2", "from 1 to 6"),
         ("5 3", "from 1 to 6"),
         ("1 0", "none empty"),
@@ -63,14 +63,14 @@ def test_decoding_is_the_inverse_of_encoding(mask: NDArray[np.bool_]) -> None:
         ("9 " * 100, "9 9 9..."),
     ],
 )
-def test_what_are_no_runs_of_the_photo_is_refused(text: str, part: str) -> None:
+def test_what_are_no_runs_of_the_image_is_refused(text: str, part: str) -> None:
     with pytest.raises(UserError) as caught:
         decode_rle(text, 2, 3)
     assert part in str(caught.value)
     assert len(str(caught.value)) < 200
 
 
-def test_the_table_has_a_row_for_each_photo() -> None:
+def test_the_table_has_a_row_for_each_image() -> None:
     rows = [("1", "2 2 8 2"), ("empty", ""), ('a, "b"', "1 1"), ("фото", "3 1")]
     file = io.StringIO()
     writer = RleWriter(file)
@@ -119,7 +119,7 @@ def test_long_runs_are_those_of_pycocotools(lengths: list[int], value: bool) -> 
 
 @settings(deadline=None)
 @given(masks(), *[st.integers(0, 3)] * 4)
-def test_a_part_of_a_photo_counts_as_the_whole_photo_would(
+def test_a_part_of_an_image_counts_as_the_whole_image_would(
     part: NDArray[np.bool_], above: int, below: int, before: int, after: int
 ) -> None:
     whole = np.pad(part, ((above, below), (before, after)))

@@ -16,7 +16,7 @@ from segtf.reports.object_figures import (
     draw_thresholds,
     size_name,
 )
-from segtf.scoring.operating import Sought, given, operating_values
+from segtf.scoring.operating import Target, given, operating_values
 from segtf.scoring.thresholds import count_thresholds
 from tests.segtf.reports.test_figures import read_picture
 
@@ -44,7 +44,7 @@ def point() -> Json:
     truth = np.zeros((20, 20), np.uint8)
     truth[5:10, 5:10] = 1
     counts = count_thresholds(np.where(truth == 1, 0.7, 0.2).astype(np.float32), truth, 1)
-    return operating_values("дефект $x_1$", given(Sought(1, 0.5)), counts, photos=1)
+    return operating_values("дефект $x_1$", given(Target(1, 0.5)), counts, images=1)
 
 
 def pixels_of(path: Path, colour: str) -> int:

@@ -20,24 +20,24 @@ from segtf.reports.report import write_report
 from segtf.run.config import TrainConfig
 from segtf.run.log import read_log, waiting
 from segtf.scoring.inspection import inspection_values
-from segtf.scoring.operating import Sought, given, operating_values
+from segtf.scoring.operating import Target, given, operating_values
 from segtf.scoring.thresholds import count_thresholds
 from segtf.training.sizing import Machine, Plan, as_asked
 from segtf.training.sizing_words import write_sizing
 from segtf.training.survey import Objects, Survey
 from tests.segtf.reports.test_figures import write_log
-from tests.segtf.scoring.test_inspection import PHOTOS as MASKS
+from tests.segtf.scoring.test_inspection import IMAGES as MASKS
 from tests.segtf.scoring.test_inspection import inspected
 from voc_builder.base.colours import voc_colours
 from voc_builder.base.errors import UserError
 from voc_builder.pixels.overlay import draw_overlay
 
 CLASSES = ["__background__", "fishka", "defect <b>"]
-PHOTOS = {"00000001": 0.95, "Фото #3 100%": 0.41, "sub/00000004": None, "00000005": 0.7}
+IMAGES = {"00000001": 0.95, "Фото #3 100%": 0.41, "sub/00000004": None, "00000005": 0.7}
 
 
 def shown(name: str, missed: int, false: int, wrong: float) -> dict[str, Any]:
-    """The entry of a photo in overlays/scores.json."""
+    """The entry of an image in overlays/scores.json."""
     objects = {"true": 3, "found": 3 - missed, "alarms": 4, "false": false}
     iou = {CLASSES[0]: 0.9871, CLASSES[1]: 0.33, CLASSES[2]: None}
     return {"id": name, "miou": 0.33, "iou": iou, "wrong": wrong, "objects": {"fishka": objects}}
@@ -51,12 +51,12 @@ SHOWN = [
 
 
 def scored_objects() -> dict[str, Any]:
-    """What `metrics_SPLIT.json` holds of objects, of other photos than the rest is of."""
-    photos, confusions = inspected()
+    """What `metrics_SPLIT.json` holds of objects, of other images than the rest is of."""
+    images, confusions = inspected()
     truth, prediction = MASKS[1]
     counts = count_thresholds((prediction == 2).astype(np.float32), truth, 2)
-    point = operating_values(CLASSES[2], given(Sought(2, 0.25)), counts, photos=3)
-    return {**inspection_values(photos, confusions, CLASSES), "operating_point": point}
+    point = operating_values(CLASSES[2], given(Target(2, 0.25)), counts, images=3)
+    return {**inspection_values(images, confusions, CLASSES), "operating_point": point}
 
 
 def scores(split: str) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def scores(split: str) -> dict[str, Any]:
     iou = dict(zip(CLASSES, (0.9958, 0.9639, None if split == "val" else 0.7969), strict=True))
     return {
         "split": split,
-        "images": len(PHOTOS),
+        "images": len(IMAGES),
         "size": 256,
         "classes": CLASSES,
         "iou": iou,
@@ -77,7 +77,7 @@ def scores(split: str) -> dict[str, Any]:
         **scored_objects(),
         "photos": [
             {"id": name, "miou": miou, "iou": dict.fromkeys(CLASSES, miou)}
-            for name, miou in PHOTOS.items()
+            for name, miou in IMAGES.items()
         ],
         "model": "keras",
         "data": {"path": "artifacts/datasets/fishki", "sha256": "0a1b" * 16},
@@ -96,7 +96,7 @@ def write_overlay(path: Path, index: int, size: int) -> None:
 
 
 def write_size(run: Path, config: TrainConfig) -> None:
-    """The sizing.json of photos with one class that is kept at 256 and one that is not."""
+    """The sizing.json of images with one class that is kept at 256 and one that is not."""
     objects = (Objects("fishka", 60, 4, 300.0, 0.3), Objects(CLASSES[2], 27, 0, 12.0, 0.012))
     sides = (900, 1000, 1200)
     survey = Survey({"train": 32, "val": 4}, 36, sides, sides, objects, "__background__", None)
@@ -155,7 +155,7 @@ def write_run(run: Path, size: int = 128) -> Path:
         draw_thresholds(scores(split), run / f"thresholds_{split}.png")
     (run / "overlays").mkdir()
     (run / "overlays/scores.json").write_text(json.dumps({"split": "test", "photos": SHOWN}))
-    for index, name in enumerate(PHOTOS):
+    for index, name in enumerate(IMAGES):
         write_overlay(run / "overlays" / f"{name}.jpg", index, size)
     for epoch in (1, 20, 40):
         write_overlay(run / f"overlays/progress/epoch-{epoch:04d}.jpg", epoch, size)
@@ -284,8 +284,8 @@ def test_crops_and_tiles_are_called_so(tmp_path: Path) -> None:
     write_size(run, TrainConfig(crop=256))
     page = write_report(run).read_text(encoding="utf-8")
     assert "crop 256" in page
-    assert "4 test photos in tiles of 256 x 256 pixels" in page
-    assert "Trained on crops of photos at their full resolution, 256 x 256 pixels" in page
+    assert "4 test images in tiles of 256 x 256 pixels" in page
+    assert "Trained on crops of images at their full resolution, 256 x 256 pixels" in page
     assert "<th>px in crops</th>" in page
 
 
@@ -311,7 +311,7 @@ def test_what_a_data_set_says_of_itself_is_escaped(tmp_path: Path) -> None:
     assert "a<b>c" not in page
 
 
-def test_photos_come_worst_first_with_light_thumbnails_and_a_link_to_the_full_one(
+def test_images_come_worst_first_with_light_thumbnails_and_a_link_to_the_full_one(
     finished: Path,
 ) -> None:
     page = (finished / "report.html").read_text(encoding="utf-8")
@@ -322,25 +322,25 @@ def test_photos_come_worst_first_with_light_thumbnails_and_a_link_to_the_full_on
         ("00000001", "no fault"),
         ("sub/00000004", ""),
     ]
-    assert "4 photos, worst first." in page
+    assert "4 images, worst first." in page
     assert "IoU __background__ 0.987, fishka 0.330</span>" in page
     assert 'href="overlays/%D0%A4%D0%BE%D1%82%D0%BE%20%233%20100%25.jpg"' in page
     assert (finished / "thumbnails/sub/00000004.jpg").stat().st_size < 30_000
 
 
 @pytest.mark.parametrize("rows", [None, [shown("00000005", 0, 0, 0.0)]])
-def test_photos_of_an_earlier_run_or_without_a_fault_come_by_name_and_none_is_called_worst(
+def test_images_of_an_earlier_run_or_without_a_fault_come_by_name_and_none_is_called_worst(
     rows: list[dict[str, Any]] | None, tmp_path: Path
 ) -> None:
     run = write_run(tmp_path / "run")
     file = run / "overlays/scores.json"
     file.unlink() if rows is None else file.write_text(json.dumps({"photos": rows}))
     page = write_report(run).read_text(encoding="utf-8")
-    photos = page.split('id="photos"')[1].split("</section>")[0]
-    found = re.findall(r"<figcaption><b>([^<]*)</b>", photos)
+    images = page.split('id="photos"')[1].split("</section>")[0]
+    found = re.findall(r"<figcaption><b>([^<]*)</b>", images)
     assert found == ["00000001", "sub/00000004", "00000005", "Фото #3 100%"]
-    assert "4 photos, by name." in photos
-    assert ("IoU" in photos) == (rows is not None)
+    assert "4 images, by name." in images
+    assert ("IoU" in images) == (rows is not None)
 
 
 def test_the_page_says_what_an_inspector_asks_of_test_and_val(finished: Path) -> None:
@@ -417,7 +417,7 @@ def test_the_page_of_a_run_that_just_began_says_what_is_missing(tmp_path: Path) 
     assert not Links(page).opened
 
 
-def test_without_test_photos_the_validation_scores_head_the_page(tmp_path: Path) -> None:
+def test_without_test_images_the_validation_scores_head_the_page(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     (run / "metrics_test.json").unlink()
     page = write_report(run).read_text(encoding="utf-8")
@@ -430,7 +430,7 @@ def test_a_folder_that_is_no_run_and_a_damaged_file_are_refused_in_one_line(
 ) -> None:
     assert main([str(tmp_path)]) == 2
     (tmp_path / "config.yaml").write_text("size: 256\n")
-    (tmp_path / "export.json").write_text('{"photos": ')
+    (tmp_path / "export.json").write_text('{"images": ')
     assert main([str(tmp_path)]) == 2
     first, second = capsys.readouterr().err.splitlines()
     assert "not a run folder (no config.yaml)" in first

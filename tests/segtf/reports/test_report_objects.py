@@ -11,21 +11,21 @@ import pytest
 from segtf.outputs.page import Section, render_page
 from segtf.reports.report_objects import objects_section
 from segtf.scoring import metrics
-from segtf.scoring.inspection import inspection_values, objects_by_photo
+from segtf.scoring.inspection import inspection_values, objects_by_image
 from segtf.scoring.operating import Decided, operating_values
 from segtf.scoring.thresholds import count_thresholds
 from tests.segtf.reports.test_report import Links
-from tests.segtf.scoring.test_inspection import CLASSES, PHOTOS, inspected
+from tests.segtf.scoring.test_inspection import CLASSES, IMAGES, inspected
 
 Json = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def values() -> Json:
-    """What `metrics_val.json` holds of three photos."""
-    photos, confusions = inspected()
+    """What `metrics_val.json` holds of three images."""
+    images, confusions = inspected()
     total = sum(confusions, np.zeros((3, 3), np.int64))
-    truth, prediction = PHOTOS[1]
+    truth, prediction = IMAGES[1]
     counts = count_thresholds((prediction == 2).astype(np.float32), truth, 2)
     scores = {"true": 1, "precision": 0.5, "recall": 1.0, "f1": 2 / 3}
     decided = Decided(0.5, "largest F1 over objects", "val", scores)
@@ -37,11 +37,11 @@ def values() -> Json:
         "photos": [
             {"id": name, "objects": objects}
             for name, objects in zip(
-                ("first", "a <b>", "third"), objects_by_photo(photos, CLASSES), strict=True
+                ("first", "a <b>", "third"), objects_by_image(images, CLASSES), strict=True
             )
         ],
-        "operating_point": operating_values("defect", decided, counts, photos=3),
-        **inspection_values(photos, confusions, CLASSES),
+        "operating_point": operating_values("defect", decided, counts, images=3),
+        **inspection_values(images, confusions, CLASSES),
     }
 
 
@@ -57,22 +57,22 @@ def test_the_section_has_found_missed_and_false_of_each_class(values: Json) -> N
     assert "less than 10&nbsp;% of its pixels" in html
 
 
-def test_intervals_of_few_photos_carry_a_question_mark_and_their_number(values: Json) -> None:
+def test_intervals_of_few_images_carry_a_question_mark_and_their_number(values: Json) -> None:
     html = objects_section(values)
-    assert 'title="2 photos hold it">' in html
+    assert 'title="2 images hold it">' in html
     assert "29.2–100&nbsp;% ?</span>" in html
-    assert "fewer than 6 photos hold the class" in html
+    assert "fewer than 6 images hold the class" in html
 
 
-def test_the_photos_with_mistakes_are_named_the_worst_first(values: Json) -> None:
+def test_the_images_with_mistakes_are_named_the_worst_first(values: Json) -> None:
     html = objects_section(values)
-    assert "3 of 3 photos have missed objects or false alarms<" in html
+    assert "3 of 3 images have missed objects or false alarms<" in html
     rows = ["third</td><td>0</td><td>2<", "a &lt;b&gt;</td><td>0</td><td>1<"]
     rows.append("first</td><td>1</td><td>0<")
     places = [html.index(f"<tr><td>{row}") for row in rows]
     assert places[0] < min(places[1:])
     nobody = {**values, "photos": []}
-    assert "No photo has a missed object or a false alarm." in objects_section(nobody)
+    assert "No image has a missed object or a false alarm." in objects_section(nobody)
 
 
 def test_the_operating_point_is_said_in_words_beside_the_most_probable_class(

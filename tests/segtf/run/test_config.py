@@ -44,7 +44,7 @@ TWO = {"processes": 2, "backend": "jax", "coordinator": "host:1234", "run": "a",
         ({"crop": 100}, "--crop 100: unet needs a multiple of 32; the nearest are 96 or 128"),
         (
             {"crop": 96, "size": 256},
-            "--size 256 beside --crop 96: photos are either resized or cut",
+            "--size 256 beside --crop 96: images are either resized or cut",
         ),
         ({"crop": 256, "size": 512}, "--size 512 beside --crop 256"),
         ({"arch": "pspnet"}, "--size 512: pspnet needs a multiple of 48"),
@@ -121,7 +121,7 @@ def test_the_settings_of_a_source_are_remembered_and_handed_to_the_builder(
     write_config(config, config.run_folder)
     assert read_config(config.run_folder) == config
     handed: list[BuildConfig] = []
-    monkeypatch.setattr(train, "build_cached", handed.append)
+    monkeypatch.setattr(train, "build_cached", lambda config, _: handed.append(config))
     train.open_dataset(config)
     assert source_settings(handed[0]) == {**asked, "group_by": "e"}
     assert handed[0].split is None

@@ -135,7 +135,7 @@ def test_a_class_that_never_occurs_counts_as_the_mean_and_leaves_the_others_alon
     assert parse_class_weights("balanced", CLASSES, [300, 0, 100]) == pytest.approx((0.5, 1, 1.5))
 
 
-def test_balanced_weights_of_photos_without_any_class_are_refused() -> None:
+def test_balanced_weights_of_images_without_any_class_are_refused() -> None:
     with pytest.raises(UserError, match="balanced: no pixel of the training split has a class"):
         parse_class_weights("balanced", CLASSES, [0, 0, 0])
 

@@ -45,7 +45,7 @@ def test_what_is_accepted_can_be_mirrored(arch: Arch, height: int, width: int) -
         assert min(height, width) < size_multiple(arch) // 2
         return
     for length, edges in zip(shape, padding_of(arch, shape), strict=True):
-        assert max(edges) < length, "a reflection has no more pixels than the photo has beside it"
+        assert max(edges) < length, "a reflection has no more pixels than the image has beside it"
 
 
 @given(lengths, lengths)
@@ -87,7 +87,7 @@ def test_a_network_that_pads_takes_one_size(
         ({"size": 100}, "the nearest are 96 or 128, or --size 100x100, which is padded"),
         ({"size": "15x64"}, "--size 15x64: unet needs at least 16 either way"),
         ({"size": "64x23", "arch": "pspnet"}, "pspnet needs at least 24 either way"),
-        ({"size": "320x240", "crop": 96}, "--size 320x240 beside --crop 96: photos are either"),
+        ({"size": "320x240", "crop": 96}, "--size 320x240 beside --crop 96: images are either"),
     ],
 )
 def test_a_size_that_is_none_is_named(wrong: dict[str, object], says: str) -> None:

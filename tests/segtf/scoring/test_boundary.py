@@ -42,7 +42,7 @@ def test_the_band_is_two_percent_of_the_diagonal_wide() -> None:
     assert boundary_counts(mask, mask, 2, ratio=0.01)[1].tolist() == [100**2 - 94**2] * 2
 
 
-def test_the_edge_of_the_photo_is_an_outline() -> None:
+def test_the_edge_of_the_image_is_an_outline() -> None:
     full = np.zeros((30, 30), np.uint8)
     assert boundary_counts(full, full, 1).tolist() == [[30**2 - 28**2] * 2]
 
@@ -110,7 +110,7 @@ def test_counts_are_those_of_the_definition(pair: tuple[Mask, Mask], ratio: floa
 
 @settings(deadline=None, max_examples=50)
 @given(arrays(np.uint8, (8, 8), elements=st.integers(0, 2)))
-def test_bands_as_wide_as_the_photo_give_the_iou_of_all_pixels(truth: Mask) -> None:
+def test_bands_as_wide_as_the_image_give_the_iou_of_all_pixels(truth: Mask) -> None:
     prediction = np.roll(truth, 3, axis=1)
     counts = boundary_counts(truth, prediction, 3, ratio=1.0)
     for class_id in range(3):

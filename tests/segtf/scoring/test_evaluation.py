@@ -1,4 +1,4 @@
-"""Counts of photos, whole or put together of their tiles, and the scores from them."""
+"""Counts of images, whole or put together of their tiles, and the scores from them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from segtf.data.crops import cut, tile_corners
 from segtf.scoring import metrics
 from segtf.scoring.evaluation import (
     Evaluation,
-    answered_photos,
+    answered_images,
     evaluate_split,
     join_tiles,
     score_table,
     scores,
 )
-from segtf.scoring.inspection import Inspected, inspect_photo
+from segtf.scoring.inspection import Inspected, inspect_image
 from segtf.scoring.objects import HIT, TRUE, count_objects, without_specks
 from segtf.scoring.thresholds import count_thresholds
 from voc_builder.base.colours import VOID
@@ -38,8 +38,8 @@ def painted(*boxes: tuple[int, int, int, int, int], height: int = 21, width: int
     return mask
 
 
-# truth and prediction of photos whose objects lie across the seams of tiles of 8 and of 16
-PHOTOS = {
+# truth and prediction of images whose objects lie across the seams of tiles of 8 and of 16
+IMAGES = {
     "first": (
         painted((1, 2, 2, 17, 26), (2, 5, 5, 6, 6), (2, 13, 13, 5, 6), (VOID, 0, 20, 9, 5)),
         painted((1, 3, 1, 17, 26), (2, 6, 6, 6, 5), (2, 14, 22, 4, 4)),
@@ -50,7 +50,7 @@ PHOTOS = {
 
 
 def sure(prediction: Mask) -> NDArray[np.uint8]:
-    """A photo whose three channels are the probabilities of the classes, times 255."""
+    """An image whose three channels are the probabilities of the classes, times 255."""
     rng = np.random.default_rng(prediction.size)
     least = rng.integers(100, 200, prediction.shape)[..., None]
     others = rng.integers(0, 50, (*prediction.shape, 3))
@@ -62,15 +62,15 @@ def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def split_of(tile: int) -> Any:
-    """The photos cut up as `segtf.data.records` does it."""
+    """The images cut up as `segtf.data.records` does it."""
     ids, images, masks = [], [], []
-    for name, (truth, prediction) in PHOTOS.items():
+    for name, (truth, prediction) in IMAGES.items():
         for top, left in tile_corners(truth.shape, (tile, tile)):
             image, mask = cut(sure(prediction), truth, top, left, (tile, tile))
             ids.append(name)
             images.append(image)
             masks.append(mask)
-    shapes = {name: truth.shape for name, (truth, _) in PHOTOS.items()}
+    shapes = {name: truth.shape for name, (truth, _) in IMAGES.items()}
     return SplitOf(name="val", ids=ids, images=np.stack(images), masks=masks, shapes=shapes)
 
 
@@ -82,33 +82,33 @@ class SplitOf(SimpleNamespace):
 
 
 @pytest.mark.parametrize("tile", [8, 16, 32])
-def test_masks_of_tiles_are_joined_to_those_of_photos(tile: int) -> None:
+def test_masks_of_tiles_are_joined_to_those_of_images(tile: int) -> None:
     split = split_of(tile)
-    for found, (truth, _) in zip(join_tiles(split.masks, split), PHOTOS.values(), strict=True):
+    for found, (truth, _) in zip(join_tiles(split.masks, split), IMAGES.values(), strict=True):
         np.testing.assert_array_equal(found, truth)
 
 
 @pytest.mark.parametrize(("tile", "batch"), [(8, 1), (8, 5), (16, 3), (32, 2)])
-def test_the_tiles_of_a_photo_are_put_together_at_their_places(tile: int, batch: int) -> None:
-    photos = list(answered_photos(predict, split_of(tile), batch, 2))
-    assert [photo.photo_id for photo in photos] == list(PHOTOS)
-    for photo, (truth, prediction) in zip(photos, PHOTOS.values(), strict=True):
-        np.testing.assert_array_equal(photo.truth, truth)
-        np.testing.assert_array_equal(photo.prediction, prediction)
-        np.testing.assert_array_equal(photo.probability, predict(sure(prediction))[..., 2])
+def test_the_tiles_of_an_image_are_put_together_at_their_places(tile: int, batch: int) -> None:
+    images = list(answered_images(predict, split_of(tile), batch, 2))
+    assert [image.image_id for image in images] == list(IMAGES)
+    for image, (truth, prediction) in zip(images, IMAGES.values(), strict=True):
+        np.testing.assert_array_equal(image.truth, truth)
+        np.testing.assert_array_equal(image.prediction, prediction)
+        np.testing.assert_array_equal(image.probability, predict(sure(prediction))[..., 2])
 
 
 @pytest.mark.parametrize("tile", [8, 16, 32])
-def test_counts_are_those_of_whole_photos_whatever_the_tiles(tile: int) -> None:
-    found = evaluate_split(predict, split_of(tile), CLASSES, 4, sought=2)
+def test_counts_are_those_of_whole_images_whatever_the_tiles(tile: int) -> None:
+    found = evaluate_split(predict, split_of(tile), CLASSES, 4, target=2)
     assert found.thresholds is not None
     pixels, objects = 0, 0
-    for i, (name, (truth, prediction)) in enumerate(PHOTOS.items()):
-        assert found.photos[i][0] == name
+    for i, (name, (truth, prediction)) in enumerate(IMAGES.items()):
+        assert found.images[i][0] == name
         np.testing.assert_array_equal(
-            found.photos[i][1], metrics.confusion(truth, prediction, len(CLASSES))
+            found.images[i][1], metrics.confusion(truth, prediction, len(CLASSES))
         )
-        whole = inspect_photo(truth, prediction, CLASSES)
+        whole = inspect_image(truth, prediction, CLASSES)
         np.testing.assert_array_equal(found.inspected[i].boundary, whole.boundary)
         for class_id, of_class in whole.objects.items():
             again = found.inspected[i].objects[class_id]
@@ -118,7 +118,7 @@ def test_counts_are_those_of_whole_photos_whatever_the_tiles(tile: int) -> None:
         pixels, objects = pixels + counts.pixels, objects + counts.objects
     np.testing.assert_array_equal(found.thresholds.pixels, pixels)
     np.testing.assert_array_equal(found.thresholds.objects, objects)
-    of_defects = [photo.objects[2] for photo in found.inspected]
+    of_defects = [image.objects[2] for image in found.inspected]
     totals = without_specks(count_objects(of_defects, (0, 0))).sum(axis=0)
     assert totals[[TRUE, HIT]].tolist() == [4, 2], "a seam cuts nothing in two"
 
@@ -127,13 +127,13 @@ def test_thresholds_are_counted_only_if_a_class_is_sought() -> None:
     assert evaluate_split(predict, split_of(8), CLASSES, 4).thresholds is None
 
 
-def evaluation(**photos: metrics.Counts) -> Evaluation:
+def evaluation(**images: metrics.Counts) -> Evaluation:
     blank = np.zeros((9, 9), np.uint8)
-    inspected: tuple[Inspected, ...] = (inspect_photo(blank, blank, CLASSES),) * len(photos)
-    return Evaluation(tuple(photos.items()), inspected)
+    inspected: tuple[Inspected, ...] = (inspect_image(blank, blank, CLASSES),) * len(images)
+    return Evaluation(tuple(images.items()), inspected)
 
 
-def test_scores_of_a_split_are_those_of_all_photos_together() -> None:
+def test_scores_of_a_split_are_those_of_all_images_together() -> None:
     first, second = COUNTS // 2, COUNTS - COUNTS // 2
     values = scores(evaluation(a=first, b=second), CLASSES)
     assert values["iou"] == {
@@ -145,7 +145,7 @@ def test_scores_of_a_split_are_those_of_all_photos_together() -> None:
     assert values["miou"] == pytest.approx((6 / 9 + 3 / 6) / 2)
     assert values["pixel_accuracy"] == pytest.approx(9 / 12)
     assert values["confusion"] == COUNTS.tolist()
-    assert [photo["id"] for photo in values["photos"]] == ["a", "b"]
+    assert [image["id"] for image in values["photos"]] == ["a", "b"]
     json.dumps(values, allow_nan=False)
 
 
@@ -155,9 +155,9 @@ def test_scores_hold_what_an_inspector_asks() -> None:
     assert (flaw["true"], flaw["found"], flaw["missed"], flaw["false"]) == (4, 2, 2, 1)
     assert values["intervals"]["found"]["flaw"]["photos"] == 3
     assert 0 < values["boundary_miou"] < 1
-    of_photos = {photo["id"]: photo["objects"]["flaw"] for photo in values["photos"]}
-    assert of_photos["first"] == {"true": 2, "found": 1, "alarms": 2, "false": 1}
-    assert of_photos["small"] == {"true": 1, "found": 0, "alarms": 0, "false": 0}
+    of_images = {image["id"]: image["objects"]["flaw"] for image in values["photos"]}
+    assert of_images["first"] == {"true": 2, "found": 1, "alarms": 2, "false": 1}
+    assert of_images["small"] == {"true": 1, "found": 0, "alarms": 0, "false": 0}
 
 
 def test_the_table_names_a_class_without_score_by_a_dash() -> None:

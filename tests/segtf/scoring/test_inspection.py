@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from segtf.scoring import metrics
 from segtf.scoring.inspection import (
     Inspected,
-    inspect_photo,
+    inspect_image,
     inspection_values,
     object_table,
-    objects_by_photo,
+    objects_by_image,
     percent,
 )
 from segtf.scoring.intervals import mean_share_interval
@@ -35,8 +35,8 @@ def drawn(*defects: tuple[int, int, int], part: int = 40) -> Mask:
     return mask
 
 
-# truth and prediction of each photo
-PHOTOS = (
+# truth and prediction of each image
+IMAGES = (
     (drawn((10, 10, 5), (30, 10, 9)), drawn((30, 10, 9))),
     (drawn((10, 10, 7)), drawn((10, 10, 7), (40, 30, 6))),
     (drawn(), drawn((20, 20, 4), (40, 10, 4), (30, 30, 2))),
@@ -45,8 +45,8 @@ PHOTOS = (
 
 def inspected() -> tuple[list[Inspected], list[Counts]]:
     return (
-        [inspect_photo(truth, prediction, CLASSES) for truth, prediction in PHOTOS],
-        [metrics.confusion(truth, prediction, 3) for truth, prediction in PHOTOS],
+        [inspect_image(truth, prediction, CLASSES) for truth, prediction in IMAGES],
+        [metrics.confusion(truth, prediction, 3) for truth, prediction in IMAGES],
     )
 
 
@@ -85,16 +85,16 @@ def test_sizes_are_those_of_the_true_objects(values: dict[str, Any]) -> None:
     assert [row["false"] for row in sizes] == [1, 2, 1, 0], "a speck is counted here alone"
 
 
-def test_the_counts_of_the_photos_add_up(values: dict[str, Any]) -> None:
-    photos = objects_by_photo(inspected()[0], CLASSES)
-    assert photos[0]["defect"] == {"true": 2, "found": 1, "alarms": 1, "false": 0}
-    assert photos[2]["defect"] == {"true": 0, "found": 0, "alarms": 2, "false": 2}
+def test_the_counts_of_the_images_add_up(values: dict[str, Any]) -> None:
+    images = objects_by_image(inspected()[0], CLASSES)
+    assert images[0]["defect"] == {"true": 2, "found": 1, "alarms": 1, "false": 0}
+    assert images[2]["defect"] == {"true": 0, "found": 0, "alarms": 2, "false": 2}
     for name, counts in values["objects"]["classes"].items():
         for key in ("true", "found", "alarms", "false"):
-            assert sum(photo[name][key] for photo in photos) == counts[key]
+            assert sum(image[name][key] for image in images) == counts[key]
 
 
-def test_intervals_lie_around_their_scores_and_name_their_photos(values: dict[str, Any]) -> None:
+def test_intervals_lie_around_their_scores_and_name_their_images(values: dict[str, Any]) -> None:
     counts = sum(inspected()[1], np.zeros((3, 3), np.int64))
     intervals = values["intervals"]
     for interval, score in (
@@ -107,40 +107,40 @@ def test_intervals_lie_around_their_scores_and_name_their_photos(values: dict[st
     ):
         assert interval["low"] < score < interval["high"]
         assert interval["few"]
-    outlines = mean_share_interval(np.array([photo.boundary for photo in inspected()[0]]))
+    outlines = mean_share_interval(np.array([image.boundary for image in inspected()[0]]))
     assert intervals["boundary_miou"]["low"] == outlines.low
     assert intervals["iou"]["defect"]["photos"] == 3, "truth or prediction holds it"
-    assert intervals["found"]["defect"]["photos"] == 2, "a photo without defects finds none"
+    assert intervals["found"]["defect"]["photos"] == 2, "an image without defects finds none"
     assert intervals["false_a_photo"]["defect"]["photos"] == 3
 
 
-def test_values_are_json_even_without_objects_or_photos(values: dict[str, Any]) -> None:
+def test_values_are_json_even_without_objects_or_images(values: dict[str, Any]) -> None:
     json.dumps(values, allow_nan=False)
     empty = np.zeros((9, 9), np.uint8)
-    for photos in ([], [empty]):
+    for images in ([], [empty]):
         none = inspection_values(
-            [inspect_photo(mask, mask, CLASSES) for mask in photos],
-            [metrics.confusion(mask, mask, 3) for mask in photos],
+            [inspect_image(mask, mask, CLASSES) for mask in images],
+            [metrics.confusion(mask, mask, 3) for mask in images],
             CLASSES,
         )
         json.dumps(none, allow_nan=False)
         assert none["objects"]["classes"]["defect"]["found_share"] is None
         assert none["intervals"]["found"]["defect"]["low"] is None
-        assert objects_by_photo([], CLASSES) == []
+        assert objects_by_image([], CLASSES) == []
 
 
 def test_classes_without_a_background_all_have_objects() -> None:
     truth = drawn((10, 10, 5))
     names = ("floor", "part", "defect")
-    photo = inspect_photo(truth, truth, names)
-    assert list(objects_by_photo([photo], names)[0]) == list(names)
+    image = inspect_image(truth, truth, names)
+    assert list(objects_by_image([image], names)[0]) == list(names)
     only = ("__background__",)
     blank = np.zeros((9, 9), np.uint8)
-    alone = [inspect_photo(blank, blank, only)]
+    alone = [inspect_image(blank, blank, only)]
     assert inspection_values(alone, [np.array([[81]])], only)["objects"]["classes"] == {}
 
 
-def test_the_table_has_intervals_and_a_question_mark_where_photos_are_few(
+def test_the_table_has_intervals_and_a_question_mark_where_images_are_few(
     values: dict[str, Any],
 ) -> None:
     head, part, defect = object_table(values).splitlines()
@@ -150,7 +150,7 @@ def test_the_table_has_intervals_and_a_question_mark_where_photos_are_few(
         "found",
         "missed",
         "false alarms",
-        "a photo",
+        "per image",
     ]
     cells = ["part", "3", "100 %", "29.2–100 % ?", "0", "0", "0.00", "0.00–1.23 ?"]
     assert re.split(" {2,}", part) == cells

@@ -18,9 +18,9 @@ from segtf.scoring.intervals import (
 from segtf.scoring.metrics import Counts
 
 
-def parts(*photos: tuple[int, int]) -> Counts:
-    """Part and whole of one thing in each photo."""
-    return np.array(photos, np.int64).reshape(-1, 1, 2)
+def parts(*images: tuple[int, int]) -> Counts:
+    """Part and whole of one thing in each image."""
+    return np.array(images, np.int64).reshape(-1, 1, 2)
 
 
 def test_the_parts_of_a_confusion_matrix_give_its_iou() -> None:
@@ -40,7 +40,7 @@ def test_the_order_of_things_does_not_matter() -> None:
     assert share_intervals(counts)[1] == share_intervals(counts[:, [1]])[0]
 
 
-def test_with_many_photos_the_interval_is_that_of_the_normal_distribution() -> None:
+def test_with_many_images_the_interval_is_that_of_the_normal_distribution() -> None:
     rng = np.random.default_rng(5)
     hits = rng.binomial(1, 0.7, 2000)
     (interval,) = share_intervals(np.stack([hits, np.ones_like(hits)], axis=1)[:, None])
@@ -53,14 +53,14 @@ def test_with_many_photos_the_interval_is_that_of_the_normal_distribution() -> N
     assert rate.high - rate.low == pytest.approx(2 * error, rel=0.15)
 
 
-@pytest.mark.parametrize("photos", [8, 25])
-def test_the_interval_of_few_photos_holds_the_truth_in_at_least_nine_cases_of_ten(
-    photos: int,
+@pytest.mark.parametrize("images", [8, 25])
+def test_the_interval_of_few_images_holds_the_truth_in_at_least_nine_cases_of_ten(
+    images: int,
 ) -> None:
-    rng = np.random.default_rng(photos)
+    rng = np.random.default_rng(images)
     held = 0
     for _ in range(200):
-        found = rng.poisson(1.5, photos) + 1
+        found = rng.poisson(1.5, images) + 1
         counts = np.stack([rng.binomial(found, 0.8), found], axis=1)[:, None]
         (interval,) = share_intervals(counts, resamples=300)
         held += interval.low <= 0.8 <= interval.high
@@ -68,7 +68,7 @@ def test_the_interval_of_few_photos_holds_the_truth_in_at_least_nine_cases_of_te
 
 
 def test_the_interval_is_as_wide_as_that_of_student_where_that_is_right() -> None:
-    # ten photos of equal size: the share is a plain mean, t of 9 degrees of freedom 2.262
+    # ten images of equal size: the share is a plain mean, t of 9 degrees of freedom 2.262
     shares = np.array([10, 20, 25, 30, 35, 40, 45, 50, 60, 70])
     counts = np.stack([shares, np.full(10, 100)], axis=1)[:, None]
     (interval,) = share_intervals(counts, resamples=20_000)
@@ -77,38 +77,38 @@ def test_the_interval_is_as_wide_as_that_of_student_where_that_is_right() -> Non
 
 
 @pytest.mark.parametrize(("hits", "ends"), [(1, (0.025**0.2, 1.0)), (0, (0.0, 1 - 0.025**0.2))])
-def test_five_photos_of_one_mind_prove_no_certainty(hits: int, ends: tuple[float, float]) -> None:
+def test_five_images_of_one_mind_prove_no_certainty(hits: int, ends: tuple[float, float]) -> None:
     (interval,) = share_intervals(parts(*[(3 * hits, 3)] * 5))
     assert (interval.low, interval.high) == pytest.approx(ends)
-    assert interval.photos == 5
+    assert interval.images == 5
 
 
-def test_no_false_alarm_in_twenty_photos_may_still_be_one_in_six() -> None:
+def test_no_false_alarm_in_twenty_images_may_still_be_one_in_six() -> None:
     (interval,) = rate_intervals(np.zeros((20, 1), np.int64))
     assert interval.low == 0
     assert interval.high == pytest.approx(3.689 / 20, abs=1e-4)
 
 
-def test_photos_that_do_not_hold_it_are_no_evidence() -> None:
+def test_images_that_do_not_hold_it_are_no_evidence() -> None:
     (interval,) = share_intervals(parts((1, 2), (4, 5), *[(0, 0)] * 50))
-    assert interval.photos == 2
+    assert interval.images == 2
     assert interval.few
-    assert (interval.low, interval.high) == (0.5, 0.8), "all that two photos can say"
+    assert (interval.low, interval.high) == (0.5, 0.8), "all that two images can say"
     assert not share_intervals(parts(*[(1, 2), (4, 5)] * 3))[0].few
 
 
-@pytest.mark.parametrize("photos", [[], [(0, 0)] * 9, [(3, 4), (0, 0), (0, 0)]])
-def test_one_photo_or_none_has_no_interval(photos: list[tuple[int, int]]) -> None:
-    (interval,) = share_intervals(parts(*photos))
+@pytest.mark.parametrize("images", [[], [(0, 0)] * 9, [(3, 4), (0, 0), (0, 0)]])
+def test_one_image_or_none_has_no_interval(images: list[tuple[int, int]]) -> None:
+    (interval,) = share_intervals(parts(*images))
     assert math.isnan(interval.low)
     assert math.isnan(interval.high)
-    assert interval.photos == sum(whole > 0 for _, whole in photos)
-    mean = mean_share_interval(parts(*photos))
+    assert interval.images == sum(whole > 0 for _, whole in images)
+    mean = mean_share_interval(parts(*images))
     assert math.isnan(mean.low)
-    assert mean.photos == interval.photos
+    assert mean.images == interval.images
 
 
-def test_without_photos_there_are_no_rates() -> None:
+def test_without_images_there_are_no_rates() -> None:
     assert math.isnan(rate_intervals(np.zeros((0, 1), np.int64))[0].high)
 
 
@@ -119,7 +119,7 @@ def test_a_draw_without_a_rare_class_does_not_lift_the_mean() -> None:
     interval = mean_share_interval(counts)
     # in every draw the IoU are 1 and 0.2, or the second is not there: the mean is never 1
     assert (interval.low, interval.high) == pytest.approx((0.6, 0.6))
-    assert interval.photos == 2
+    assert interval.images == 2
 
 
 def test_a_class_that_is_nowhere_does_not_count_in_the_mean() -> None:
@@ -130,6 +130,6 @@ def test_a_class_that_is_nowhere_does_not_count_in_the_mean() -> None:
     )
 
 
-def test_an_interval_of_few_photos_says_so() -> None:
+def test_an_interval_of_few_images_says_so() -> None:
     assert Interval(0.1, 0.2, 5).few
     assert not Interval(0.1, 0.2, 6).few

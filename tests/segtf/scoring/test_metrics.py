@@ -99,7 +99,7 @@ def test_counts_of_parts_add_up_to_those_of_the_whole(
     np.testing.assert_array_equal(sum(rows), metrics.confusion(truth, prediction, CLASSES))
 
 
-def test_micro_imagewise_iou_is_the_mean_of_each_photos_own() -> None:
+def test_micro_imagewise_iou_is_the_mean_of_each_images_own() -> None:
     good, bad = np.array([[6, 0], [0, 2]]), np.array([[1, 2], [1, 0]])
     void = np.zeros((2, 2), np.int64)
     # tp 1, fp 3, fn 3 over both classes of the second: 1 / 7

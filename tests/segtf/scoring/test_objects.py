@@ -18,7 +18,7 @@ from segtf.scoring.objects import (
     SIZES,
     TRUE,
     Components,
-    PhotoObjects,
+    ImageObjects,
     count_objects,
     find_objects,
     object_classes,
@@ -40,7 +40,7 @@ def drawn(*boxes: tuple[int, int, int, int], class_id: int = 1, size: int = 40) 
 
 
 def totals(truth: Mask, prediction: Mask, class_id: int = 1) -> list[int]:
-    """True objects, found ones, alarms and false ones of a photo."""
+    """True objects, found ones, alarms and false ones of an image."""
     found = find_objects(truth, prediction, class_id)
     return without_specks(count_objects([found], ONE_SIZE))[0].tolist()
 
@@ -74,7 +74,7 @@ def test_an_alarm_is_false_where_no_object_is_or_hardly_any_of_it() -> None:
     assert totals(truth, drawn((0, 0, 9, 11))) == [1, 1, 1, 1]
 
 
-def test_marking_the_whole_photo_finds_everything_and_is_one_false_alarm() -> None:
+def test_marking_the_whole_image_finds_everything_and_is_one_false_alarm() -> None:
     truth = drawn((5, 5, 5, 5), (20, 20, 5, 5))
     assert totals(truth, np.ones_like(truth)) == [2, 2, 1, 1]
 
@@ -116,30 +116,30 @@ def test_specks_are_counted_by_themselves() -> None:
 
 def test_the_lines_of_a_class_of_lines_alone_are_its_objects() -> None:
     line = drawn((0, 0, 2, 30))
-    photos = [find_objects(line, line, 1), find_objects(np.zeros_like(line), line, 1)]
-    assert without_specks(count_objects(photos, ONE_SIZE)).tolist() == [[1, 1, 1, 0], [0, 0, 1, 1]]
+    images = [find_objects(line, line, 1), find_objects(np.zeros_like(line), line, 1)]
+    assert without_specks(count_objects(images, ONE_SIZE)).tolist() == [[1, 1, 1, 0], [0, 0, 1, 1]]
     square = drawn((20, 20, 5, 5))
-    photos.append(find_objects(square, square, 1))
-    counts = without_specks(count_objects(photos, ONE_SIZE))
+    images.append(find_objects(square, square, 1))
+    counts = without_specks(count_objects(images, ONE_SIZE))
     assert counts.tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 0]]
 
 
 def test_sizes_are_thirds_of_the_true_objects() -> None:
     truths = [drawn((0, 0, side, side)) for side in (3, 4, 5, 6, 7, 8)]
     blank = np.zeros_like(truths[0])
-    photos = [find_objects(truth, blank, 1) for truth in truths]
-    limits = size_limits(photos)
+    images = [find_objects(truth, blank, 1) for truth in truths]
+    limits = size_limits(images)
     assert limits == (16, 36)
-    counts = count_objects(photos, limits)
+    counts = count_objects(images, limits)
     assert counts[..., TRUE].sum(axis=0).tolist() == [0, 2, 2, 2]
     assert counts[2, SIZES.index("medium")].tolist() == [1, 0, 0, 0]
 
 
 def test_without_true_objects_there_are_no_sizes_and_specks_are_no_alarms() -> None:
     blank = drawn()
-    photos = [find_objects(blank, drawn((0, 0, 9, 9), (20, 20, 2, 2)), 1)]
-    assert size_limits(photos) == (0, 0)
-    assert without_specks(count_objects(photos, (0, 0))).tolist() == [[0, 0, 1, 1]]
+    images = [find_objects(blank, drawn((0, 0, 9, 9), (20, 20, 2, 2)), 1)]
+    assert size_limits(images) == (0, 0)
+    assert without_specks(count_objects(images, (0, 0))).tolist() == [[0, 0, 1, 1]]
     assert count_objects([], (0, 0)).shape == (0, len(SIZES), 4)
 
 
@@ -230,10 +230,10 @@ def test_truth_and_prediction_change_places(pair: tuple[Mask, Mask]) -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(st.lists(pairs(), min_size=1, max_size=4))
-def test_counts_by_size_add_up_to_all_objects(photos: list[tuple[Mask, Mask]]) -> None:
-    found: list[PhotoObjects] = [find_objects(*pair, 1) for pair in photos]
+def test_counts_by_size_add_up_to_all_objects(images: list[tuple[Mask, Mask]]) -> None:
+    found: list[ImageObjects] = [find_objects(*pair, 1) for pair in images]
     counts = count_objects(found, size_limits(found))
-    assert counts[..., TRUE].sum() == sum(photo.truth.areas.size for photo in found)
-    assert counts[..., ALARMS].sum() == sum(photo.alarms.areas.size for photo in found)
+    assert counts[..., TRUE].sum() == sum(image.truth.areas.size for image in found)
+    assert counts[..., ALARMS].sum() == sum(image.alarms.areas.size for image in found)
     assert (counts[..., HIT] <= counts[..., TRUE]).all()
     assert (counts[..., FALSE] <= counts[..., ALARMS]).all()

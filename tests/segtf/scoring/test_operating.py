@@ -1,4 +1,4 @@
-"""The threshold of the class that is sought: how it is decided, and what it gives."""
+"""The threshold of the class that is target: how it is decided, and what it gives."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pytest
 from numpy.typing import NDArray
 
 from segtf.scoring.evaluation import Evaluation
-from segtf.scoring.inspection import inspect_photo
+from segtf.scoring.inspection import inspect_image
 from segtf.scoring.metrics import confusion
 from segtf.scoring.operating import (
-    Sought,
+    Target,
     decide,
     decision_text,
     given,
     operating_table,
     operating_values,
-    sought_class,
+    target_class,
 )
 from segtf.scoring.thresholds import ThresholdCounts, count_thresholds
 from voc_builder.base.errors import UserError
@@ -31,7 +31,7 @@ CRITERION = "largest F1 over objects with at least 95 % of the most probable cla
 SURE = {"large": 0.9, "small": 0.4, "other": 0.3}
 
 
-def photo(*, other: float) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+def image(*, other: float) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """A large and a small defect, and as large as the small one what is none."""
     probability, truth = np.zeros((40, 40), np.float32), np.zeros((40, 40), np.uint8)
     probability[:20, :20], truth[:20, :20] = SURE["large"], 2
@@ -41,15 +41,15 @@ def photo(*, other: float) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
 
 
 def counted(other: float = SURE["other"]) -> ThresholdCounts:
-    return count_thresholds(*photo(other=other), 2)
+    return count_thresholds(*image(other=other), 2)
 
 
-def found(*photos: tuple[NDArray[np.float32], NDArray[np.uint8]]) -> Evaluation:
+def found(*images: tuple[NDArray[np.float32], NDArray[np.uint8]]) -> Evaluation:
     """The evaluation of probabilities of class 2, of which a half makes the most probable class."""
-    masks = [(truth, np.where(p >= 0.5, 2, 0).astype(np.uint8)) for p, truth in photos]
+    masks = [(truth, np.where(p >= 0.5, 2, 0).astype(np.uint8)) for p, truth in images]
     confusions = [("photo", confusion(*pair, len(CLASSES))) for pair in masks]
-    inspected = [inspect_photo(*pair, CLASSES) for pair in masks]
-    thresholds = reduce(add, [count_thresholds(*pair, 2) for pair in photos])
+    inspected = [inspect_image(*pair, CLASSES) for pair in masks]
+    thresholds = reduce(add, [count_thresholds(*pair, 2) for pair in images])
     return Evaluation(tuple(confusions), tuple(inspected), thresholds)
 
 
@@ -66,21 +66,21 @@ def found(*photos: tuple[NDArray[np.float32], NDArray[np.uint8]]) -> Evaluation:
 def test_the_class_that_is_sought_is_the_named_one_or_defect_or_the_last(
     classes: tuple[str, ...], name: str | None, class_id: int
 ) -> None:
-    assert sought_class(classes, name) == Sought(class_id)
+    assert target_class(classes, name) == Target(class_id)
 
 
 def test_a_background_alone_and_no_threshold_leave_nothing_to_seek() -> None:
-    assert sought_class(("__background__",)) is None
-    assert sought_class(CLASSES, threshold="none") is None
+    assert target_class(("__background__",)) is None
+    assert target_class(CLASSES, threshold="none") is None
 
 
 @pytest.mark.parametrize(
     ("text", "threshold"), [("0.5", 0.5), ("0.3", 77 / 256), ("0.0001", 1 / 256)]
 )
 def test_a_threshold_is_taken_to_the_nearest_that_is_counted(text: str, threshold: float) -> None:
-    sought = sought_class(CLASSES, threshold=text)
-    assert sought == Sought(2, threshold)
-    decided = decide(sought, found(photo(other=0.3)), "val")
+    target = target_class(CLASSES, threshold=text)
+    assert target == Target(2, threshold)
+    decided = decide(target, found(image(other=0.3)), "val")
     assert (decided.threshold, decided.split) == (threshold, None)
 
 
@@ -97,12 +97,12 @@ def test_a_threshold_is_taken_to_the_nearest_that_is_counted(text: str, threshol
 )
 def test_what_cannot_be_sought_is_named(given: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match="--defect") as error:
-        sought_class(CLASSES, **given)
+        target_class(CLASSES, **given)
     assert says in str(error.value)
 
 
 def test_a_threshold_is_chosen_over_objects_however_few_pixels_they_have() -> None:
-    decided = decide(Sought(2), found(photo(other=0.3)), "val")
+    decided = decide(Target(2), found(image(other=0.3)), "val")
     # over pixels 0.5 would do: 400 of 416; over objects it would miss one of two
     assert decided.threshold is not None
     assert SURE["other"] < decided.threshold < SURE["small"]
@@ -111,48 +111,48 @@ def test_a_threshold_is_chosen_over_objects_however_few_pixels_they_have() -> No
 
 
 def test_no_threshold_is_chosen_where_the_most_probable_class_is_as_good() -> None:
-    """A person fills most of a photo: one mark on all of it finds him without a false alarm."""
+    """A person fills most of an image: one mark on all of it finds him without a false alarm."""
     truth, probability = np.zeros((40, 40), np.uint8), np.full((40, 40), 0.1, np.float32)
     truth[:, :30], probability[:, :30] = 2, 0.9
     sure = found((probability, truth))
-    assert decide(Sought(2), sure, "val").threshold is None
-    assert "than the most probable class, which has 1.000" in decide(Sought(2), sure, "val").text
+    assert decide(Target(2), sure, "val").threshold is None
+    assert "than the most probable class, which has 1.000" in decide(Target(2), sure, "val").text
     probability[5:9, 33:37] = 0.6  # a false alarm, which the mark on everything swallows
-    unsure = decide(Sought(2), found((probability, truth)), "val")
+    unsure = decide(Target(2), found((probability, truth)), "val")
     assert unsure.threshold is not None
     assert 0.6 < unsure.threshold < 0.9
 
 
 def test_a_recall_that_costs_too_much_is_told_with_its_price() -> None:
-    probability, truth = photo(other=0.35)
+    probability, truth = image(other=0.35)
     truth[36:39, 36:39], probability[36:39, 36:39] = 2, 0.2
     probability[22:28, :40] = 0.25
-    decided = decide(Sought(2, recall=1.0), found((probability, truth)), "val")
+    decided = decide(Target(2, recall=1.0), found((probability, truth)), "val")
     assert decided.threshold is None
     assert f"--defect-threshold {51 / 256:.3f} instead of --defect-recall" in decided.text
-    cheaper = decide(Sought(2, recall=0.6), found((probability, truth)), "val")
+    cheaper = decide(Target(2, recall=0.6), found((probability, truth)), "val")
     assert cheaper.threshold == int(SURE["small"] * 256) / 256
 
 
 def test_a_wanted_recall_takes_the_highest_threshold_that_reaches_it() -> None:
     some, every = (
-        decide(Sought(2, recall=share), found(photo(other=0.3)), "val") for share in (0.5, 1.0)
+        decide(Target(2, recall=share), found(image(other=0.3)), "val") for share in (0.5, 1.0)
     )
     assert some.threshold == int(SURE["large"] * 256) / 256
     assert every.threshold == int(SURE["small"] * 256) / 256
 
 
 def test_without_the_class_no_threshold_is_chosen() -> None:
-    probability, _ = photo(other=0.2)
-    decided = decide(Sought(2), found((probability, np.zeros((40, 40), np.uint8))), "val")
+    probability, _ = image(other=0.2)
+    decided = decide(Target(2), found((probability, np.zeros((40, 40), np.uint8))), "val")
     assert (decided.threshold, decided.text) == (None, "val shows none")
 
 
-def test_an_operating_point_says_what_it_gives_on_the_photos_that_are_scored() -> None:
-    decided = decide(Sought(2), found(photo(other=0.3)), "val")
+def test_an_operating_point_says_what_it_gives_on_the_images_that_are_scored() -> None:
+    decided = decide(Target(2), found(image(other=0.3)), "val")
     assert decided.threshold is not None
     elsewhere = counted(other=0.95)
-    values = operating_values("defect", decided, elsewhere, photos=2)
+    values = operating_values("defect", decided, elsewhere, images=2)
     assert values["chosen"]["precision"] == 1.0, "on val"
     assert values["objects"] == {
         "precision": pytest.approx(2 / 3),
@@ -174,21 +174,21 @@ def test_an_operating_point_says_what_it_gives_on_the_photos_that_are_scored() -
 
 
 @pytest.mark.parametrize(
-    ("photos", "text"),
+    ("images", "text"),
     [
         (1, f"{CRITERION}, chosen on 2 objects in val, a rough guess"),
         (10, f"{CRITERION}, chosen on 20 objects in val"),
     ],
 )
-def test_a_threshold_chosen_on_few_objects_is_called_a_guess(photos: int, text: str) -> None:
-    several = found(*[photo(other=0.3)] * photos)
-    decided, counts = decide(Sought(2), several, "val"), several.thresholds
+def test_a_threshold_chosen_on_few_objects_is_called_a_guess(images: int, text: str) -> None:
+    several = found(*[image(other=0.3)] * images)
+    decided, counts = decide(Target(2), several, "val"), several.thresholds
     assert counts is not None
-    assert decision_text(operating_values("defect", decided, counts, photos=photos)) == text
+    assert decision_text(operating_values("defect", decided, counts, images=images)) == text
 
 
 def test_the_iou_at_a_threshold_counts_what_it_misses() -> None:
-    values = operating_values("defect", given(Sought(2, 0.5)), counted(), photos=1)
+    values = operating_values("defect", given(Target(2, 0.5)), counted(), images=1)
     assert values["pixels"]["iou"] == pytest.approx(400 / 416)
     assert decision_text(values) == "as asked"
 
@@ -198,11 +198,11 @@ def test_the_table_sets_the_point_beside_the_most_probable_class() -> None:
     values = {
         "iou": {"defect": None},
         "objects": {"classes": {"defect": {**usual, "false_a_photo": 0.0}}},
-        "operating_point": operating_values("defect", given(Sought(2, 0.25)), counted(), photos=1),
+        "operating_point": operating_values("defect", given(Target(2, 0.25)), counted(), images=1),
     }
     assert operating_table(values).splitlines() == [
         "defect from a probability of 0.250 on (as asked):",
-        "                        IoU           found  missed  false alarms  a photo",
-        "most probable class       –   1 of 2 (50 %)       1             0     0.00",
-        "from 0.250 on        0.9630  2 of 2 (100 %)       0             1     1.00",
+        "                        IoU           found  missed  false alarms  per image",
+        "most probable class       –   1 of 2 (50 %)       1             0       0.00",
+        "from 0.250 on        0.9630  2 of 2 (100 %)       0             1       1.00",
     ]

@@ -43,7 +43,7 @@ USELESS = OperatingPoint(None, 0, 0, 0, 0)  # what any threshold is better than
 
 
 def scene(*defects: float, elsewhere: float = 0.0) -> tuple[Probabilities, Mask]:
-    """A photo with a defect of 5 x 5 pixels for each probability, and a mark of that of
+    """An image with a defect of 5 x 5 pixels for each probability, and a mark of that of
     `elsewhere` where there is none.
     """
     probability, truth = np.zeros((60, 20), np.float32), np.zeros((60, 20), np.uint8)
@@ -130,7 +130,7 @@ def test_a_threshold_must_be_better_over_objects_and_may_cost_little_of_the_iou(
     assert chosen.threshold == int(0.3 * BINS) / BINS
 
 
-def test_one_mark_on_the_whole_photo_is_not_chosen_though_it_finds_a_large_object() -> None:
+def test_one_mark_on_the_whole_image_is_not_chosen_though_it_finds_a_large_object() -> None:
     truth, probability = np.zeros((40, 40), np.uint8), np.full((40, 40), 0.2, np.float32)
     truth[:, :18], probability[:, :18] = 1, 0.7
     probability[2:8, 30:36] = 0.7  # a false alarm, which a mark on everything swallows
@@ -175,7 +175,7 @@ LEVELS = [0.0, 0.1, 0.25, 0.4, 0.5, 0.7, 0.996, 1.0]
 
 
 @st.composite
-def photos(draw: st.DrawFn) -> tuple[Probabilities, Mask]:
+def images(draw: st.DrawFn) -> tuple[Probabilities, Mask]:
     """Patches of probabilities of class 1 and of true class ids."""
     height, width = draw(st.integers(1, 10)), draw(st.integers(1, 10))
     probability, truth = np.zeros((height, width), np.float32), np.zeros((height, width), np.uint8)
@@ -188,11 +188,11 @@ def photos(draw: st.DrawFn) -> tuple[Probabilities, Mask]:
 
 
 @settings(deadline=None)
-@given(photos(), st.sampled_from([0, 1, 26, 64, 65, 128, 179, 254, 255]))
+@given(images(), st.sampled_from([0, 1, 26, 64, 65, 128, 179, 254, 255]))
 def test_counts_are_those_of_the_mask_that_the_threshold_gives(
-    photo: tuple[Probabilities, Mask], at: int
+    image: tuple[Probabilities, Mask], at: int
 ) -> None:
-    probability, truth = photo
+    probability, truth = image
     counts = count_thresholds(probability, truth, 1)
     others = 1 - probability
     mask = apply_threshold(np.stack([others, probability, others], axis=-1), 1, THRESHOLDS[at])
@@ -211,11 +211,11 @@ def test_counts_are_those_of_the_mask_that_the_threshold_gives(
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.lists(photos(), min_size=1, max_size=3))
-def test_photos_add_up_and_no_threshold_that_may_be_chosen_has_a_larger_f1(
+@given(st.lists(images(), min_size=1, max_size=3))
+def test_images_add_up_and_no_threshold_that_may_be_chosen_has_a_larger_f1(
     some: list[tuple[Probabilities, Mask]],
 ) -> None:
-    counts: ThresholdCounts = reduce(add, (count_thresholds(*photo, 1) for photo in some))
+    counts: ThresholdCounts = reduce(add, (count_thresholds(*image, 1) for image in some))
     wanted = sum(int((truth == 1).sum()) for _, truth in some)
     points = operating_points(counts)
     assert bool(points) == bool(wanted)

@@ -101,7 +101,7 @@ def test_two_replicas_train_and_count_as_one_device() -> None:
 def fitted(
     folder: Path, epochs: int, stop_in_step: int = 0
 ) -> tuple[keras.callbacks.History, BestModel]:
-    """A network of one layer on eight photos, two steps an epoch, with the callbacks of a training;
+    """A network of one layer on eight images, two steps an epoch, with the callbacks of a training;
     goes on where a backup in `folder` left off; asked to stop in a step, counted from 1.
     """
     keras.utils.set_random_seed(1)
@@ -247,7 +247,7 @@ def test_saving_takes_no_more_than_its_share_of_the_time_but_the_end_is_saved(
     assert saved == [1, 10, 19, 25]
 
 
-def test_pictures_of_progress_ask_about_one_photo_at_a_time_and_by_a_compiled_network(
+def test_pictures_of_progress_ask_about_one_image_at_a_time_and_by_a_compiled_network(
     tmp_path: Path,
 ) -> None:
     asked = []
@@ -262,8 +262,8 @@ def test_pictures_of_progress_ask_about_one_photo_at_a_time_and_by_a_compiled_ne
     answer = keras.layers.Activation("softmax")(keras.layers.Rescaling(1 / 255)(image))
     network = keras.Model(image, Watched()(answer))
     asked.clear()
-    photos = RNG.integers(0, 255, (4, 16, 16, 3), np.uint8)
-    split = Split("val", ("a", "b", "c", "d"), photos, TRUTH, 4, {})
+    images = RNG.integers(0, 255, (4, 16, 16, 3), np.uint8)
+    split = Split("val", ("a", "b", "c", "d"), images, TRUTH, 4, {})
     overlays = Overlays(Measured(lambda: network), split, ("a", "b", "c"), tmp_path, 1)
     overlays.on_epoch_end(0)
     assert (tmp_path / "epoch-0001.jpg").is_file()

@@ -33,8 +33,8 @@ trained = train._trained
 
 def build_model(arch, encoder, classes, size):
     from keras import Input, Model, layers
-    photo = Input((None, None, 3))
-    network = Model(photo, layers.Conv2D(classes, 1)(photo), name="network")
+    image = Input((None, None, 3))
+    network = Model(image, layers.Conv2D(classes, 1)(image), name="network")
     image = Input((None, None, 3), dtype="uint8")
     return Model(image, layers.Softmax()(network(layers.Rescaling(1 / 255)(image))))
 

@@ -35,14 +35,14 @@ def test_mixed_precision_where_a_gpu_has_it(
 
 
 @pytest.mark.parametrize(
-    ("size", "free_gb", "photos", "batch"),
+    ("size", "free_gb", "images", "batch"),
     [(256, 64, 91, 8), (512, 64, 91, 4), (1024, 64, 91, 2), (1024, 8, 91, 1), (256, 64, 6, 3)],
 )
 def test_the_batch_on_a_cpu_is_modest_and_fits_half_the_memory(
-    size: int, free_gb: int, photos: int, batch: int, monkeypatch: pytest.MonkeyPatch
+    size: int, free_gb: int, images: int, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "free_memory", lambda: free_gb * 2**30)
-    assert devices.batch_that_fits(CPU, TINY, (size, size), photos) == batch
+    assert devices.batch_that_fits(CPU, TINY, (size, size), images) == batch
 
 
 def test_training_takes_what_its_layers_give() -> None:
@@ -67,17 +67,17 @@ def test_a_repeatable_batch_does_not_depend_on_what_else_takes_memory(
 
 
 @pytest.mark.parametrize(
-    ("gpus", "photos", "a_photo_gb", "batch"),
+    ("gpus", "images", "each_gb", "batch"),
     [(1, 1000, 1, 32), (1, 1000, 4, 9), (1, 40, 1, 5), (2, 1000, 4, 18), (1, 1000, 90, 1)],
 )
 def test_the_batch_on_gpus_is_what_was_measured_to_fit(
-    gpus: int, photos: int, a_photo_gb: int, batch: int, monkeypatch: pytest.MonkeyPatch
+    gpus: int, images: int, each_gb: int, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "_free_gpu_bytes", lambda: 47 * 2**30)
-    monkeypatch.setattr(devices, "_measured_bytes_a_photo", lambda *_: a_photo_gb * 2**30)
+    monkeypatch.setattr(devices, "_measured_bytes_per_image", lambda *_: each_gb * 2**30)
     names = tuple(f"GPU:{number}" for number in range(gpus))
     plan = devices.Devices(gpus=names, policy="mixed_bfloat16", jit=True)
-    assert devices.batch_that_fits(plan, TINY, (512, 512), photos) == batch
+    assert devices.batch_that_fits(plan, TINY, (512, 512), images) == batch
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,11 @@ def test_tensorflow_running_out_of_memory_is_told_from_other_errors() -> None:
     assert not devices.is_out_of_memory(tf.errors.InternalError(None, None, "broken"))
 
 
-def test_two_photos_that_do_not_fit_leave_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_images_that_do_not_fit_leave_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def exhausted(*_: object) -> int:
         raise import_tensorflow().errors.ResourceExhaustedError(None, None, "OOM")
 
     monkeypatch.setattr(devices, "_free_gpu_bytes", lambda: 2**30)
-    monkeypatch.setattr(devices, "_measured_bytes_a_photo", exhausted)
+    monkeypatch.setattr(devices, "_measured_bytes_per_image", exhausted)
     plan = devices.Devices(gpus=("GPU:0",), policy="float32", jit=True)
     assert devices.batch_that_fits(plan, TINY, (512, 512), 100) == 1

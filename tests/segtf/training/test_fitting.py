@@ -154,7 +154,7 @@ def test_more_accumulated_steps_than_an_epoch_has_are_refused(tmp_path: Path) ->
     config = TrainConfig(
         arch="unet_plain", size=32, batch=4, accumulate=5, artifacts=tmp_path, run="run"
     )
-    with pytest.raises(UserError, match=r"--accumulate 5: .* 16 photos to train on: take 4"):
+    with pytest.raises(UserError, match=r"--accumulate 5: .* 16 images to train on: take 4"):
         prepare(config, ("background", "chip"), 16)
 
 

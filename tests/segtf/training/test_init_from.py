@@ -80,15 +80,15 @@ def test_a_run_begins_with_the_best_network_of_another_and_remembers_it(
 
 
 @pytest.mark.parametrize("flag", ["--init-from", "--encoder-weights"])
-def test_a_network_that_was_trained_on_photos_of_val_or_test_is_refused(
+def test_a_network_that_was_trained_on_images_of_val_or_test_is_refused(
     flag: str,
     run: Path,
-    photos: Path,
+    images: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    usual = ("--data", photos, "--artifacts", tmp_path, "--run", "b", "--encoder", "mobilenetv2")
+    usual = ("--data", images, "--artifacts", tmp_path, "--run", "b", "--encoder", "mobilenetv2")
     weights = run if flag == "--init-from" else run / "best.keras"
     assert called(monkeypatch, *usual, "--split-seed", 1, flag, weights) == 2
     said = capsys.readouterr().err

@@ -24,11 +24,11 @@ AUTO = TrainConfig(size="auto")
 
 
 def surveyed(smallest: float | None, side: int = 1000, train: int = 90) -> Survey:
-    """Photos of `side` x `side` with defects of `smallest` pixels."""
+    """Images of `side` x `side` with defects of `smallest` pixels."""
     chips = Objects("chip", 80, 3, side / 4, 0.25)
     defects = [] if smallest is None else [Objects("defect", 27, 0, smallest, smallest / side)]
     return Survey(
-        photos={"train": train, "val": train // 9},
+        images={"train": train, "val": train // 9},
         masks=train + train // 9,
         heights=(side, side, side),
         widths=(side, side, side),
@@ -59,7 +59,7 @@ def words(survey: Survey, machine: Machine, config: TrainConfig, batch: int = 4)
         (4, 20, "unet", 32, "photos"),
     ],
 )
-def test_photos_are_resized_to_the_smallest_legal_size_that_keeps_the_smallest_objects(
+def test_images_are_resized_to_the_smallest_legal_size_that_keeps_the_smallest_objects(
     smallest: float | None, side: int, arch: Any, size: int, why: str
 ) -> None:
     sizing = choose(surveyed(smallest, side), CPU, replace(AUTO, arch=arch))
@@ -70,7 +70,7 @@ def test_photos_are_resized_to_the_smallest_legal_size_that_keeps_the_smallest_o
 @pytest.mark.parametrize("smallest", [3, 30, 100])
 @pytest.mark.parametrize("arch", ["unet", "fpn", "pspnet"])
 @pytest.mark.parametrize("here", [CPU, GPU])
-def test_what_is_chosen_is_legal_and_never_above_the_photos_own_size(
+def test_what_is_chosen_is_legal_and_never_above_the_images_own_size(
     side: int, smallest: int, arch: Any, here: Machine
 ) -> None:
     sizing = choose(surveyed(smallest, side), here, replace(AUTO, arch=arch))
@@ -139,13 +139,13 @@ def test_the_paragraph_of_a_size_that_was_chosen_has_the_numbers_behind_it() -> 
     text = words(surveyed(20, 1000), CPU, AUTO)
     for part in (
         "TensorFlow computes on a CPU of 2 cores with 32 GB of free memory",
-        "14.8 s a step of eight photos of 256 x 256, where TensorFlow takes 2.6 s",
-        "The 100 photos of train and val are 1000 x 1000 pixels",
+        "14.8 s a step of eight images of 256 x 256, where TensorFlow takes 2.6 s",
+        "The 100 images of train and val are 1000 x 1000 pixels",
         "class defect has the smallest objects, and the smallest 5 % of its 27 measure up to 20",
-        "--size auto chose photos resized to 416 x 416, the smallest size that keeps them",
+        "--size auto chose images resized to 416 x 416, the smallest size that keeps them",
         "There they measure up to 8.3 pixels, which is enough: unet wants 8",
-        "0.33 s a photo of 256 x 256",
-        "A step takes 4 photos",
+        "0.33 s per image of 256 x 256",
+        "A step takes 4 images",
     ):
         assert part in text
     assert "\n" not in text
@@ -153,24 +153,24 @@ def test_the_paragraph_of_a_size_that_was_chosen_has_the_numbers_behind_it() -> 
 
 def test_the_paragraph_of_a_size_that_the_user_chose_says_what_would_keep_his_objects() -> None:
     text = words(surveyed(12, 1000), CPU, replace(AUTO, size=256))
-    assert "Training sees photos resized to 256 x 256, as --size 256 says." in text
+    assert "Training sees images resized to 256 x 256, as --size 256 says." in text
     assert "There they measure up to 3.1 pixels, which is too little" in text
     assert "--size 672 (dear on this machine) or --crop 512 would keep them" in text
     affordable = words(surveyed(20, 1000), CPU, replace(AUTO, size=256))
     assert "--size 416 or --crop 512 would keep them" in affordable
 
 
-def test_only_closer_photos_help_where_full_resolution_does_not() -> None:
+def test_only_closer_images_help_where_full_resolution_does_not() -> None:
     text = words(surveyed(4, 1000), CPU, replace(AUTO, size=512))
-    assert "the photos show them at 4.0 pixels, and only closer photos would help" in text
+    assert "the images show them at 4.0 pixels, and only closer images would help" in text
     assert "would keep them" not in text
 
 
-def test_records_of_small_photos_take_no_crops_and_hold_the_size_from_above() -> None:
+def test_records_of_small_images_take_no_crops_and_hold_the_size_from_above() -> None:
     small = replace(surveyed(4, 512), record_size=512)
     sizing = choose(small, CPU, AUTO)
     assert (sizing.size, sizing.crop, sizing.bounds.crop) == (512, None, None)
-    assert "photos of 512 x 512 in the records are too small" in words(small, CPU, AUTO)
+    assert "images of 512 x 512 in the records are too small" in words(small, CPU, AUTO)
 
 
 def test_crops_that_the_user_chose_keep_objects_as_they_are() -> None:
@@ -204,7 +204,7 @@ def test_jax_on_a_cpu_affords_less() -> None:
     assert jax.affordable < tensorflow.affordable / 2
 
 
-def test_photos_of_many_sizes_and_none_with_objects_are_told() -> None:
+def test_images_of_many_sizes_and_none_with_objects_are_told() -> None:
     text = words(replace(surveyed(None), widths=(240, 320, 500)), CPU, AUTO)
     assert "are 240 to 500 pixels wide and 1000 to 1000 high (medians 320 and 1000)" in text
     assert "no object is marked on them" in text

@@ -41,8 +41,8 @@ def dataset(
     ids = {name: tuple(f"{name}{i}" for i in range(len(masks))) for name, masks in splits.items()}
     (folder / MASKS).mkdir(parents=True)
     for name, masks in splits.items():
-        for photo_id, ids_of in zip(ids[name], masks, strict=True):
-            (folder / MASKS / f"{photo_id}.png").write_bytes(encode_mask(ids_of))
+        for image_id, ids_of in zip(ids[name], masks, strict=True):
+            (folder / MASKS / f"{image_id}.png").write_bytes(encode_mask(ids_of))
     counted: Mapping[str, dict[str, int]] = {
         name: {c: int(sum((m == i).sum() for m in masks)) for i, c in enumerate(classes)}
         for name, masks in splits.items()
@@ -58,7 +58,7 @@ def test_the_objects_of_each_class_are_counted_and_measured_at_their_fifth_perce
     one = mask(chip=[(0, 0, 40), (50, 50, 20)], defect=[(10, 10, 5)])
     two = mask(200, 50, chip=[(0, 0, 30)])
     found = survey(dataset(tmp_path, train=[one], val=[two]))
-    sizes, areas = [np.sqrt(40**2 - 5**2), 20, 30], 100 * 100  # both photos have as many pixels
+    sizes, areas = [np.sqrt(40**2 - 5**2), 20, 30], 100 * 100  # both images have as many pixels
     size = float(np.percentile(sizes, 5))
     assert found.objects == (
         Objects("chip", 3, 0, pytest.approx(size), pytest.approx(size / np.sqrt(areas))),
@@ -67,7 +67,7 @@ def test_the_objects_of_each_class_are_counted_and_measured_at_their_fifth_perce
     assert found.smallest == found.objects[1]
     assert found.heights == (100, 150, 200)
     assert found.widths == (50, 75, 100)
-    assert found.photos == {"train": 1, "val": 1}
+    assert found.images == {"train": 1, "val": 1}
 
 
 def test_the_test_split_is_never_looked_at(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_class_of_thin_lines_alone_has_them_as_objects(tmp_path: Path) -> None
     [
         (("__background__", "chip"), 0.2, "__background__"),  # by its name
         (("фон", "chip"), 0.9, "фон"),  # by its pixels
-        (("building", "ground"), 0.2, None),  # aerial photos have no background
+        (("building", "ground"), 0.2, None),  # aerial images have no background
     ],
 )
 def test_class_0_is_no_object_if_it_is_called_background_or_has_the_most_pixels(
@@ -123,7 +123,7 @@ def test_class_0_is_no_object_if_it_is_called_background_or_has_the_most_pixels(
     assert [o.name for o in found.objects] == [c for c in classes if c != background]
 
 
-def test_records_of_smaller_photos_shrink_the_objects_with_them(tmp_path: Path) -> None:
+def test_records_of_smaller_images_shrink_the_objects_with_them(tmp_path: Path) -> None:
     data = dataset(tmp_path, record_size=50, train=[mask(200, 200, defect=[(0, 0, 40)])])
     found = survey(data)
     assert found.objects == (Objects("defect", 1, 0, 10.0, 0.2),)
@@ -136,7 +136,7 @@ def test_of_many_masks_an_evenly_spread_part_is_looked_at(
     monkeypatch.setattr(of_ours, "MOST_MASKS", 3)
     masks = [mask(chip=[(0, 0, 10 + i)]) for i in range(9)]
     found = survey(dataset(tmp_path, train=masks))
-    assert found.photos["train"] == 9
+    assert found.images["train"] == 9
     assert found.masks == 3
     assert found.objects[0].size == pytest.approx(np.percentile([10, 13, 16], 5))
 

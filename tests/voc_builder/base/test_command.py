@@ -17,16 +17,16 @@ from voc_builder.base.errors import UserError
 
 @dataclass(frozen=True)
 class Config:
-    """Trains on 100 % of the photos."""
+    """Trains on 100 % of the images."""
 
     model: Path
     """Network to start from."""
     images: tuple[Path, ...]
-    """Photos."""
+    """Images."""
     rate: float = 0.1
     """Learning rate."""
     size: int = 512
-    """Pixels: 50 % of a photo."""
+    """Pixels: 50 % of an image."""
     arch: Literal["unet", "fpn"] = "unet"
     batch: int | None = None
     resume: bool = False
@@ -164,7 +164,7 @@ def test_help_of_a_dataclass_has_the_docstrings_of_the_one_that_it_adds_to(
     with pytest.raises(SystemExit):
         parse(Longer, "prog", ["--help"])
     said = " ".join(capsys.readouterr().out.split())
-    for text in ("Trains and draws.", "Pictures to draw.", "Learning rate.", "50 % of a photo."):
+    for text in ("Trains and draws.", "Pictures to draw.", "Learning rate.", "50 % of an image."):
         assert text in said
 
 
@@ -219,11 +219,11 @@ def test_run_turns_what_the_system_refuses_into_one_line_and_exit_code_2(
 
 def test_run_names_what_is_not_utf_8_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     def fail(config: Config) -> int:
-        return len("photos/caf\udce9.jpg".encode())
+        return len("images/caf\udce9.jpg".encode())
 
     assert run(fail, Config, "prog", MINIMAL) == 2
     err = capsys.readouterr().err
-    assert err == "prog: error: a name that is not UTF-8: rename 'photos/caf\\udce9.jpg'\n"
+    assert err == "prog: error: a name that is not UTF-8: rename 'images/caf\\udce9.jpg'\n"
 
 
 def test_run_blames_no_name_for_letters_that_another_encoding_lacks() -> None:

@@ -60,12 +60,12 @@ def test_lines_on_a_pipe_tell_the_time_left(
 ) -> None:
     clock: Iterator[float] = iter([0.0, 6.0, 12.0, 18.0, 18.0])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
-    assert list(progress("abc", 3, "photos")) == ["a", "b", "c"]
-    assert capsys.readouterr().err == "photos: 2 of 3, 6 s left\nphotos: 3 in 18.0 s\n"
+    assert list(progress("abc", 3, "images")) == ["a", "b", "c"]
+    assert capsys.readouterr().err == "images: 2 of 3, 6 s left\nimages: 3 in 18.0 s\n"
 
 
 def test_work_that_ends_within_the_patience_is_not_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert list(progress("abc", 3, "photos", patience=60)) == ["a", "b", "c"]
+    assert list(progress("abc", 3, "images", patience=60)) == ["a", "b", "c"]
     assert capsys.readouterr().err == ""

@@ -11,7 +11,7 @@ import tifffile
 
 from voc_builder.base.errors import UserError
 from voc_builder.pixels import image_rows
-from voc_builder.pixels.image_rows import TiffRows, open_photo, shrunk
+from voc_builder.pixels.image_rows import TiffRows, open_image, shrunk
 from voc_builder.pixels.images import decode_image, resize_image
 
 
@@ -37,7 +37,7 @@ def pixels(*shape: int, dtype: Any = np.uint8) -> np.ndarray:
         (pixels(50, 40, 3), {"rowsperstrip": 8, "bigtiff": True, "byteorder": ">"}),
     ],
 )
-def test_rows_are_those_of_the_photo_as_a_whole(
+def test_rows_are_those_of_the_image_as_a_whole(
     tmp_path: Path, image: np.ndarray, how: dict[str, Any]
 ) -> None:
     path = tmp_path / "large.tif"
@@ -45,7 +45,7 @@ def test_rows_are_those_of_the_photo_as_a_whole(
     tifffile.imwrite(path, image, **{**kind, **how})
     # OpenCV reads no tiles as small as those
     whole = image if "tile" in how else decode_image(path.read_bytes(), "large.tif")
-    with open_photo(path) as photo:
+    with open_image(path) as photo:
         assert isinstance(photo, TiffRows)
         assert photo.shape == whole.shape == (50, 40, 3)
         for top, end in [(0, 50), (0, 1), (6, 8), (49, 50), (13, 37), (30, 90)]:
@@ -61,18 +61,18 @@ def test_what_cannot_be_read_by_rows_is_decoded_at_once(tmp_path: Path) -> None:
     alpha = tmp_path / "alpha.tif"
     tifffile.imwrite(alpha, pixels(6, 4, 4), photometric="rgb", extrasamples=["unassalpha"])
     for path, shape in ((turned, (4, 6, 3)), (planes, (6, 4, 3)), (alpha, (6, 4, 3))):
-        with open_photo(path) as photo:
-            assert isinstance(photo, np.ndarray)
-            assert photo.shape == shape
+        with open_image(path) as image:
+            assert isinstance(image, np.ndarray)
+            assert image.shape == shape
 
 
-def test_a_smaller_photo_is_decoded_at_once(
+def test_a_smaller_image_is_decoded_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image_rows, "LARGE", 24)
     tifffile.imwrite(tmp_path / "a.tif", pixels(6, 4, 3), photometric="rgb")
-    with open_photo(tmp_path / "a.tif") as photo:
-        assert isinstance(photo, np.ndarray)
+    with open_image(tmp_path / "a.tif") as image:
+        assert isinstance(image, np.ndarray)
 
 
 def test_damage_is_named(tmp_path: Path) -> None:
@@ -83,15 +83,15 @@ def test_damage_is_named(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[offset : offset + 40] = b"\xff" * 40
     path.write_bytes(content)
-    with open_photo(path) as photo:
-        assert photo[:24].shape == (24, 40, 3)
+    with open_image(path) as image:
+        assert image[:24].shape == (24, 40, 3)
         with pytest.raises(UserError, match=r"a\.tif: cannot be decoded: .*: save it again"):
-            photo[24:32]
+            image[24:32]
     path.write_bytes(b"II*\0 and nothing more")
-    with pytest.raises(UserError, match=r"a\.tif: not a photo that can be decoded"):
-        open_photo(path).__enter__()
+    with pytest.raises(UserError, match=r"a\.tif: not an image that can be decoded"):
+        open_image(path).__enter__()
     with pytest.raises(UserError, match=r"gone\.tif: cannot be read: No such file"):
-        open_photo(tmp_path / "gone.tif").__enter__()
+        open_image(tmp_path / "gone.tif").__enter__()
 
 
 @pytest.mark.parametrize("rows", [4, 1000])

@@ -1,4 +1,4 @@
-"""Photos of every kind become upright RGB of 8 bits; broken ones become one line."""
+"""Images of every kind become upright RGB of 8 bits; broken ones become one line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from voc_builder.pixels.images import (
 
 RED, BLUE, GREEN = (200, 0, 0), (0, 0, 200), (0, 200, 0)
 # two rows and three columns: upright, it cannot be taken for a turned one
-PHOTO = np.array([[RED, BLUE, BLUE], [GREEN, GREEN, GREEN]], np.uint8)
+IMAGE = np.array([[RED, BLUE, BLUE], [GREEN, GREEN, GREEN]], np.uint8)
 
 
 def encoded(pixels: NDArray[Any], kind: str, **options: Any) -> bytes:
@@ -36,9 +36,9 @@ def encoded(pixels: NDArray[Any], kind: str, **options: Any) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
-def test_a_colour_photo_keeps_its_values(kind: str) -> None:
-    decoded = decode_image(encoded(PHOTO, kind), "a")
-    np.testing.assert_array_equal(decoded, PHOTO)
+def test_a_colour_image_keeps_its_values(kind: str) -> None:
+    decoded = decode_image(encoded(IMAGE, kind), "a")
+    np.testing.assert_array_equal(decoded, IMAGE)
     assert decoded.dtype == np.uint8
 
 
@@ -49,8 +49,8 @@ def test_grey_is_repeated() -> None:
 
 
 def test_alpha_is_dropped() -> None:
-    clear = np.dstack([PHOTO, np.zeros((2, 3), np.uint8)])
-    np.testing.assert_array_equal(decode_image(encoded(clear, "PNG"), "a"), PHOTO)
+    clear = np.dstack([IMAGE, np.zeros((2, 3), np.uint8)])
+    np.testing.assert_array_equal(decode_image(encoded(clear, "PNG"), "a"), IMAGE)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -79,35 +79,35 @@ def test_cmyk_becomes_rgb() -> None:
 @pytest.mark.parametrize(
     ("orientation", "upright"),
     [
-        (1, PHOTO),
-        (2, PHOTO[:, ::-1]),
-        (3, PHOTO[::-1, ::-1]),
-        (4, PHOTO[::-1]),
-        (5, PHOTO.transpose(1, 0, 2)),
-        (6, np.rot90(PHOTO, -1)),
-        (7, PHOTO[::-1, ::-1].transpose(1, 0, 2)),
-        (8, np.rot90(PHOTO)),
+        (1, IMAGE),
+        (2, IMAGE[:, ::-1]),
+        (3, IMAGE[::-1, ::-1]),
+        (4, IMAGE[::-1]),
+        (5, IMAGE.transpose(1, 0, 2)),
+        (6, np.rot90(IMAGE, -1)),
+        (7, IMAGE[::-1, ::-1].transpose(1, 0, 2)),
+        (8, np.rot90(IMAGE)),
     ],
 )
-def test_a_photo_is_turned_as_its_exif_says(
+def test_an_image_is_turned_as_its_exif_says(
     kind: str, orientation: int, upright: NDArray[np.uint8]
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    np.testing.assert_array_equal(decode_image(encoded(PHOTO, kind, exif=exif), "a"), upright)
+    np.testing.assert_array_equal(decode_image(encoded(IMAGE, kind, exif=exif), "a"), upright)
 
 
 def test_a_jpeg_is_turned_as_its_exif_says() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert decode_image(encoded(PHOTO, "JPEG", exif=exif), "a").shape == (3, 2, 3)
+    assert decode_image(encoded(IMAGE, "JPEG", exif=exif), "a").shape == (3, 2, 3)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP"])
-def test_a_truncated_photo_is_named(kind: str) -> None:
+def test_a_truncated_image_is_named(kind: str) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
     whole = encoded(noise, kind)
-    with pytest.raises(UserError, match=r"^belt/a\.jpg: not a photo"):
+    with pytest.raises(UserError, match=r"^belt/a\.jpg: not an image"):
         decode_image(whole[: len(whole) // 2], "belt/a.jpg")
 
 
@@ -126,20 +126,20 @@ def test_odd_exif_is_no_warning_and_leaves_other_threads_their_filters(
 ) -> None:
     # an entry whose text would lie behind the end
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x0e\x01\x02\0\xff\0\0\0\xff\xff\0\0\0\0\0\0"
-    photo = encoded(np.zeros((6, 8, 3), np.uint8), "JPEG", exif=exif)
+    image = encoded(np.zeros((6, 8, 3), np.uint8), "JPEG", exif=exif)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        Image.open(io.BytesIO(photo)).getexif().get(0x0112)
+        Image.open(io.BytesIO(image)).getexif().get(0x0112)
         assert len(caught) == 1
         monkeypatch.setattr(warnings, "catch_warnings", None)
         quiet_pillow.cache_clear()
-        assert read_header(photo, "a").width == 8
+        assert read_header(image, "a").width == 8
         assert len(caught) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b'{"version": "5.0"}'])
-def test_what_is_no_photo_is_named(content: bytes) -> None:
-    with pytest.raises(UserError, match=r"^a: not a photo"):
+def test_what_is_no_image_is_named(content: bytes) -> None:
+    with pytest.raises(UserError, match=r"^a: not an image"):
         decode_image(content, "a")
 
 
@@ -155,10 +155,10 @@ def test_a_header_that_promises_too_many_pixels_is_named() -> None:
 
 
 def test_resize_image_averages_when_it_shrinks_and_keeps_its_own_size() -> None:
-    photo = np.array([[[0, 0, 0], [100, 0, 0]], [[200, 0, 0], [100, 0, 0]]], np.uint8)
-    np.testing.assert_array_equal(resize_image(photo, 1, 1), [[[100, 0, 0]]])
-    assert resize_image(photo, 2, 2) is photo
-    assert resize_image(photo, 5, 3).shape == (5, 3, 3)
+    image = np.array([[[0, 0, 0], [100, 0, 0]], [[200, 0, 0], [100, 0, 0]]], np.uint8)
+    np.testing.assert_array_equal(resize_image(image, 1, 1), [[[100, 0, 0]]])
+    assert resize_image(image, 2, 2) is image
+    assert resize_image(image, 5, 3).shape == (5, 3, 3)
 
 
 def test_resize_mask_brings_no_new_id() -> None:
@@ -169,8 +169,8 @@ def test_resize_mask_brings_no_new_id() -> None:
 
 
 def test_encode_jpeg_is_finer_with_quality_and_names_a_side_that_is_too_long() -> None:
-    photo = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
-    assert len(encode_jpeg(photo, quality=80)) < len(encode_jpeg(photo)) / 2
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    assert len(encode_jpeg(image, quality=80)) < len(encode_jpeg(image)) / 2
     assert decode_image(encode_jpeg(np.zeros((1, 65_500, 3), np.uint8)), "a").shape[1] == 65_500
     with pytest.raises(UserError, match="65501 x 1 pixels cannot become a JPEG"):
         encode_jpeg(np.zeros((1, 65_501, 3), np.uint8))

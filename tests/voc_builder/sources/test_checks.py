@@ -10,8 +10,8 @@ import pytest
 from voc_builder.base.problems import Problem
 from voc_builder.sources.checks import (
     check_annotation,
+    check_images,
     check_labels,
-    check_photos,
     check_unlabelled,
 )
 from voc_builder.sources.labelme import Annotation, Shape
@@ -30,9 +30,9 @@ def test_a_sound_annotation_has_no_problem() -> None:
     assert found(CHIP, height=None, width=None) == []
 
 
-def test_a_size_unlike_the_photo_is_an_error() -> None:
+def test_a_size_unlike_the_image_is_an_error() -> None:
     (problem,) = found(CHIP, height=20, width=10)
-    assert problem.startswith("error: imageHeight and imageWidth are (20, 10), the photo is (10, 2")
+    assert problem.startswith("error: imageHeight and imageWidth are (20, 10), the image is (10, 2")
     assert problem.endswith("(turned by its EXIF after it was annotated?) [size]")
 
 
@@ -83,7 +83,7 @@ def test_a_polygon_that_crosses_itself_is_a_warning() -> None:
 )
 def test_a_shape_wholly_outside_is_a_warning(shape: Shape) -> None:
     assert found(shape) == [
-        "warning: shape 0 ('chip'): wholly outside the photo: delete it [outside]"
+        "warning: shape 0 ('chip'): wholly outside the image: delete it [outside]"
     ]
 
 
@@ -111,7 +111,7 @@ def test_masks_of_other_pixels_are_no_duplicates() -> None:
     ]
 
 
-def test_without_a_photo_all_is_checked_but_what_needs_its_size() -> None:
+def test_without_an_image_all_is_checked_but_what_needs_its_size() -> None:
     flat, outside = (
         Shape("chpi", ((0, 0), (2, 2), (4, 4))),
         Shape("chip", ((90, 0), (99, 9)), "line"),
@@ -137,15 +137,15 @@ def test_shapes_that_cannot_be_drawn_keep_their_places_and_their_labels_are_chec
     ]
 
 
-def test_equal_photos_and_unused_classes_are_warnings() -> None:
-    photos = {Path("b.json"): "1", Path("a.json"): "1", Path("c.json"): "2"}
-    (same,) = check_photos(photos)
+def test_equal_images_and_unused_classes_are_warnings() -> None:
+    images = {Path("b.json"): "1", Path("a.json"): "1", Path("c.json"): "2"}
+    (same,) = check_images(images)
     (unused,) = check_labels({"chip"}, CLASSES, Path("obj.names"))
-    assert (same.file, same.value) == (Path("b.json"), "the photo is that of a.json")
+    assert (same.file, same.value) == (Path("b.json"), "the image is that of a.json")
     assert (unused.file, unused.value) == (Path("obj.names"), "no shape has the label 'defect'")
     assert {same.severity, unused.severity} == {"warning"}
 
 
-def test_photos_without_json_are_warnings() -> None:
+def test_images_without_json_are_warnings() -> None:
     (problem,) = check_unlabelled([Path("a.jpg")])
-    assert str(problem).startswith("warning: a photo without JSON: annotate it, or take")
+    assert str(problem).startswith("warning: an image without JSON: annotate it, or take")

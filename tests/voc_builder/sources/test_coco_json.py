@@ -14,7 +14,7 @@ from pycocotools import mask as oracle
 from pycocotools.coco import COCO
 
 from segtf.outputs.coco import CocoWriter, coco_annotations
-from tests.voc_builder.folders import write_photo
+from tests.voc_builder.folders import write_image
 from voc_builder.base.errors import UserError
 from voc_builder.build import BuildConfig, build
 from voc_builder.check import CheckConfig, check
@@ -46,7 +46,7 @@ def annotation(number: int, image: int, category: int, segmentation: Any, **more
 
 def coco_file(root: Path, annotations: list[Any], *, images: int = 10) -> Path:
     for number in range(images):
-        write_photo(root / f"images/{number}.jpg")
+        write_image(root / f"images/{number}.jpg")
     content = {
         "images": [
             {"id": 100 + number, "file_name": f"{number}.jpg", "height": HEIGHT, "width": WIDTH}
@@ -119,7 +119,7 @@ def test_what_segtf_predicts_as_coco_is_read_back(tmp_path: Path) -> None:
         writer = CocoWriter(file, classes)
         writer.add("a.jpg", ids.shape, coco_annotations(ids, classes))
         writer.end()
-    write_photo(tmp_path / "a.jpg")
+    write_image(tmp_path / "a.jpg")
     found = find_samples(tmp_path / "coco.json", SourceConfig(), empty=False)
     np.testing.assert_array_equal(found.samples[0].draw_mask(found.classes, HEIGHT, WIDTH), ids)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.voc_builder.folders import photo_bytes, square, write_annotated, write_mask, write_photo
+from tests.voc_builder.folders import image_bytes, square, write_annotated, write_image, write_mask
 from voc_builder.base.errors import UserError
 from voc_builder.sources.config import SourceConfig
 from voc_builder.sources.detect import choose_source, files_of, find_samples
@@ -15,7 +15,7 @@ from voc_builder.sources.detect import choose_source, files_of, find_samples
 
 def pairs(folder: Path, images: str = "images", masks: str = "masks") -> Path:
     for name in ("a", "b"):
-        write_photo(folder / images / f"{name}.jpg")
+        write_image(folder / images / f"{name}.jpg")
         write_mask(folder / masks / f"{name}.png", [0, 1])
     (folder / "obj.names").write_text("background\nchip\n")
     return folder
@@ -31,7 +31,7 @@ def test_json_is_labelme_and_two_folders_of_pictures_are_masks(tmp_path: Path) -
     )
 
 
-def test_folders_of_photos_and_of_json_are_labelme(tmp_path: Path) -> None:
+def test_folders_of_images_and_of_json_are_labelme(tmp_path: Path) -> None:
     write_annotated(tmp_path / "images/a.json")
     (tmp_path / "annotations").mkdir()
     (tmp_path / "images/a.json").rename(tmp_path / "annotations/a.json")
@@ -62,7 +62,7 @@ SOURCES: Any = ("labelme", "masks")
 
 def test_neither_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos/a.jpg").write_bytes(photo_bytes())
+    (tmp_path / "photos/a.jpg").write_bytes(image_bytes())
     with pytest.raises(UserError, match="neither labelme JSON nor folders of images and masks"):
         choose_source(tmp_path, SourceConfig())
 
@@ -95,6 +95,6 @@ def test_settings_that_do_not_fit_are_refused(
 
 
 def test_files_that_decide_are_the_pictures_of_both_folders_and_the_names(tmp_path: Path) -> None:
-    write_photo(pairs(tmp_path) / "elsewhere/a.jpg")
+    write_image(pairs(tmp_path) / "elsewhere/a.jpg")
     names = [str(path.relative_to(tmp_path)) for path in files_of(tmp_path, SourceConfig())]
     assert names == ["images/a.jpg", "images/b.jpg", "masks/a.png", "masks/b.png", "obj.names"]

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.voc_builder.folders import SHARED, photo_bytes, square, write_annotated, write_json
+from tests.voc_builder.folders import SHARED, image_bytes, square, write_annotated, write_json
 from voc_builder.base.errors import UserError
 from voc_builder.base.problems import AnnotationError
 from voc_builder.pixels.images import decode_image
@@ -29,9 +29,9 @@ from voc_builder.sources.labelme import (
     Annotation,
     Shape,
     draw_mask,
-    guess_photo,
+    guess_image,
     read_annotation,
-    read_photo,
+    read_image,
 )
 
 Oracle = Callable[..., tuple[NDArray[np.int32], NDArray[np.int32]]]
@@ -92,7 +92,7 @@ def test_ignore_is_void() -> None:
     np.testing.assert_array_equal(mask, [[0, 255, 255, 0]])
 
 
-def test_a_mask_shape_that_leaves_the_photo_is_clipped() -> None:
+def test_a_mask_shape_that_leaves_the_image_is_clipped() -> None:
     cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
     left = Shape("chip", ((-1, -1), (1, 1)), "mask", cross)
     right = Shape("chip", ((3, 0), (5, 2)), "mask", cross)
@@ -130,7 +130,7 @@ def drawn_shapes(draw: st.DrawFn) -> Shape:
     if kind != "mask":
         count = draw(COUNTS[kind])
         return Shape(label, tuple(draw(st.lists(points, min_size=count, max_size=count))), kind)
-    x0, y0 = draw(st.tuples(st.integers(0, 10), st.integers(0, 10)))  # inside every photo drawn
+    x0, y0 = draw(st.tuples(st.integers(0, 10), st.integers(0, 10)))  # inside every image drawn
     height, width = draw(st.tuples(st.integers(1, 8), st.integers(1, 8)))
     bits = draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width))
     corners = ((x0 + 0.75, y0 + 0.25), (x0 + width - 1 + 0.5, y0 + height - 1.0))
@@ -155,11 +155,11 @@ def test_masks_of_random_shapes_are_those_of_labelme(
     np.testing.assert_array_equal(drawn, expected)
 
 
-@pytest.mark.skipif(not REAL, reason="no real photos beside the checkout")
+@pytest.mark.skipif(not REAL, reason="no real images beside the checkout")
 @pytest.mark.parametrize("path", REAL, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_masks_of_real_files_are_those_of_labelme(shapes_to_label: Oracle, path: Path) -> None:
     read = read_annotation(path)
-    height, width = decode_image(read_photo(read), str(path)).shape[:2]
+    height, width = decode_image(read_image(read), str(path)).shape[:2]
     assert (read.height, read.width) in ((height, width), (None, None))
     classes = ["background", *sorted({shape.label for shape in read.shapes} - {"__ignore__"})]
     raw = json.loads(path.read_text(encoding="utf-8"))["shapes"]
@@ -189,7 +189,7 @@ def test_a_file_without_version_shape_type_and_size_is_read(tmp_path: Path) -> N
     )
     read = read_annotation(path)
     assert read.shapes == (Shape("chip", ((0, 0), (3, 0), (3, 3)), "polygon"),)
-    assert (read.height, read.width, read.photo) == (None, None, tmp_path / "a.jpg")
+    assert (read.height, read.width, read.image) == (None, None, tmp_path / "a.jpg")
 
 
 def test_a_mask_shape_is_read_from_its_png(tmp_path: Path) -> None:
@@ -211,37 +211,37 @@ def test_a_mask_shape_is_kept_as_small_as_it_came(tmp_path: Path) -> None:
     assert len(pickle.dumps(read)) < 10_000
 
 
-def test_a_photo_inside_the_json_wins_over_the_one_it_names(tmp_path: Path) -> None:
-    inside = photo_bytes(seed=77)
+def test_an_image_inside_the_json_wins_over_the_one_it_names(tmp_path: Path) -> None:
+    inside = image_bytes(seed=77)
     path = write_annotated(tmp_path / "a.json", imageData=base64.b64encode(inside).decode())
     read = read_annotation(path)
-    assert (read.photo, read.embedded) == (tmp_path / "a.jpg", True)
-    assert read_photo(read) == inside
+    assert (read.image, read.embedded) == (tmp_path / "a.jpg", True)
+    assert read_image(read) == inside
 
 
-def test_an_empty_photo_inside_the_json_is_none(tmp_path: Path) -> None:
+def test_an_empty_image_inside_the_json_is_none(tmp_path: Path) -> None:
     read = read_annotation(write_annotated(tmp_path / "a.json", imageData="", seed=5))
-    assert read_photo(read) == photo_bytes(seed=5)
+    assert read_image(read) == image_bytes(seed=5)
 
 
 @pytest.mark.parametrize(
     "named", ["..\\photos\\b.jpg", "../photos/b.jpg", "/nowhere/b.jpg", "C:\\nowhere\\b.jpg"]
 )
-def test_the_photo_is_found_however_it_is_named(tmp_path: Path, named: str) -> None:
+def test_the_image_is_found_however_it_is_named(tmp_path: Path, named: str) -> None:
     for folder in ("photos", "json"):
         (tmp_path / folder).mkdir()
     place = tmp_path / ("json" if "nowhere" in named else "photos") / "b.jpg"
-    place.write_bytes(photo_bytes())
+    place.write_bytes(image_bytes())
     read = read_annotation(write_json(tmp_path / "json/a.json", imagePath=named))
-    assert read.photo is not None and read.photo.resolve() == place.resolve()
+    assert read.image is not None and read.image.resolve() == place.resolve()
 
 
 def test_an_absolute_path_that_exists_is_taken(tmp_path: Path) -> None:
     place = tmp_path / "elsewhere.jpg"
-    place.write_bytes(photo_bytes())
+    place.write_bytes(image_bytes())
     (tmp_path / "json").mkdir()
     read = read_annotation(write_json(tmp_path / "json/a.json", imagePath=str(place)))
-    assert read.photo == place
+    assert read.image == place
 
 
 @pytest.mark.parametrize(
@@ -263,11 +263,11 @@ def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, content: str, rule:
 
 
 @pytest.mark.parametrize("content", ['{"shapes": [], "imagePath": "b.jpg"}', '{"shapes": []}'])
-def test_a_missing_photo_leaves_the_shapes_readable(tmp_path: Path, content: str) -> None:
+def test_a_missing_image_leaves_the_shapes_readable(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.json"
     path.write_text(content)
     with pytest.raises(AnnotationError) as caught:
-        read_photo(read_annotation(path))
+        read_image(read_annotation(path))
     assert [(one.file, one.rule) for one in caught.value.problems] == [(path, "photo-missing")]
 
 
@@ -281,13 +281,13 @@ def test_a_missing_photo_leaves_the_shapes_readable(tmp_path: Path, content: str
         ('{"imagePath": "\\u12"', None),
     ],
 )
-def test_a_broken_file_still_tells_its_photo(
+def test_a_broken_file_still_tells_its_image(
     tmp_path: Path, content: str, named: str | None
 ) -> None:
     for name in ("дети.jpg", "b.jpg"):
-        (tmp_path / name).write_bytes(photo_bytes())
+        (tmp_path / name).write_bytes(image_bytes())
     (tmp_path / "a.json").write_text(content, encoding="utf-8")
-    assert guess_photo(tmp_path / "a.json") == (tmp_path / named if named else None)
+    assert guess_image(tmp_path / "a.json") == (tmp_path / named if named else None)
 
 
 @pytest.mark.parametrize(
@@ -349,10 +349,10 @@ def test_any_json_is_an_annotation_or_a_named_error(
         draw_mask(sized, ["background", *{shape.label for shape in read.shapes}])
 
 
-def test_a_name_too_long_for_a_file_is_a_missing_photo(tmp_path: Path) -> None:
+def test_a_name_too_long_for_a_file_is_a_missing_image(tmp_path: Path) -> None:
     read = read_annotation(write_json(tmp_path / "a.json", imagePath="x" * 5000))
     with pytest.raises(AnnotationError, match="photo-missing"):
-        read_photo(read)
+        read_image(read)
 
 
 def test_a_mask_that_does_not_fill_its_box_is_named(tmp_path: Path) -> None:

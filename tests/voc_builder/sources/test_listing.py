@@ -27,6 +27,6 @@ def test_names_that_a_disk_may_take_for_one_are_kept_apart() -> None:
     ]
 
 
-def test_an_id_never_ends_like_a_photo() -> None:
+def test_an_id_never_ends_like_an_image() -> None:
     paths = [Path("a.jpg.json"), Path("b.PNG.jpg.json"), Path("c.tiff.json"), Path("x/c.json")]
     assert unique_ids(paths) == ["a", "b", "c", "x_c"]

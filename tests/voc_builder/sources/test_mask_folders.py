@@ -13,10 +13,10 @@ from PIL import Image
 
 from tests.voc_builder.folders import (
     SHARED,
-    photo_bytes,
+    image_bytes,
     write_badly_named,
+    write_image,
     write_mask,
-    write_photo,
 )
 from voc_builder import cache
 from voc_builder.__main__ import main
@@ -34,10 +34,10 @@ LAND = "building\nwater\nground\n"
 
 @pytest.fixture
 def land(tmp_path: Path) -> Path:
-    """Ten places, each with one mask and photos of three dates."""
+    """Ten places, each with one mask and images of three dates."""
     for place in range(10):
         for date in (1, 2, 3):
-            write_photo(tmp_path / f"land/images/{place:02d}_{date}.jpg")
+            write_image(tmp_path / f"land/images/{place:02d}_{date}.jpg")
         write_mask(tmp_path / f"land/annotations/{place:02d}.png", [0, 1 + place % 2, 255])
     (tmp_path / "land/class_names.txt").write_text(LAND)
     return tmp_path / "land"
@@ -63,16 +63,16 @@ def report(folder: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> lis
     return capsys.readouterr().out.replace(f"{folder}/", "").splitlines()[:-1]
 
 
-def test_photos_that_share_a_mask_have_its_pixels_and_stay_together(land: Path) -> None:
+def test_images_that_share_a_mask_have_its_pixels_and_stay_together(land: Path) -> None:
     dataset = built(land, split="60/20/20")
     assert dataset.classes == ("building", "water", "ground")
-    ids = [photo for split in dataset.splits.values() for photo in split]
+    ids = [image for split in dataset.splits.values() for image in split]
     assert len(ids) == 30
-    for photo in ids:
-        source = land / f"annotations/{photo[:2]}.png"
-        np.testing.assert_array_equal(pixels(dataset.mask(photo)), pixels(source))
-        assert dataset.photo(photo).read_bytes() == (land / f"images/{photo}.jpg").read_bytes()
-    homes = {name: {photo[:2] for photo in split} for name, split in dataset.splits.items()}
+    for image in ids:
+        source = land / f"annotations/{image[:2]}.png"
+        np.testing.assert_array_equal(pixels(dataset.mask(image)), pixels(source))
+        assert dataset.image(image).read_bytes() == (land / f"images/{image}.jpg").read_bytes()
+    homes = {name: {image[:2] for image in split} for name, split in dataset.splits.items()}
     assert {name: len(places) for name, places in homes.items()} == {
         "train": 6,
         "val": 2,
@@ -84,7 +84,7 @@ def test_photos_that_share_a_mask_have_its_pixels_and_stay_together(land: Path) 
     assert (said["mask_pattern"], said["left_out"], said["warnings"]) == (DATES, {}, {})
 
 
-def test_a_changed_mask_changes_the_digest_and_its_photos_alone(land: Path) -> None:
+def test_a_changed_mask_changes_the_digest_and_its_images_alone(land: Path) -> None:
     first = built(land)
     before, digests = first.sha256, about(first)["annotations"]
     write_mask(land / "annotations/03.png", [2])
@@ -118,7 +118,7 @@ def test_255_is_class_1_in_sets_of_0_and_255_alone(
     tmp_path: Path, values: list[list[int]], names: str, expected: list[int]
 ) -> None:
     for name, ids in zip("abcd", [*values, [0], [0]], strict=True):
-        write_photo(tmp_path / f"set/images/{name}.jpg")
+        write_image(tmp_path / f"set/images/{name}.jpg")
         write_mask(tmp_path / f"set/masks/{name}.png", ids)
     (tmp_path / "set/obj.names").write_text(names)
     dataset = built(tmp_path / "set", mask_pattern=None)
@@ -152,12 +152,12 @@ def test_all_that_is_wrong_is_in_one_report(land: Path, capsys: pytest.CaptureFi
     write_mask(land / "annotations/01.png", [0], size=(6, 8))
     (land / "annotations/02.png").write_bytes(b"none")
     Image.new("RGB", (8, 6), (1, 2, 3)).save(land / "annotations/03.png")
-    (land / "images/04_2.jpg").write_bytes(photo_bytes()[:-20])
+    (land / "images/04_2.jpg").write_bytes(image_bytes()[:-20])
     write_mask(land / "annotations/05.bmp", [0])
     write_mask(land / "annotations/lonely.png", [0])
-    write_photo(land / "images/odd.jpg")
-    write_photo(land / "images/77_1.jpg")
-    cure = "save the mask at the size of its photo, or pair it with another"
+    write_image(land / "images/odd.jpg")
+    write_image(land / "images/77_1.jpg")
+    cure = "save the mask at the size of its image, or pair it with another"
     turned = f"{cure} (turned by its EXIF after it was annotated?) [size]"
     shown = [
         "annotations/00.png",
@@ -170,17 +170,17 @@ def test_all_that_is_wrong_is_in_one_report(land: Path, capsys: pytest.CaptureFi
         "  error: a mask of colours, not of class ids: save it as class ids, in a grey or palette "
         "PNG, or name them in --colors [mask-unreadable]",
         "annotations/lonely.png",
-        f"  error: no photo in {land}/images has this mask: put its photo there, delete the mask, "
+        f"  error: no image in {land}/images has this mask: put its image there, delete the mask, "
         "or correct --mask-pattern [photo-missing]".replace(f"{land}/", ""),
     ]
     for date in (1, 2, 3):
         shown += [
             f"images/01_{date}.jpg",
-            f"  error: the mask 01.png is (8, 6), the photo is (6, 8): {turned}",
+            f"  error: the mask 01.png is (8, 6), the image is (6, 8): {turned}",
         ]
     shown += [
         "images/04_2.jpg",
-        "  error: the photo cannot be decoded, or is cut short: save it again as JPEG or PNG "
+        "  error: the image cannot be decoded, or is cut short: save it again as JPEG or PNG "
         "[photo-unreadable]",
     ]
     for date in (1, 2, 3):
@@ -191,13 +191,13 @@ def test_all_that_is_wrong_is_in_one_report(land: Path, capsys: pytest.CaptureFi
     for name in ("77_1", "odd"):
         shown += [
             f"images/{name}.jpg",
-            "  warning: a photo without mask: annotate it, or take such photos as empty with "
+            "  warning: an image without mask: annotate it, or take such images as empty with "
             "build --unlabelled background [unlabelled]",
         ]
     assert report(land, capsys, "--mask-pattern", DATES) == shown
 
 
-def test_a_build_stops_at_errors_or_leaves_out_their_photos(land: Path) -> None:
+def test_a_build_stops_at_errors_or_leaves_out_their_images(land: Path) -> None:
     write_mask(land / "annotations/00.png", [7])
     with pytest.raises(UserError, match=r"land: 1 errors; .*\n .*00\.png: error: 7 \(100 %\) fit"):
         built(land)
@@ -206,8 +206,8 @@ def test_a_build_stops_at_errors_or_leaves_out_their_photos(land: Path) -> None:
     assert list(about(dataset)["left_out"]) == ["annotations/00.png"]
 
 
-def test_photos_without_a_mask_are_empty_where_class_0_is_the_background(land: Path) -> None:
-    write_photo(land / "images/new.jpg")
+def test_images_without_a_mask_are_empty_where_class_0_is_the_background(land: Path) -> None:
+    write_image(land / "images/new.jpg")
     assert list(about(built(land))["warnings"]) == ["images/new.jpg"]
     with pytest.raises(
         UserError, match=r"class 0 is 'building', no background: annotate .*new\.jpg"
@@ -218,13 +218,13 @@ def test_photos_without_a_mask_are_empty_where_class_0_is_the_background(land: P
     assert not pixels(dataset.mask("new")).any()
 
 
-def test_two_photos_of_one_mask_are_errors_without_a_pattern(tmp_path: Path) -> None:
+def test_two_images_of_one_mask_are_errors_without_a_pattern(tmp_path: Path) -> None:
     for name in ("a.jpg", "a.png", "b.jpg"):
-        write_photo(tmp_path / "images" / name)
+        write_image(tmp_path / "images" / name)
     for name in ("a", "b"):
         write_mask(tmp_path / f"masks/{name}.png", [0])
     pairs = pair_files(tmp_path / "images", tmp_path / "masks", None)
-    assert [photo.name for photo in pairs.files] == ["b.jpg"]
+    assert [image.name for image in pairs.files] == ["b.jpg"]
     assert [(p.file.name, p.rule, p.severity) for p in pairs.problems] == [
         ("a.jpg", "two-photos", "error"),
         ("a.png", "two-photos", "error"),
@@ -234,7 +234,7 @@ def test_two_photos_of_one_mask_are_errors_without_a_pattern(tmp_path: Path) -> 
 def test_a_mask_lies_in_the_same_subfolder_or_in_none(tmp_path: Path) -> None:
     images, masks = tmp_path / "images", tmp_path / "masks"
     for name in ("x/a", "y/a", "x/b", "y/c"):
-        write_photo(images / f"{name}.jpg")
+        write_image(images / f"{name}.jpg")
     for name in ("x/a", "y/a", "b", "x/c"):
         write_mask(masks / f"{name}.png", [0])
     pairs = pair_files(images, masks, None)
@@ -250,20 +250,20 @@ def test_a_mask_lies_in_the_same_subfolder_or_in_none(tmp_path: Path) -> None:
 
 
 def test_a_pattern_has_to_match_the_whole_stem(land: Path) -> None:
-    write_photo(land / "images/00_1_copy.jpg")
+    write_image(land / "images/00_1_copy.jpg")
     pairs = pair_files(land / "images", land / "annotations", DATES)
     assert [path.name for path in pairs.unlabelled] == ["00_1_copy.jpg"]
 
 
-def test_masks_inside_the_images_folder_are_no_photos(tmp_path: Path) -> None:
-    write_photo(tmp_path / "a.jpg")
+def test_masks_inside_the_images_folder_are_no_images(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.jpg")
     write_mask(tmp_path / "masks/a.png", [0])
     pairs = pair_files(tmp_path, tmp_path / "masks", None)
     assert list(pairs.files) == [tmp_path / "a.jpg"] and not pairs.unlabelled
 
 
 def test_a_name_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
-    write_photo(tmp_path / "images/a.jpg")
+    write_image(tmp_path / "images/a.jpg")
     write_mask(tmp_path / "masks/a.png", [0])
     write_badly_named(tmp_path / "images", ".jpg")
     write_badly_named(tmp_path / "masks", ".png")
@@ -275,7 +275,7 @@ def test_no_pair_at_all_is_one_line_with_the_cure(land: Path) -> None:
     with pytest.raises(UserError) as caught:
         built(land, mask_pattern=None)
     assert str(caught.value) == (
-        f"{land}/annotations: no photo has a mask: 30 photos such as 00_1.jpg, 10 masks such as "
+        f"{land}/annotations: no image has a mask: 30 images such as 00_1.jpg, 10 masks such as "
         r"00.png: name them alike, or give --mask-pattern, as '(.*)_\d+' where 0001.png is the "
         "mask of 0001_1.jpg"
     )
@@ -350,8 +350,8 @@ def test_a_cached_set_is_built_again_for_another_pattern_or_mask(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.is_dir(), reason="no real photos beside the checkout")
-def test_aerial_photos_of_three_dates_have_the_pixels_of_their_mask(tmp_path: Path) -> None:
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no real images beside the checkout")
+def test_aerial_images_of_three_dates_have_the_pixels_of_their_mask(tmp_path: Path) -> None:
     names = tmp_path / "names"
     names.write_text("building\nclutter\nvegetation\nwater\nground\ncar\n")
     config = BuildConfig(SHARED / "aerial", tmp_path / "out", classes=names, records=False)
@@ -363,6 +363,6 @@ def test_aerial_photos_of_three_dates_have_the_pixels_of_their_mask(tmp_path: Pa
     }
     assert len(about(dataset)["groups"]) == 100
     for ids in dataset.splits.values():
-        for photo in ids:
-            source = SHARED / f"aerial/annotations/{photo.rsplit('_', 1)[0]}.png"
-            np.testing.assert_array_equal(pixels(dataset.mask(photo)), pixels(source))
+        for image in ids:
+            source = SHARED / f"aerial/annotations/{image.rsplit('_', 1)[0]}.png"
+            np.testing.assert_array_equal(pixels(dataset.mask(image)), pixels(source))

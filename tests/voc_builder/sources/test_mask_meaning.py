@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.voc_builder.folders import write_mask, write_photo
+from tests.voc_builder.folders import write_image, write_mask
 from voc_builder.base.errors import UserError
 from voc_builder.build import BuildConfig, build
 from voc_builder.check import CheckConfig, check
@@ -18,9 +18,9 @@ PAINTED = ((0, 0, 0), (255, 0, 0), (0, 128, 255), (9, 9, 9))
 COLOURS = "ground 0 0 0\nred house,255,0,0\nwater\t#0080ff\nvoid 9 9 9\n"
 
 
-def with_photos(folder: Path) -> Path:
+def with_images(folder: Path) -> Path:
     for number in range(10):
-        write_photo(folder / f"images/{number}.jpg")
+        write_image(folder / f"images/{number}.jpg")
     return folder
 
 
@@ -38,7 +38,7 @@ def painted(folder: Path, *more: tuple[int, int, int], mode: str = "RGB") -> Pat
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
 def test_colours_become_the_classes_that_the_file_names(tmp_path: Path, mode: str) -> None:
-    folder = painted(with_photos(tmp_path / "land"), mode=mode)
+    folder = painted(with_images(tmp_path / "land"), mode=mode)
     (tmp_path / "colours").write_text(COLOURS)
     config = BuildConfig(folder, tmp_path / "out", records=False, colors=tmp_path / "colours")
     dataset = build(config)
@@ -49,7 +49,7 @@ def test_colours_become_the_classes_that_the_file_names(tmp_path: Path, mode: st
 
 
 def test_colours_that_fit_no_class_are_named_with_their_share(tmp_path: Path) -> None:
-    folder = painted(with_photos(tmp_path / "land"), (1, 2, 3), (1, 2, 3), (4, 5, 6))
+    folder = painted(with_images(tmp_path / "land"), (1, 2, 3), (1, 2, 3), (4, 5, 6))
     for number in range(1, 10):
         (folder / f"images/{number}.jpg").unlink()
         (folder / f"masks/{number}.png").unlink()
@@ -62,7 +62,7 @@ def test_colours_that_fit_no_class_are_named_with_their_share(tmp_path: Path) ->
 
 
 def test_a_jpeg_is_no_mask_of_colours_either(tmp_path: Path) -> None:
-    folder = with_photos(tmp_path / "land")
+    folder = with_images(tmp_path / "land")
     for number in range(10):
         write_mask(folder / f"masks/{number}.jpg", [0, 255])
     (tmp_path / "colours").write_text(COLOURS)
@@ -98,7 +98,7 @@ def test_a_heading_comments_and_several_colours_of_a_class_are_read(tmp_path: Pa
 
 
 def test_named_values_give_the_classes_with_the_background_first(tmp_path: Path) -> None:
-    folder = with_photos(tmp_path / "pets")
+    folder = with_images(tmp_path / "pets")
     for number in range(10):
         write_mask(folder / f"masks/{number}.png", [1, 2, 3])
     values = "1=pet,2=background,3=void"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.voc_builder.folders import write_mask, write_photo
+from tests.voc_builder.folders import write_image, write_mask
 from voc_builder.base.colours import VOID
 from voc_builder.base.errors import UserError
 from voc_builder.build import BuildConfig, build
@@ -82,14 +82,14 @@ def test_the_background_may_be_written_in_any_of_its_ways() -> None:
 
 def test_a_merged_set_is_built_and_checked_by_its_old_names(tmp_path: Path) -> None:
     for number in range(10):
-        write_photo(tmp_path / f"land/images/{number}.jpg")
+        write_image(tmp_path / f"land/images/{number}.jpg")
         write_mask(tmp_path / f"land/masks/{number}.png", [0, 1, 2, 3])
     (tmp_path / "land/classes.txt").write_text("\n".join(OLD))
     merge = "background=clutter+ground,object=building+car"
     dataset = build(BuildConfig(tmp_path / "land", tmp_path / "out", records=False, merge=merge))
     assert dataset.classes == ("background", "object")
     assert {**dataset.pixels["val"]} == {"background": 24, "object": 24, "__ignore__": 0}
-    write_photo(tmp_path / "land/images/bare.jpg")
+    write_image(tmp_path / "land/images/bare.jpg")
     config = BuildConfig(tmp_path / "land", tmp_path / "b", merge=merge, unlabelled="background")
     with pytest.raises(UserError, match="class 0 is 'building', no background"):
         build(config)

@@ -1,4 +1,4 @@
-"""A table pairs photos and masks, and says group and split."""
+"""A table pairs images and masks, and says group and split."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.voc_builder.folders import write_mask, write_photo
+from tests.voc_builder.folders import write_image, write_mask
 from voc_builder.base.errors import UserError
 from voc_builder.build import BuildConfig, build
 from voc_builder.cache import build_cached
@@ -16,7 +16,7 @@ from voc_builder.tree.voc import Dataset
 
 def table(root: Path, rows: list[str], header: str = "image,mask,group,split") -> Path:
     for number in range(12):
-        write_photo(root / f"photos/{number:02d}.jpg")
+        write_image(root / f"photos/{number:02d}.jpg")
         write_mask(root / f"painted/{number:02d}.png", [0, 1])
     (root / "sets").mkdir()
     (root / "sets/pairs.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8-sig")
@@ -43,15 +43,15 @@ def test_rows_keep_their_split_and_name_the_classes_of_two_values(tmp_path: Path
 def test_rows_of_a_group_stay_together(tmp_path: Path) -> None:
     file = table(tmp_path, [row(number, f"g{number // 3}") for number in range(12)])
     dataset = built(file, split="50/25/25")
-    homes = [{int(photo) // 3 for photo in ids} for ids in dataset.splits.values()]
+    homes = [{int(image) // 3 for image in ids} for ids in dataset.splits.values()]
     assert sorted(map(len, homes)) == [1, 1, 2] and len(set.union(*homes)) == 4
 
 
 def test_a_mask_of_several_rows_keeps_them_together(tmp_path: Path) -> None:
     rows = [f"../photos/{n:02d}.jpg,../painted/{n // 2:02d}.png" for n in range(12)]
     dataset = built(table(tmp_path, rows, "image,mask"), split="50/50/0")
-    assert {int(photo) // 2 for photo in dataset.splits["train"]}.isdisjoint(
-        int(photo) // 2 for photo in dataset.splits["val"]
+    assert {int(image) // 2 for image in dataset.splits["train"]}.isdisjoint(
+        int(image) // 2 for image in dataset.splits["val"]
     )
 
 
@@ -66,7 +66,7 @@ def test_all_that_is_wrong_is_named_by_its_line(tmp_path: Path) -> None:
     assert [str(problem).partition(": ")[2].partition(": ")[0] for problem in found] == [
         "it has 2 masks",
         "it is in several splits",
-        "a photo without mask",
+        "an image without mask",
         *["line 14", "line 16", "line 12", "line 13"],
     ]
     with pytest.raises(UserError, match=r"(?s)line 14: image '../photos/99.jpg' and mask .*not th"):

@@ -1,4 +1,4 @@
-"""The split that photos come with is kept, and what is wrong with it is all named."""
+"""The split that images come with is kept, and what is wrong with it is all named."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 
 from tests.voc_builder.folders import (
     SHARED,
-    photo_bytes,
+    image_bytes,
     square,
     write_annotated,
+    write_image,
     write_mask,
-    write_photo,
 )
 from voc_builder.__main__ import main
 from voc_builder.base.errors import UserError
@@ -22,7 +22,7 @@ from voc_builder.build import BuildConfig, build
 from voc_builder.check import CheckConfig, check
 from voc_builder.tree.voc import Dataset
 
-Places = dict[str, tuple[str, str | None]]  # folders of photos and of masks, by split
+Places = dict[str, tuple[str, str | None]]  # folders of images and of masks, by split
 SUFFIXED: Places = {
     "train": ("train", "train_mask"),
     "val": ("valid", "valid_mask"),
@@ -44,16 +44,16 @@ COUNTS = {"train": 6, "val": 2, "test": 3}
 def split_folders(root: Path, places: Places) -> Path:
     for split, (images, masks) in places.items():
         for number in range(COUNTS[split]):
-            write_photo(root / images / f"{split}{number}.jpg")
+            write_image(root / images / f"{split}{number}.jpg")
             if masks is not None:
                 write_mask(root / masks / f"{split}{number}.png", [0, 255])
     return root
 
 
 def listed(root: Path, lists: dict[str, str], masks: str = "annotations/trimaps") -> Path:
-    """Twelve photos and masks, and lists by their path."""
+    """Twelve images and masks, and lists by their path."""
     for number in range(12):
-        write_photo(root / f"images/{number:02d}.jpg")
+        write_image(root / f"images/{number:02d}.jpg")
         write_mask(root / masks / f"{number:02d}.png", [1, 2, 3] if number % 2 else [2, 3])
     for name, text in lists.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -86,9 +86,9 @@ def test_folders_of_a_ready_made_split_are_kept(
     has_test = places["test"][1] is not None
     assert sizes(dataset) == {**COUNTS, "test": 3 if has_test else 0}
     for name, ids in dataset.splits.items():
-        assert all(photo.startswith(name) for photo in ids)
+        assert all(image.startswith(name) for image in ids)
     said = capsys.readouterr().err
-    assert ("left out 3 test photos, none of which has a mask" in said) != has_test
+    assert ("left out 3 test images, none of which has a mask" in said) != has_test
     about = json.loads((dataset.path / "dataset.json").read_text())
     assert (about["split"], about["source"]) == ("ready-made", "masks")
     assert rules(tmp_path / "people") == []
@@ -108,9 +108,9 @@ def test_a_split_that_is_asked_for_is_drawn_anew(tmp_path: Path) -> None:
     assert sizes(built(folder, split="50/25/25")) == {"train": 4, "val": 2, "test": 2}
 
 
-def test_photos_of_a_test_without_masks_are_not_taken_as_empty(tmp_path: Path) -> None:
+def test_images_of_a_test_without_masks_are_not_taken_as_empty(tmp_path: Path) -> None:
     folder = split_folders(tmp_path / "people", SUFFIXED)
-    write_photo(folder / "train/bare.jpg")
+    write_image(folder / "train/bare.jpg")
     dataset = built(folder, unlabelled="background")
     assert sizes(dataset) == {"train": 7, "val": 2, "test": 0}
 
@@ -136,7 +136,7 @@ def test_val_is_drawn_from_train_by_groups_where_there_is_a_test_alone(tmp_path:
     assert dataset.pixels["test"]["__ignore__"] > 0
 
 
-def test_photos_that_no_list_names_are_told_and_left_out(
+def test_images_that_no_list_names_are_told_and_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lists = {
@@ -147,7 +147,7 @@ def test_photos_that_no_list_names_are_told_and_left_out(
     (folder / "images").rename(folder / "JPEGImages")
     dataset = built(folder, mask_values="2=background,1=pet,3=void")
     assert sizes(dataset) == {"train": 8, "val": 2, "test": 0}
-    assert "left out 2 photos that are in no split" in capsys.readouterr().err
+    assert "left out 2 images that are in no split" in capsys.readouterr().err
 
 
 def test_all_that_is_wrong_with_lists_is_named(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_all_that_is_wrong_with_lists_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         built(folder, mask_values=values)
     said = str(caught.value)
-    assert "line 10 names '99', which is no photo in" in said
+    assert "line 10 names '99', which is no image in" in said
     assert (
         "it is in several splits: line 9 of train.txt, line 1 of val.txt: leave it in one" in said
     )
@@ -179,9 +179,9 @@ def test_a_group_that_the_split_cuts_is_a_warning_and_stays_cut(tmp_path: Path) 
     (folder / "valid/val0.jpg").write_bytes((folder / "train/train0.jpg").read_bytes())
     found, _ = check(CheckConfig(folder, group_by="(1)"))
     assert [str(one) for one in found if one.rule == "group-cut"] == [
-        "warning: photos that belong together are in train (train0) and val (val0): move them into "
+        "warning: images that belong together are in train (train0) and val (val0): move them into "
         "one, or draw another split with --split 80/10/10 [group-cut]",
-        "warning: photos that belong together are in train (train1) and val (val1): move them into "
+        "warning: images that belong together are in train (train1) and val (val1): move them into "
         "one, or draw another split with --split 80/10/10 [group-cut]",
     ]
     dataset = built(folder, group_by="(1)")
@@ -198,13 +198,13 @@ def test_folds_are_drawn_over_a_ready_made_train_and_val(tmp_path: Path) -> None
 def test_hidden_files_of_another_system_are_no_masks(tmp_path: Path) -> None:
     folder = split_folders(tmp_path / "people", SUFFIXED)
     (folder / "train_mask/._train0.png").write_bytes(b"dirt")
-    (folder / "train/._train0.jpg").write_bytes(photo_bytes()[:50])
+    (folder / "train/._train0.jpg").write_bytes(image_bytes()[:50])
     assert rules(folder) == []
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="no real photos beside the checkout")
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no real images beside the checkout")
 def test_people_keep_their_split(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(SHARED / "person"), "--source", "masks"]) == 0
     captured = capsys.readouterr()
     assert captured.out == "460 annotations: 0 errors and 0 warnings in 0 files\n"
-    assert "left out 30 test photos" in captured.err
+    assert "left out 30 test images" in captured.err

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.voc_builder.folders import write_photo
+from tests.voc_builder.folders import write_image
 from voc_builder.build import BuildConfig, build
 from voc_builder.check import CheckConfig, check
 from voc_builder.sources.config import SourceConfig
@@ -18,7 +18,7 @@ Box = tuple[str, object, object, object, object]
 
 
 def write_boxes(path: Path, *boxes: Box, size: tuple[int, int] = (8, 6)) -> Path:
-    """The XML of a photo of (width, height)."""
+    """The XML of an image of (width, height)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     objects = "".join(
         f"<object><name>{name}</name><bndbox><xmin>{left}</xmin><ymin>{top}</ymin>"
@@ -32,9 +32,9 @@ def write_boxes(path: Path, *boxes: Box, size: tuple[int, int] = (8, 6)) -> Path
 
 @pytest.fixture
 def pipes(tmp_path: Path) -> Path:
-    """A VOC tree of ten photos with lists."""
+    """A VOC tree of ten images with lists."""
     for number in range(10):
-        write_photo(tmp_path / f"pipes/JPEGImages/{number}.jpg")
+        write_image(tmp_path / f"pipes/JPEGImages/{number}.jpg")
         boxes: list[Box] = [("pipe", 2, 2, 5, 4), ("hole", 3, 3, 3, 3)]
         write_boxes(tmp_path / f"pipes/Annotations/{number}.xml", *boxes[: 1 + number % 2])
     lists = tmp_path / "pipes/ImageSets/Main"
@@ -63,10 +63,10 @@ def test_boxes_are_filled_the_small_over_the_large_and_lists_are_kept(pipes: Pat
     np.testing.assert_array_equal(sample.draw_mask(dataset.classes, 6, 8), expected)
 
 
-def test_files_may_lie_beside_the_photos_of_each_split(tmp_path: Path) -> None:
+def test_files_may_lie_beside_the_images_of_each_split(tmp_path: Path) -> None:
     for split, count in {"train": 5, "valid": 2}.items():
         for number in range(count):
-            write_photo(tmp_path / f"pipes/{split}/{number}.jpg")
+            write_image(tmp_path / f"pipes/{split}/{number}.jpg")
             write_boxes(tmp_path / f"pipes/{split}/{number}.xml", ("pipe", 1, 1, 5, 4))
     assert choose_source(tmp_path / "pipes", SourceConfig()) == "boxes"
     dataset = build(BuildConfig(tmp_path / "pipes", tmp_path / "out", records=False))
@@ -87,7 +87,7 @@ def test_all_that_is_wrong_is_in_one_report(pipes: Path) -> None:
     write_boxes(xml / "4.xml", ("pipe", "a", 1, 4, 4), ("", 1, 1, 4, 4), ("pipe", "", 1, 4, 4))
     write_boxes(xml / "5.xml", ("hoel", 1, 1, 4, 4))
     write_boxes(xml / "lonely.xml")
-    write_photo(pipes / "JPEGImages/6.png")
+    write_image(pipes / "JPEGImages/6.png")
     (pipes / "obj.names").write_text("background\npipe\nhole\n")
     found, _ = check(CheckConfig(pipes))
     assert [(p.file.name, p.severity, p.rule, p.shape) for p in found] == [
@@ -107,7 +107,7 @@ def test_all_that_is_wrong_is_in_one_report(pipes: Path) -> None:
         ("6.png", "error", "two-photos", None),
     ]
     assert found[0].value == "xmax 3 is below xmin 4"
-    assert found[3].value == "height and width are (8, 6), the photo is (6, 8)"
+    assert found[3].value == "height and width are (8, 6), the image is (6, 8)"
     assert "rename it 'hole'" in found[9].cure
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.voc_builder.folders import write_photo
+from tests.voc_builder.folders import write_image
 from voc_builder.base.errors import UserError
 from voc_builder.build import BuildConfig, build
 from voc_builder.check import CheckConfig, check
@@ -22,7 +22,7 @@ NAMES = ("pipe", "hole")
 BOX = "0 0.5 0.5 0.5 0.5\n"
 COUNTS = {"train": 6, "val": 2, "test": 2}
 YAML = "names: {0: pipe, 1: hole}\ntrain: %s\nval: %s\ntest: %s\n"
-# pattern of a photo's path, pattern of its text file's, what else is there
+# pattern of an image's path, pattern of its text file's, what else is there
 LAYOUTS = {
     "images and labels": (
         "images/{split}/{name}.jpg",
@@ -57,11 +57,11 @@ LAYOUTS = {
 
 
 def laid_out(root: Path, layout: str) -> Path:
-    photo, label, more = LAYOUTS[layout]
+    image, label, more = LAYOUTS[layout]
     for split, count in COUNTS.items():
         for number in range(count):
             place = {"split": split, "name": f"{split}{number}"}
-            write_photo(root / photo.format(**place))
+            write_image(root / image.format(**place))
             (root / label.format(**place)).parent.mkdir(parents=True, exist_ok=True)
             (root / label.format(**place)).write_text(BOX if number else "")
     for name, text in more.items():
@@ -80,7 +80,7 @@ def test_every_layout_keeps_its_split(tmp_path: Path, layout: str) -> None:
     dataset = build(BuildConfig(folder, tmp_path / "out", records=False))
     assert dataset.classes == ("__background__", "pipe", "hole")
     assert {name: len(ids) for name, ids in dataset.splits.items()} == COUNTS
-    assert all(photo.startswith(name) for name, ids in dataset.splits.items() for photo in ids)
+    assert all(image.startswith(name) for name, ids in dataset.splits.items() for image in ids)
     assert dataset.pixels["val"]["pipe"] == 12  # a box of 4 x 3 on one of two, the other is empty
     assert [p.rule for p in check(CheckConfig(folder))[0]] == ["class-unused"]
     suffixes = {path.suffix for path in files_of(folder, SourceConfig())}
@@ -97,7 +97,7 @@ def test_folders_of_one_split_for_two_are_drawn_anew(tmp_path: Path) -> None:
     assert len(found_in(folder).samples) == 10
 
 
-def test_a_missing_file_is_a_photo_without_annotation(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_image_without_annotation(tmp_path: Path) -> None:
     folder = laid_out(tmp_path / "pipes", "images and labels")
     (folder / "labels/train/train1.txt").unlink()
     found = found_in(folder)
@@ -158,11 +158,11 @@ def test_wrong_rows_are_told_by_their_line(tmp_path: Path) -> None:
         "line 3, '2 .5 .5 .5 .5': class 2 has no name, the 2 are counted from 0",
         "line 4, '0 .5 .5': 2 numbers, a polygon has 6 or more, x and y by turns",
         "line 5, 'x .5 .5 .5 .5': not numbers with spaces between them",
-        "line 6, '0 .5 .5 .5 5': 5 does not lie between 0 and 1, as shares of the photo do",
+        "line 6, '0 .5 .5 .5 5': 5 does not lie between 0 and 1, as shares of the image do",
         "line 7, '0 .5 .5 0 .5': a box of width 0 and height 0.5",
         "line 8, '1 .1 .1 .2 .2 .3': 5 numbers, a polygon has 6 or more, x and y by turns",
         "line 9, '0.5 .5 .5 .5 .5': class 0.5 has no name, the 2 are counted from 0",
-        "line 10, '0 nan .5 .5 .5': nan does not lie between 0 and 1, as shares of the photo do",
+        "line 10, '0 nan .5 .5 .5': nan does not lie between 0 and 1, as shares of the image do",
     ]
 
 
@@ -172,7 +172,7 @@ def test_a_box_beyond_the_edge_is_told_by_its_line(tmp_path: Path) -> None:
     sample = read_labels("a", file, file, NAMES)
     (problem,) = sample.problems(["background", *NAMES], (600, 800))
     assert str(problem).startswith(
-        "warning: line 2 ('pipe'): the box reaches from (400, 150) to (1040, 450), the photo is "
+        "warning: line 2 ('pipe'): the box reaches from (400, 150) to (1040, 450), the image is "
     )
 
 

@@ -1,4 +1,4 @@
-"""Folds share out every photo once, no group cut, alike in size, each class in all that it can."""
+"""Folds share out every image once, no group cut, alike in size, each class in all that it can."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from voc_builder.tree.folds import draw_folds, name_folds
 from voc_builder.tree.split import Kind
 
 EMPTY, CLEAN, BAD = Kind(), Kind({"chip"}), Kind({"chip", "defect"})
-Listed = list[tuple[int, Kind]]  # group (0: none) and kind of each photo
+Listed = list[tuple[int, Kind]]  # group (0: none) and kind of each image
 
 
-def photos(listed: Listed) -> tuple[dict[str, Kind], dict[str, str]]:
+def images(listed: Listed) -> tuple[dict[str, Kind], dict[str, str]]:
     kinds = {f"p{number}": kind for number, (_, kind) in enumerate(listed)}
     groups = {f"p{number}": f"g{group}" for number, (group, _) in enumerate(listed) if group}
     return kinds, groups
 
 
 def units_of(ids: tuple[str, ...] | dict[str, Kind], groups: dict[str, str]) -> Counter[str]:
-    """Photos of every group, a photo without one being its own."""
-    return Counter(groups.get(photo, photo) for photo in ids)
+    """Images of every group, an image without one being its own."""
+    return Counter(groups.get(image, image) for image in ids)
 
 
 some_kinds = st.frozensets(st.sampled_from("abcd"), max_size=3)
-some_photos = st.lists(st.tuples(st.integers(0, 12), some_kinds), min_size=4, max_size=120)
+some_images = st.lists(st.tuples(st.integers(0, 12), some_kinds), min_size=4, max_size=120)
 # each kind holds the one before it, as a defect lies on a chip
 nested_kinds = st.sampled_from([Kind("abc"[:count]) for count in range(4)])
-nested_photos = st.lists(st.tuples(st.integers(0, 12), nested_kinds), min_size=4, max_size=120)
+nested_images = st.lists(st.tuples(st.integers(0, 12), nested_kinds), min_size=4, max_size=120)
 
 
 @settings(max_examples=200, deadline=None)
-@given(some_photos, st.integers(2, 12), st.integers(0, 3))
-def test_every_photo_is_in_one_fold_and_no_group_is_cut(
+@given(some_images, st.integers(2, 12), st.integers(0, 3))
+def test_every_image_is_in_one_fold_and_no_group_is_cut(
     listed: Listed, count: int, seed: int
 ) -> None:
-    kinds, groups = photos(listed)
+    kinds, groups = images(listed)
     units = units_of(kinds, groups)
     if count > len(units):
         with pytest.raises(UserError, match=f"--folds {count}: .* take fewer folds"):
@@ -47,66 +47,66 @@ def test_every_photo_is_in_one_fold_and_no_group_is_cut(
         return
     folds = draw_folds(kinds, groups, count, seed)
     assert len(folds) == count and all(folds)
-    assert sorted(photo for ids in folds for photo in ids) == sorted(kinds)
+    assert sorted(image for ids in folds for image in ids) == sorted(kinds)
     assert sum(len(units_of(ids, groups)) for ids in folds) == len(units)
     for ids in folds:
         assert abs(len(ids) - len(kinds) / count) <= max(units.values()) + 2
 
 
 @settings(max_examples=200, deadline=None)
-@given(nested_photos, st.integers(2, 8), st.integers(0, 3))
+@given(nested_images, st.integers(2, 8), st.integers(0, 3))
 def test_a_class_that_as_many_groups_show_is_in_every_fold(
     listed: Listed, count: int, seed: int
 ) -> None:
-    kinds, groups = photos(listed)
+    kinds, groups = images(listed)
     if count > len(units_of(kinds, groups)):
         return
     folds = draw_folds(kinds, groups, count, seed)
     for name in "abc":
-        showing = {photo: kind for photo, kind in kinds.items() if name in kind}
+        showing = {image: kind for image, kind in kinds.items() if name in kind}
         if len(units_of(showing, groups)) >= count:
             assert all(showing.keys() & {*ids} for ids in folds)
 
 
 @settings(max_examples=50, deadline=None)
-@given(some_photos, st.randoms(use_true_random=False))
+@given(some_images, st.randoms(use_true_random=False))
 def test_the_order_of_the_files_does_not_matter(listed: Listed, random: st.DataObject) -> None:
-    kinds, groups = photos(listed)
+    kinds, groups = images(listed)
     if len(units_of(kinds, groups)) < 3:
         return
     shuffled = list(kinds)
     random.shuffle(shuffled)
-    again = draw_folds({photo: kinds[photo] for photo in shuffled}, groups, 3, 42)
+    again = draw_folds({image: kinds[image] for image in shuffled}, groups, 3, 42)
     assert again == draw_folds(kinds, groups, 3, 42)
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("count", [2, 5, 10, 28])
-def test_photos_that_stand_alone_come_within_one_of_every_share(count: int, seed: int) -> None:
-    kinds, groups = photos([(0, EMPTY)] * 28 + [(0, CLEAN)] * 57 + [(0, BAD)] * 28)
+def test_images_that_stand_alone_come_within_one_of_every_share(count: int, seed: int) -> None:
+    kinds, groups = images([(0, EMPTY)] * 28 + [(0, CLEAN)] * 57 + [(0, BAD)] * 28)
     for ids in draw_folds(kinds, groups, count, seed):
         for kind, total in ((EMPTY, 28), (CLEAN, 57), (BAD, 28)):
-            assert abs(sum(kinds[photo] == kind for photo in ids) - total / count) < 1
+            assert abs(sum(kinds[image] == kind for image in ids) - total / count) < 1
         assert abs(len(ids) - 113 / count) <= 1
 
 
 def test_a_class_moves_to_the_fold_that_lacks_it() -> None:
     """By size alone the two groups with a defect would be one fold, the third group the other."""
     listed = [(1, EMPTY), (1, BAD), (2, EMPTY), (2, BAD), (3, EMPTY), (3, EMPTY), (3, EMPTY)]
-    kinds, groups = photos(listed)
+    kinds, groups = images(listed)
     for seed in range(10):
         folds = draw_folds(kinds, groups, 2, seed)
-        assert [any(kinds[photo] == BAD for photo in ids) for ids in folds] == [True, True]
+        assert [any(kinds[image] == BAD for image in ids) for ids in folds] == [True, True]
         assert sorted(map(len, folds)) == [2, 5]
 
 
-def test_as_many_folds_as_photos_leave_one_out_each() -> None:
-    kinds, groups = photos([(0, CLEAN)] * 150)
-    assert sorted(draw_folds(kinds, groups, 150, 42)) == sorted((photo,) for photo in kinds)
+def test_as_many_folds_as_images_leave_one_out_each() -> None:
+    kinds, groups = images([(0, CLEAN)] * 150)
+    assert sorted(draw_folds(kinds, groups, 150, 42)) == sorted((image,) for image in kinds)
 
 
 def test_another_seed_is_another_deal() -> None:
-    kinds, groups = photos([(0, CLEAN)] * 30)
+    kinds, groups = images([(0, CLEAN)] * 30)
     assert draw_folds(kinds, groups, 3, 1) != draw_folds(kinds, groups, 3, 2)
 
 

@@ -15,17 +15,17 @@ from voc_builder.tree.split import SPLITS, Kind, draw_split, join_groups, parse_
 EMPTY, CLEAN, BAD = frozenset[str](), frozenset({"chip"}), frozenset({"chip", "defect"})
 
 
-def photos(**kinds: tuple[Kind, int]) -> dict[str, Kind]:
+def images(**kinds: tuple[Kind, int]) -> dict[str, Kind]:
     return {f"{name}{number}": kind for name, (kind, n) in kinds.items() for number in range(n)}
 
 
 def counted(splits: dict[str, tuple[str, ...]], kinds: dict[str, Kind]) -> dict[str, Counter[Kind]]:
-    return {name: Counter(kinds[photo] for photo in ids) for name, ids in splits.items()}
+    return {name: Counter(kinds[image] for image in ids) for name, ids in splits.items()}
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_chips_of_the_belt_are_dealt_in_their_shares(seed: int) -> None:
-    kinds = photos(e=(EMPTY, 28), c=(CLEAN, 57), d=(BAD, 28))
+    kinds = images(e=(EMPTY, 28), c=(CLEAN, 57), d=(BAD, 28))
     counts = counted(draw_split(kinds, {}, (0.8, 0.1, 0.1), seed), kinds)
     for kind, total in ((EMPTY, 28), (CLEAN, 57), (BAD, 28)):
         for split, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
@@ -45,7 +45,7 @@ some_shares = st.sampled_from([(0.8, 0.1, 0.1), (0.7, 0.2, 0.1), (0.6, 0.2, 0.2)
 
 @settings(max_examples=200, deadline=None)
 @given(some_kinds, some_shares, st.integers(0, 3))
-def test_photos_that_stand_alone_come_within_one_of_every_share(
+def test_images_that_stand_alone_come_within_one_of_every_share(
     listed: list[tuple[Kind, int]], shares: tuple[float, ...], seed: int
 ) -> None:
     kinds = {
@@ -54,9 +54,9 @@ def test_photos_that_stand_alone_come_within_one_of_every_share(
     if len(kinds) < sum(share > 0 for share in shares):
         return
     splits = draw_split(kinds, {}, shares, seed)
-    assert sorted(photo for ids in splits.values() for photo in ids) == sorted(kinds)
+    assert sorted(image for ids in splits.values() for image in ids) == sorted(kinds)
     counts = counted(splits, kinds)
-    filled = sum(len(ids) == 1 for ids in splits.values())  # train may have given them their photo
+    filled = sum(len(ids) == 1 for ids in splits.values())  # train may have given them their image
     for split, share in zip(SPLITS, shares, strict=True):
         assert bool(splits[split]) is (share > 0)
         for kind, total in listed:
@@ -76,7 +76,7 @@ def test_a_group_is_never_parted(listed: list[tuple[int, Kind]], seed: int) -> N
         return
     splits = draw_split(kinds, groups, (0.8, 0.1, 0.1), seed)
     homes = {
-        (groups[photo], name) for name, ids in splits.items() for photo in ids if photo in groups
+        (groups[image], name) for name, ids in splits.items() for image in ids if image in groups
     }
     assert len(homes) == len(set(groups.values()))
     assert all(splits.values())
@@ -96,11 +96,11 @@ def test_a_set_that_grows_keeps_its_split_and_gives_no_kind_more_than_its_share(
     first = data.draw(st.sets(st.sampled_from(sorted(kinds)), min_size=1))
     if len(first) < 3:
         return
-    before = draw_split({photo: kinds[photo] for photo in sorted(first)}, {}, shares, seed)
-    kept = {photo: split for split, ids in before.items() for photo in ids}
+    before = draw_split({image: kinds[image] for image in sorted(first)}, {}, shares, seed)
+    kept = {image: split for split, ids in before.items() for image in ids}
     splits = draw_split(kinds, {}, shares, seed, kept=kept)
-    assert all(photo in splits[split] for photo, split in kept.items())
-    assert sorted(photo for ids in splits.values() for photo in ids) == sorted(kinds)
+    assert all(image in splits[split] for image, split in kept.items())
+    assert sorted(image for ids in splits.values() for image in ids) == sorted(kinds)
     counts, had = counted(splits, kinds), counted(before, kinds)
     for kind, total in Counter(kinds.values()).items():
         for split, share in zip(SPLITS, shares, strict=True):
@@ -113,73 +113,73 @@ def test_a_set_that_grows_keeps_its_split_and_gives_no_kind_more_than_its_share(
     st.lists(st.tuples(st.integers(0, 9), st.frozensets(st.sampled_from("ab"))), min_size=12),
     st.integers(0, 3),
 )
-def test_new_photos_of_a_group_go_where_the_others_are(
+def test_new_images_of_a_group_go_where_the_others_are(
     listed: list[tuple[int, Kind]], seed: int
 ) -> None:
     kinds = {f"p{number}": kind for number, (_, kind) in enumerate(listed)}
     groups = {f"p{number}": f"g{group}" for number, (group, _) in enumerate(listed)}
     half = sorted(kinds)[::2]
-    if len({groups[photo] for photo in half}) < 3:
+    if len({groups[image] for image in half}) < 3:
         return
-    before = draw_split({photo: kinds[photo] for photo in half}, groups, (0.6, 0.2, 0.2), seed)
-    kept = {photo: split for split, ids in before.items() for photo in ids}
+    before = draw_split({image: kinds[image] for image in half}, groups, (0.6, 0.2, 0.2), seed)
+    kept = {image: split for split, ids in before.items() for image in ids}
     splits = draw_split(kinds, groups, (0.6, 0.2, 0.2), seed, kept=kept)
-    place = {photo: split for split, ids in splits.items() for photo in ids}
+    place = {image: split for split, ids in splits.items() for image in ids}
     assert kept.items() <= place.items()
     assert place.keys() == kinds.keys()
-    assert len({(groups[photo], split) for photo, split in place.items()}) == len(
+    assert len({(groups[image], split) for image, split in place.items()}) == len(
         set(groups.values())
     )
 
 
-def test_one_photo_more_may_come_by_itself() -> None:
+def test_one_image_more_may_come_by_itself() -> None:
     kept = dict(zip("abcdefghij", ["train"] * 8 + ["val", "test"], strict=True))
     kinds = dict.fromkeys("abcdefghijk", CLEAN)
     splits = draw_split(kinds, {}, (0.8, 0.1, 0.1), 42, kept=kept)
     assert [len(ids) for ids in splits.values()] == [9, 1, 1]
 
 
-def test_groups_of_one_make_up_are_dealt_like_photos() -> None:
+def test_groups_of_one_make_up_are_dealt_like_images() -> None:
     kinds = {f"{place}_{date}": CLEAN for place in range(100) for date in (1, 2, 3)}
-    groups = {photo: photo.split("_")[0] for photo in kinds}
+    groups = {image: image.split("_")[0] for image in kinds}
     splits = draw_split(kinds, groups, (0.8, 0.1, 0.1), 42)
     assert {name: len(ids) for name, ids in splits.items()} == {"train": 240, "val": 30, "test": 30}
 
 
-def test_photos_alone_make_up_for_what_a_large_group_took() -> None:
-    kinds = photos(g=(CLEAN, 20), s=(CLEAN, 80))
-    groups = {photo: "g" for photo in kinds if photo.startswith("g")}
+def test_images_alone_make_up_for_what_a_large_group_took() -> None:
+    kinds = images(g=(CLEAN, 20), s=(CLEAN, 80))
+    groups = {image: "g" for image in kinds if image.startswith("g")}
     splits = draw_split(kinds, groups, (0.8, 0.1, 0.1), 1)
     assert {name: len(ids) for name, ids in splits.items()} == {"train": 80, "val": 10, "test": 10}
 
 
 def test_the_same_seed_is_the_same_split_and_another_is_not() -> None:
-    kinds = photos(c=(CLEAN, 50))
+    kinds = images(c=(CLEAN, 50))
     shares = (0.8, 0.1, 0.1)
     backwards = dict(reversed(kinds.items()))
     assert draw_split(kinds, {}, shares, 1) == draw_split(backwards, {}, shares, 1)
     assert draw_split(kinds, {}, shares, 1) != draw_split(kinds, {}, shares, 2)
 
 
-def test_every_split_gets_a_photo_where_three_are_left() -> None:
-    kinds = photos(c=(CLEAN, 2), d=(BAD, 1))
+def test_every_split_gets_an_image_where_three_are_left() -> None:
+    kinds = images(c=(CLEAN, 2), d=(BAD, 1))
     assert all(len(ids) == 1 for ids in draw_split(kinds, {}, (0.8, 0.1, 0.1), 42).values())
 
 
-def test_too_few_photos_are_refused() -> None:
-    with pytest.raises(UserError, match="2 photos or groups of photos cannot fill 3 splits"):
-        draw_split(photos(c=(CLEAN, 2)), {}, (0.8, 0.1, 0.1), 42)
+def test_too_few_images_are_refused() -> None:
+    with pytest.raises(UserError, match="2 images or groups of images cannot fill 3 splits"):
+        draw_split(images(c=(CLEAN, 2)), {}, (0.8, 0.1, 0.1), 42)
 
 
 def test_a_class_that_a_split_lacks_is_named() -> None:
-    kinds = photos(c=(CLEAN, 30), d=(BAD, 2))
+    kinds = images(c=(CLEAN, 30), d=(BAD, 2))
     splits = draw_split(kinds, {}, (0.8, 0.1, 0.1), 42)
     (lacking,) = too_few(splits, kinds).items()
     assert lacking[0] == "defect"
     assert too_few({**splits, "test": ()}, kinds).get("chip") is None
 
 
-def test_groups_that_share_a_photo_are_one() -> None:
+def test_groups_that_share_an_image_are_one() -> None:
     by_name = {"a1": "a", "a2": "a", "b1": "b", "c1": "c"}
     by_bytes = {"a2": "x", "b1": "x", "c1": "y", "d1": "z"}
     assert join_groups(by_name, by_bytes) == {"a1": "a1", "a2": "a1", "b1": "a1"}

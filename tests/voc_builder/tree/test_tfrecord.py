@@ -51,15 +51,15 @@ def read_back(dataset: Dataset, split: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_records_hold_photos_and_masks_as_they_are(tmp_path: Path) -> None:
+def test_records_hold_images_and_masks_as_they_are(tmp_path: Path) -> None:
     dataset = build(BuildConfig(chips(tmp_path / "chips"), tmp_path / "out", shards=3))
     assert [len(shards) for shards in dataset.records.values()] == [3, 2, 2]
     for split, ids in dataset.splits.items():
         found = read_back(dataset, split)
         assert sorted(found) == sorted(ids)
-        for photo_id, one in found.items():
-            assert one["image/encoded"] == dataset.photo(photo_id).read_bytes()
-            with Image.open(dataset.mask(photo_id)) as mask:
+        for image_id, one in found.items():
+            assert one["image/encoded"] == dataset.image(image_id).read_bytes()
+            with Image.open(dataset.mask(image_id)) as mask:
                 np.testing.assert_array_equal(one["mask"], np.array(mask))
             assert (one["image/height"], one["image/width"], one["image/channels"]) == (6, 8, 3)
             assert (one["image/format"], one["image/segmentation/class/format"]) == (
@@ -69,14 +69,14 @@ def test_records_hold_photos_and_masks_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_record_size_resizes_photo_and_mask(tmp_path: Path) -> None:
+def test_a_record_size_resizes_image_and_mask(tmp_path: Path) -> None:
     folder = chips(tmp_path / "chips")
     dataset = build(BuildConfig(folder, tmp_path / "out", record_size=4))
     assert dataset.record_size == 4
-    for photo_id, one in read_back(dataset, "train").items():
+    for image_id, one in read_back(dataset, "train").items():
         assert one["photo"].shape == (4, 4, 3)
         assert (one["image/height"], one["image/width"]) == (4, 4)
-        with Image.open(dataset.mask(photo_id)) as mask:
+        with Image.open(dataset.mask(image_id)) as mask:
             nearest = cv2.resize(np.array(mask), (4, 4), interpolation=cv2.INTER_NEAREST_EXACT)
         np.testing.assert_array_equal(one["mask"], nearest)
 
@@ -91,7 +91,7 @@ def test_records_are_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_split_without_photos_has_no_shards(tmp_path: Path) -> None:
+def test_a_split_without_images_has_no_shards(tmp_path: Path) -> None:
     folder = chips(tmp_path / "chips", empty=1, clean=1, defective=1)
     write_annotated(folder / "фишка.json")
     dataset = build(BuildConfig(folder, tmp_path / "out", split="100/0/0"))

@@ -53,7 +53,7 @@ def test_a_data_set_reads_the_same_wherever_it_lies(tree: Path) -> None:
     after = read_dataset(tree.rename(tree.with_name("moved")))
     assert after.sha256 == before.sha256
     assert after.splits == before.splits
-    assert after.photo("bad000").is_file() and after.mask("bad000").is_file()
+    assert after.image("bad000").is_file() and after.mask("bad000").is_file()
 
 
 def test_a_fold_is_the_same_data_set_with_another_train_and_val(folded: Path) -> None:
@@ -74,15 +74,15 @@ def test_a_fold_is_the_same_data_set_with_another_train_and_val(folded: Path) ->
 
 
 def count(dataset: Dataset, ids: list[str], *, pixels: bool) -> dict[str, int]:
-    """Pixels, or photos, of every class in masks as they are read from the tree."""
-    masks = [np.array(Image.open(dataset.mask(photo_id))) for photo_id in ids]
+    """Pixels, or images, of every class in masks as they are read from the tree."""
+    masks = [np.array(Image.open(dataset.mask(image_id))) for image_id in ids]
     named = [*enumerate(dataset.classes), (255, "__ignore__")]
     seen = {name: [int((mask == i).sum()) for mask in masks] for i, name in named}
     return {name: sum(of if pixels else map(bool, of)) for name, of in seen.items()}
 
 
 @pytest.mark.slow
-def test_the_photos_of_a_fold_lie_in_its_records(tmp_path: Path) -> None:
+def test_the_images_of_a_fold_lie_in_its_records(tmp_path: Path) -> None:
     import tensorflow as tf
 
     folder = chips(tmp_path / "chips")

@@ -87,8 +87,8 @@ def beside(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     other = copied(run, runs / "other", "*.onnx", "*.keras")
     change_config(other, loss="ce", seed=7)
     change_json(other / "metrics_val.json", miou=0.01)
-    # the two photos of val leave nothing to try
-    tried = {"label": "defect", "what": "hole", "limit": 4, "gain": 0.01, "verdict": "one photo"}
+    # the two images of val leave nothing to try
+    tried = {"label": "defect", "what": "hole", "limit": 4, "gain": 0.01, "verdict": "one image"}
     change_json(tiny / "export.json", postprocess_trials=[tried])
     return tiny
 
@@ -118,8 +118,8 @@ def test_every_cell_has_been_executed_and_none_failed_or_warned(executed: Any) -
 def test_every_section_is_there_with_prose_of_its_own(executed: Any) -> None:
     text = prose(executed)
     assert re.findall(r"^## (.*)$", text, re.M) == HEADINGS
-    assert "There are 20 photos. The network learned from the 16 of train" in text
-    assert "none of 20 photos is in two splits" in text
+    assert "There are 20 images. The network learned from the 16 of train" in text
+    assert "none of 20 images is in two splits" in text
     assert "The rarest class is defect" in text
     assert "squeezed to 64 x 64 pixels" in text
     assert "3 random changes (`--augment light`)" in text
@@ -152,7 +152,7 @@ def test_figures_are_in_the_file_as_pictures_and_it_is_small(executed: Any, besi
                 encoded = base64.b64decode(output.data[kind])
                 found.append(Image.open(io.BytesIO(encoded)).size)
     test = json.loads((beside / "metrics_test.json").read_text())
-    # photos, augmented, curves, two confusions, failures
+    # images, augmented, curves, two confusions, failures
     assert len(found) == 6 + bool(test["operating_point"])
     assert all(min(size) > 200 for size in found)
     assert (beside / "report.ipynb").stat().st_size < 5_000_000
@@ -189,10 +189,10 @@ def test_runs_are_compared_by_val_alone_the_best_first(executed: Any, beside: Pa
 
 
 def test_failures_are_told_a_sentence_each(executed: Any, beside: Path) -> None:
-    photos = json.loads((beside / "overlays/scores.json").read_text())["photos"]
+    images = json.loads((beside / "overlays/scores.json").read_text())["photos"]
     told = output_of(executed, "failures.failure_sentences").splitlines()
-    worst = sorted(filter(faults_of, photos), key=lambda photo: faults_of(photo).rank)
-    assert [line.split(":")[0] for line in told] == [f"1. {photo['id']}" for photo in worst]
+    worst = sorted(filter(faults_of, images), key=lambda image: faults_of(image).rank)
+    assert [line.split(":")[0] for line in told] == [f"1. {image['id']}" for image in worst]
     assert all(re.search(r"Missed: \*\*|Over-marked: \*\*", t) for t in told)
 
 
@@ -204,11 +204,11 @@ def test_what_was_tried_for_post_processing_is_shown(executed: Any) -> None:
         "holes are filled",
         "4",
         "+0.01000",
-        "gains by one photo alone",
+        "gains by one image alone",
     ]
 
 
-def test_a_run_without_test_photos_and_without_export_has_its_notebook(
+def test_a_run_without_test_images_and_without_export_has_its_notebook(
     run: Path, tmp_path: Path
 ) -> None:
     bare = copied(run, tmp_path / "runs" / "bare", "*.onnx", "export.json", "metrics_test.json")

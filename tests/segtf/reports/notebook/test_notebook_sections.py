@@ -60,7 +60,7 @@ def a_run(name: str = "tiny", *, val: float | None = 0.8, test: float | None = 0
     )
 
 
-def test_a_group_and_a_photo_in_two_splits_are_found_in_the_lists(
+def test_a_group_and_an_image_in_two_splits_are_found_in_the_lists(
     dataset: Dataset, tmp_path: Path
 ) -> None:
     about = json.loads((dataset.path / "dataset.json").read_text())
@@ -70,11 +70,11 @@ def test_a_group_and_a_photo_in_two_splits_are_found_in_the_lists(
     about["groups_in_two_splits"] = []  # what the file claims
     (tmp_path / "dataset.json").write_text(json.dumps(about))
     found = data.separation(dataclasses.replace(dataset, path=tmp_path))
-    assert (found.photos, found.photos_twice, found.groups) == (20, (), 2)
+    assert (found.images, found.images_twice, found.groups) == (20, (), 2)
     assert found.groups_twice == ("b",)
     splits = dataset.splits | {"val": (*dataset.splits["val"], first)}
     twice = data.separation(dataclasses.replace(dataset, splits=splits))
-    assert twice.photos_twice == (first,)
+    assert twice.images_twice == (first,)
     assert "1, b" in str(data.separation_table(dataclasses.replace(dataset, path=tmp_path)))
 
 
@@ -87,12 +87,12 @@ def test_shares_of_pixels_are_of_those_that_are_labelled(dataset: Dataset) -> No
     assert [cell.split(" in ")[0] for cell in rows["void"]] == ["50 %"] * 3
 
 
-def test_telling_photos_show_every_class_first(dataset: Dataset) -> None:
-    [first, second] = data.telling_photos(dataset, "train", 2)
+def test_telling_images_show_every_class_first(dataset: Dataset) -> None:
+    [first, second] = data.telling_images(dataset, "train", 2)
     shown = set(np.unique(data.load_mask(dataset, first)).tolist())
     assert shown >= {1, 2}
     assert first != second
-    assert data.telling_photos(dataset, "train", 2) == [first, second]
+    assert data.telling_images(dataset, "train", 2) == [first, second]
 
 
 def test_how_many_samples_a_change_reaches_is_told_where_the_pipeline_tells_it(
@@ -121,15 +121,15 @@ def test_how_many_samples_a_change_reaches_is_told_where_the_pipeline_tells_it(
 
 
 @pytest.mark.parametrize("settings", [{"size": "64x96"}, {"crop": 32, "mosaic": 1.0}])
-def test_a_photo_is_augmented_as_the_run_would(
+def test_an_image_is_augmented_as_the_run_would(
     settings: dict[str, Any], dataset: Dataset, tmp_path: Path
 ) -> None:
     config = TrainConfig(**settings)
-    photo_id = dataset.splits["train"][0]
-    picture = training.augmented_photo(tmp_path, config, dataset, photo_id)
+    image_id = dataset.splits["train"][0]
+    picture = training.augmented_image(tmp_path, config, dataset, image_id)
     assert Image.open(io.BytesIO(picture.encoded)).width == round(show.WIDTH * show.DPI)
-    photo, mask = data.load_photo(dataset, photo_id), data.load_mask(dataset, photo_id)
-    seen = training.sample_of(config, dataset, (photo, mask), np.random.default_rng(0))
+    image, mask = data.load_image(dataset, image_id), data.load_mask(dataset, image_id)
+    seen = training.sample_of(config, dataset, (image, mask), np.random.default_rng(0))
     assert seen[0].shape == (*config.shape, 3)
     assert seen[1].shape == config.shape
 
@@ -160,18 +160,18 @@ def test_a_failure_says_which_class_was_missed_and_which_over_marked() -> None:
     )
     right = confusion(truth, truth, 3)
     assert failures.missed(right, CLASSES) == failures.over_marked(right, CLASSES) == ""
-    assert str(failures.failure_picture([], CLASSES)) == "No photo has a fault."
-    photo = np.zeros((20, 20, 3), np.uint8)
+    assert str(failures.failure_picture([], CLASSES)) == "No image has a fault."
+    image = np.zeros((20, 20, 3), np.uint8)
     objects = {"defect": {"true": 2, "found": 1, "alarms": 3, "false": 2}}
     row = {"objects": objects, "wrong": 0.02}
-    one = failures.Failure("a_b", row, photo, truth, None)
+    one = failures.Failure("a_b", row, image, truth, None)
     assert failures.sentence(one, CLASSES) == (
         r"a\_b: 1 missed, 2 false alarms, 2.0 % wrong. "
         "1 of 2 objects of defect missed, 2 false alarms of defect."
     )
 
 
-def test_a_faultless_photo_is_no_failure_however_low_its_mean_iou(
+def test_a_faultless_image_is_no_failure_however_low_its_mean_iou(
     dataset: Dataset, tmp_path: Path
 ) -> None:
     first, second, third = (*dataset.splits["test"], dataset.splits["val"][0])
@@ -185,7 +185,7 @@ def test_a_faultless_photo_is_no_failure_however_low_its_mean_iou(
     run.scores["test"]["photos"] = rows
 
     def worst(count: int) -> list[str]:
-        return [one.photo_id for one in failures.worst_photos(run, dataset, count=count)]
+        return [one.image_id for one in failures.worst_images(run, dataset, count=count)]
 
     assert (worst(1), worst(4)) == ([third], [third, second])
     for row in rows:
@@ -214,7 +214,7 @@ def test_the_conclusions_follow_the_numbers(dataset: Dataset) -> None:
         dataclasses.replace(run, log=run.log | {"val_miou": np.array([0.1, 0.2, 0.3, 0.4])})
     )
     assert findings.pace(run).startswith("**Input held training back**: 50 %")
-    assert "a rough guess, as it rests on 4 photos" in findings.overall(run)
+    assert "a rough guess, as it rests on 4 images" in findings.overall(run)
     assert "small differences between networks mean nothing" in findings.overall(run)
 
 
@@ -231,7 +231,7 @@ def test_what_was_chosen_is_told_by_val_and_its_interval() -> None:
     larger = dataclasses.replace(far, settings=far.settings | {"size": 128, "fold": 2})
     assert runs.run_doubts([best, larger]) == [
         "they are scored at other sizes (64 x 64: best; 128 x 128: far)",
-        "they are scored on other photos (val: best; fold 2: far)",
+        "they are scored on other images (val: best; fold 2: far)",
     ]
 
 
@@ -243,11 +243,11 @@ def test_tables_keep_numbers_at_the_right_and_escape_names() -> None:
     assert html.count('style="text-align: right"') == 3
 
 
-def test_small_photos_keep_their_pixels_and_names_are_drawn_as_they_are() -> None:
-    photo = np.random.default_rng(0).integers(0, 256, (24, 48, 3), np.uint8)
-    shown = show.view(photo, None, CLASSES)
+def test_small_images_keep_their_pixels_and_names_are_drawn_as_they_are() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (24, 48, 3), np.uint8)
+    shown = show.view(image, None, CLASSES)
     assert shown.shape == (show.VIEW // 2, show.VIEW, 3)
-    np.testing.assert_array_equal(shown[5::10, 5::10], photo)
-    picture = show.sheet([[("$\\frac{a$ _b", photo)]], ["$x_", "_y"])
+    np.testing.assert_array_equal(shown[5::10, 5::10], image)
+    picture = show.sheet([[("$\\frac{a$ _b", image)]], ["$x_", "_y"])
     assert Image.open(io.BytesIO(picture.encoded)).format == "JPEG"
     assert re.fullmatch(r"a picture of \d+ kB", repr(picture))

@@ -33,17 +33,17 @@ def write_model(folder: Path, **info: Any) -> Path:
 
 
 def squares(height: int = 60, width: int = 80) -> NDArray[np.uint8]:
-    """A red photo with a chip in its left half and a smaller defect in its right one."""
-    photo = np.zeros((height, width, 3), np.uint8)
-    photo[..., 0] = 255
-    photo[height // 4 : height // 2, width // 8 : width // 2] = (0, 255, 0)
-    photo[height // 2 : height // 2 + 4, -8:] = (0, 0, 255)
-    return photo
+    """A red image with a chip in its left half and a smaller defect in its right one."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 0] = 255
+    image[height // 4 : height // 2, width // 8 : width // 2] = (0, 255, 0)
+    image[height // 2 : height // 2 + 4, -8:] = (0, 0, 255)
+    return image
 
 
-def encoded(photo: NDArray[np.uint8], kind: str = "PNG", **options: Any) -> bytes:
+def encoded(image: NDArray[np.uint8], kind: str = "PNG", **options: Any) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(photo).save(file, kind, **options)
+    Image.fromarray(image).save(file, kind, **options)
     return file.getvalue()
 
 

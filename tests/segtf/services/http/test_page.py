@@ -1,4 +1,4 @@
-"""The server's page as it is used in Chromium: choose, drop or paste a photo, see, download."""
+"""The server's page as it is used in Chromium: choose, drop or paste an image, see, download."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 
 
 @pytest.fixture(scope="module")
-def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("photos") / "фото 1.png"
     Image.fromarray(squares(600, 800)).save(path)
     return path
@@ -48,14 +48,14 @@ def choose(chromium: Chromium, path: Path) -> None:
     chromium.call("DOM.setFileInputFiles", nodeId=found, files=[str(path)])
 
 
-def test_a_chosen_photo_shows_its_overlay_and_areas(
-    chromium: Chromium, address: str, photo: Path
+def test_a_chosen_image_shows_its_overlay_and_areas(
+    chromium: Chromium, address: str, image: Path
 ) -> None:
     chromium.go(address)
     legend = chromium.ask("[...document.querySelectorAll('.legend li')].map(i => i.textContent)")
     assert legend == list(CLASSES)
     assert f"curl -F file=@photo.jpg {address}/predict" in chromium.ask(TEXT.format("commands"))
-    choose(chromium, photo)
+    choose(chromium, image)
     chromium.wait(DONE)
     chromium.wait(LOADED)
     assert chromium.ask(f"[{SHOWN}.naturalWidth, {SHOWN}.naturalHeight]") == [800, 600]
@@ -72,9 +72,9 @@ def test_a_chosen_photo_shows_its_overlay_and_areas(
     assert json.loads(chromium.ask(text))["width"] == 800
 
 
-def test_photo_overlay_and_mask_take_turns(chromium: Chromium, address: str, photo: Path) -> None:
+def test_image_overlay_and_mask_take_turns(chromium: Chromium, address: str, image: Path) -> None:
     chromium.go(address)
-    choose(chromium, photo)
+    choose(chromium, image)
     chromium.wait(DONE)
     pressed = "[...document.querySelectorAll('[aria-pressed=true]')].map(b => b.textContent)"
     seen = [(chromium.ask(pressed), chromium.ask(f"{SHOWN}.src"))]
@@ -93,8 +93,8 @@ def test_photo_overlay_and_mask_take_turns(chromium: Chromium, address: str, pho
 
 
 @pytest.mark.parametrize("way", ["drop", "paste"])
-def test_a_photo_can_be_dropped_and_pasted(
-    way: str, chromium: Chromium, address: str, photo: Path
+def test_an_image_can_be_dropped_and_pasted(
+    way: str, chromium: Chromium, address: str, image: Path
 ) -> None:
     chromium.go(address)
     draw = (
@@ -114,10 +114,10 @@ def test_a_photo_can_be_dropped_and_pasted(
 
 
 def test_the_cut_out_is_made_when_it_is_wanted(
-    chromium: Chromium, address: str, photo: Path, tmp_path: Path
+    chromium: Chromium, address: str, image: Path, tmp_path: Path
 ) -> None:
     chromium.go(address)
-    choose(chromium, photo)
+    choose(chromium, image)
     chromium.wait(DONE)
     saved = {"behavior": "allow", "downloadPath": str(tmp_path)}
     chromium.call("Page.setDownloadBehavior", **saved)
@@ -134,10 +134,10 @@ def test_the_cut_out_is_made_when_it_is_wanted(
         assert (cutout.mode, cutout.size) == ("RGBA", (800, 600))
 
 
-def test_what_is_refused_is_told_and_the_next_photo_is_answered(
-    chromium: Chromium, address: str, photo: Path, tmp_path: Path
+def test_what_is_refused_is_told_and_the_next_image_is_answered(
+    chromium: Chromium, address: str, image: Path, tmp_path: Path
 ) -> None:
-    refused: dict[str, bytes] = {"text.txt": b"no photo", "large.jpg": b"0" * 1_000_001}
+    refused: dict[str, bytes] = {"text.txt": b"no image", "large.jpg": b"0" * 1_000_001}
     chromium.go(address)
     told = {}
     for name, content in refused.items():
@@ -146,20 +146,20 @@ def test_what_is_refused_is_told_and_the_next_photo_is_answered(
         chromium.wait(FAILED)
         told[name] = chromium.ask(TEXT.format("error"))
         assert chromium.ask("document.getElementById('answer').hidden")
-    assert "no photo that can be read" in told["text.txt"]
+    assert "no image that can be read" in told["text.txt"]
     assert told["large.jpg"] == "large.jpg is larger than 1 MB"
-    choose(chromium, photo)
+    choose(chromium, image)
     chromium.wait(DONE)
     assert chromium.ask("document.getElementById('error').hidden")
 
 
 def test_dark_and_light_differ_and_a_phone_cuts_nothing_off(
-    chromium: Chromium, address: str, photo: Path
+    chromium: Chromium, address: str, image: Path
 ) -> None:
     shade = "getComputedStyle(document.body).backgroundColor"
     for width, dark, back in ((1000, True, "rgb(20, 24, 30)"), (360, False, "rgb(246, 247, 249)")):
         chromium.go(address, width, dark)
-        choose(chromium, photo)
+        choose(chromium, image)
         chromium.wait(DONE)
         chromium.wait(LOADED)
         assert chromium.ask(shade) == back
@@ -171,10 +171,10 @@ def test_dark_and_light_differ_and_a_phone_cuts_nothing_off(
 
 
 def test_every_control_has_a_name_and_shows_the_focus(
-    chromium: Chromium, address: str, photo: Path
+    chromium: Chromium, address: str, image: Path
 ) -> None:
     chromium.go(address)
-    choose(chromium, photo)
+    choose(chromium, image)
     chromium.wait(DONE)
     chromium.call("Accessibility.enable")
     nodes = chromium.call("Accessibility.getFullAXTree")["nodes"]

@@ -12,8 +12,8 @@ import pytest
 from segtf.services.http.queue import Queue, QueueFull
 
 
-class Photos:
-    """Photos that take their turn in a queue and keep it until they are let go."""
+class Images:
+    """Images that take their turn in a queue and keep it until they are let go."""
 
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
@@ -49,54 +49,54 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 def test_turns_come_in_order_and_so_many_at_once() -> None:
     async def test() -> None:
-        photos = Photos(Queue(9, at_once=2, pixels=100))
+        images = Images(Queue(9, at_once=2, pixels=100))
         for name in "abcd":
-            await photos.come(name)
-        assert photos.begun == ["a", "b"]
-        await photos.end("b")
-        await photos.end("a")
-        assert photos.begun == ["a", "b", "c", "d"]
-        await photos.end("c")
-        await photos.end("d")
-        assert photos.queue.working == 0
+            await images.come(name)
+        assert images.begun == ["a", "b"]
+        await images.end("b")
+        await images.end("a")
+        assert images.begun == ["a", "b", "c", "d"]
+        await images.end("c")
+        await images.end("d")
+        assert images.queue.working == 0
 
     run(test())
 
 
-def test_photos_at_work_share_the_pixels_and_a_larger_one_is_alone() -> None:
+def test_images_at_work_share_the_pixels_and_a_larger_one_is_alone() -> None:
     async def test() -> None:
-        photos = Photos(Queue(9, at_once=8, pixels=10))
+        images = Images(Queue(9, at_once=8, pixels=10))
         for name, pixels in (("a", 6), ("b", 4), ("c", 1), ("large", 11), ("e", 1)):
-            await photos.come(name, pixels)
-        assert photos.begun == ["a", "b"]
-        await photos.end("b")
-        assert photos.begun == ["a", "b", "c"]
-        await photos.end("a")
-        assert photos.begun == ["a", "b", "c"]  # the small one does not overtake the large one
-        await photos.end("c")
-        assert photos.begun[3:] == ["large"]
-        await photos.end("large")
-        assert photos.begun[4:] == ["e"]
+            await images.come(name, pixels)
+        assert images.begun == ["a", "b"]
+        await images.end("b")
+        assert images.begun == ["a", "b", "c"]
+        await images.end("a")
+        assert images.begun == ["a", "b", "c"]  # the small one does not overtake the large one
+        await images.end("c")
+        assert images.begun[3:] == ["large"]
+        await images.end("large")
+        assert images.begun[4:] == ["e"]
 
     run(test())
 
 
 def test_who_leaves_gives_the_turn_to_the_next() -> None:
     async def test() -> None:
-        photos = Photos(Queue(9, at_once=1, pixels=10))
+        images = Images(Queue(9, at_once=1, pixels=10))
         for name in "abcd":
-            await photos.come(name, 10)
-        await photos.leave("b")  # while it waits
-        await photos.leave("a")  # while it has its turn
-        assert photos.begun == ["a", "c"]
-        photos._ends["c"].set()
+            await images.come(name, 10)
+        await images.leave("b")  # while it waits
+        await images.leave("a")  # while it has its turn
+        assert images.begun == ["a", "c"]
+        images._ends["c"].set()
         await asyncio.sleep(0)
-        assert photos.queue.working == 1 and photos.begun == ["a", "c"]
-        await photos.leave("d")  # it was let in and has not noticed yet
-        await photos.come("e", 10)
-        assert photos.begun == ["a", "c", "e"]
-        await photos.end("e")
-        assert photos.queue.working == 0
+        assert images.queue.working == 1 and images.begun == ["a", "c"]
+        await images.leave("d")  # it was let in and has not noticed yet
+        await images.come("e", 10)
+        assert images.begun == ["a", "c", "e"]
+        await images.end("e")
+        assert images.queue.working == 0
 
     run(test())
 
@@ -104,16 +104,16 @@ def test_who_leaves_gives_the_turn_to_the_next() -> None:
 def test_places_are_counted_from_the_first_byte_and_given_back() -> None:
     queue = Queue(2, at_once=1, pixels=10)
     with queue.place():
-        with pytest.raises(RuntimeError, match="a photo"), queue.place():
+        with pytest.raises(RuntimeError, match="per image"), queue.place():
             assert (queue.taken, queue.waiting) == (2, 2)
-            with pytest.raises(QueueFull, match="2 photos") as full, queue.place():
+            with pytest.raises(QueueFull, match="2 images") as full, queue.place():
                 pass
             assert full.value.retry_after == 1
-            raise RuntimeError("a photo")
+            raise RuntimeError("per image")
         assert queue.taken == 1
 
 
-def test_the_longer_photos_take_the_later_one_may_come_again() -> None:
+def test_the_longer_images_take_the_later_one_may_come_again() -> None:
     async def test() -> None:
         queue = Queue(10, at_once=1, pixels=10)
         for seconds in (0.19, 0.01):  # a mean of 0.15

@@ -83,7 +83,7 @@ def test_who_is_alone_waits_for_nobody(start: Start, monkeypatch: pytest.MonkeyP
 def test_who_expects_others_does_not_wait_for_long(start: Start) -> None:
     askers, runs = Askers(), []
     model = start(askers, seen=lambda calls, seconds: runs.append(calls))
-    askers.count = 2  # one decodes its photo and will ask much later
+    askers.count = 2  # one decodes its image and will ask much later
     model.probabilities(square(1))
     assert runs == [1]
 

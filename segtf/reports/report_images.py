@@ -19,7 +19,7 @@ THUMBNAILS = "thumbnails"  # folder in the run
 Json = dict[str, Any]
 
 
-def photo_gallery(run: Path, shown: Json | None) -> str:
+def image_gallery(run: Path, shown: Json | None) -> str:
     """Thumbnails of the overlays, those with the most faults first by the scores of the masks that
     they show; by name where a run of an earlier version has none.
     """
@@ -31,41 +31,41 @@ def photo_gallery(run: Path, shown: Json | None) -> str:
     )
     if not paths:
         return missing("There are no overlays: the run has not come to its end.")
-    scores = {photo["id"]: photo for photo in (shown or {}).get("photos", [])}
+    scores = {image["id"]: image for image in (shown or {}).get("photos", [])}
 
     def faults(path: Path) -> Faults:
-        return faults_of(scores.get(_photo_id(path, folder), {}))
+        return faults_of(scores.get(_image_id(path, folder), {}))
 
     figures = []
     for path in sorted(paths, key=lambda path: (faults(path).rank, path.name)):
-        photo_id = _photo_id(path, folder)
+        image_id = _image_id(path, folder)
         small = PurePath(THUMBNAILS, path.relative_to(folder))
         _write_thumbnail(path, run / small, THUMBNAIL)
-        caption = _photo_caption(photo_id, scores.get(photo_id))
+        caption = _image_caption(image_id, scores.get(image_id))
         full = PurePath(path.relative_to(run))
         figures.append(picture(small, caption, full=full))
     order = "worst first" if any(map(faults, paths)) else "by name"
-    note = f"{len(paths)} photos, {order}. A click opens the full size. Solid: prediction; "
+    note = f"{len(paths)} images, {order}. A click opens the full size. Solid: prediction; "
     note += "dashed: annotation, where it is drawn."
-    return f'<p class="soft">{note}</p><div class="photos">{"".join(figures)}</div>'
+    return f'<p class="soft">{note}</p><div class="images">{"".join(figures)}</div>'
 
 
-def _photo_id(path: Path, folder: Path) -> str:
+def _image_id(path: Path, folder: Path) -> str:
     return path.relative_to(folder).with_suffix("").as_posix()
 
 
-def _photo_caption(photo_id: str, scores: Json | None) -> str:
+def _image_caption(image_id: str, scores: Json | None) -> str:
     if scores is None:
-        return f"<b>{escape(photo_id)}</b>"
+        return f"<b>{escape(image_id)}</b>"
     of_classes = ", ".join(
         f"{escape(name)} {value:.3f}" for name, value in scores["iou"].items() if value is not None
     )
     faults = prose(str(faults_of(scores)))
-    return f'<b>{escape(photo_id)}</b> {faults}<br><span class="soft">IoU {of_classes}</span>'
+    return f'<b>{escape(image_id)}</b> {faults}<br><span class="soft">IoU {of_classes}</span>'
 
 
 def progress_gallery(run: Path) -> str:
-    """The same few photos after some of the epochs, in order."""
+    """The same few images after some of the epochs, in order."""
     folder = run / OVERLAYS / PROGRESS
     paths = sorted(path for path in folder.glob("*.jpg") if not path.name.startswith("."))
     if not paths:
@@ -77,7 +77,7 @@ def progress_gallery(run: Path) -> str:
         # epoch-0012.jpg
         caption = escape(re.sub(r"^epoch-0*(\d)", r"epoch \1", path.stem))
         figures.append(picture(small, caption, full=PurePath(path.relative_to(run))))
-    note = "The same validation photos, annotation above, prediction below."
+    note = "The same validation images, annotation above, prediction below."
     return f'<p class="soft">{note}</p><div class="strips">{"".join(figures)}</div>'
 
 
@@ -87,4 +87,4 @@ def _write_thumbnail(photo: Path, out: Path, longest: int) -> None:
     scale = min(1.0, longest / max(height, width))
     small = resize_image(image, max(1, round(height * scale)), max(1, round(width * scale)))
     with replacing(out) as beside:
-        beside.write_bytes(encode_jpeg(small, quality=85))  # a few kilobytes a photo
+        beside.write_bytes(encode_jpeg(small, quality=85))  # a few kilobytes an image
