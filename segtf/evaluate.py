@@ -14,7 +14,7 @@ from segtf.inference.ensembles import Ensemble, model_paths
 from segtf.inference.predictor import Tta
 from segtf.reports.results import result_tables, results, write_results
 from segtf.run.folder import read_data, read_run_dataset
-from segtf.run.provenance import find_seen, note_silent, tell
+from segtf.run.provenance import describe_images, find_trained_on, note_unknown_provenance
 from segtf.scoring.evaluation import Evaluation, evaluate_split
 from segtf.scoring.operating import Decided, Target, decide, given, target_class
 from segtf.training.costs import images_at_once
@@ -87,8 +87,10 @@ def evaluate(config: EvaluateConfig) -> Json:
     runs = [each.run for each in engines if each.run is not None]
     # a file that was trained on this very data set, not on a fold of it, has not seen val and test
     told = dataset.sha256 if not dataset.folds else None
-    note_silent([each.run or each.path for each in engines if each.run or each.data != told])
-    _refuse_seen(runs, dataset, config.split)
+    note_unknown_provenance(
+        [each.run or each.path for each in engines if each.run or each.data != told]
+    )
+    _refuse_trained_on(runs, dataset, config.split)
     import_tensorflow()  # when nothing is left to be refused
     found, decided = _scored(config, engine, dataset, target, runs)
     values = results(found, dataset.classes, target, decided)
@@ -159,8 +161,8 @@ def _scored(
     if target is not None and decided is None:
         if not dataset.splits.get("val"):
             decided = Decided(None, f"{dataset.path} has no val images to choose it on")
-        elif config.split != "val" and (seen := find_seen(runs, dataset, "val")):
-            decided = Decided(None, _trained_on(seen, dataset, "val"))
+        elif config.split != "val" and (overlap := find_trained_on(runs, dataset, "val")):
+            decided = Decided(None, _trained_on(overlap, dataset, "val"))
         else:
             found = _evaluated(config, engine, dataset, "val", target)
             decided = decide(target, found, "val")
@@ -213,18 +215,19 @@ def _dataset_for(config: EvaluateConfig, engines: Sequence[Engine]) -> Dataset:
     return dataset
 
 
-def _refuse_seen(runs: Sequence[Path], dataset: Dataset, split: str) -> None:
+def _refuse_trained_on(runs: Sequence[Path], dataset: Dataset, split: str) -> None:
     """Raises `UserError` if networks were trained on images of a split that is not train."""
-    if split != "train" and (seen := find_seen(runs, dataset, split)):
+    if split != "train" and (overlap := find_trained_on(runs, dataset, split)):
         raise UserError(
-            f"--split {split}: {_trained_on(seen, dataset, split)}: score images that none was "
+            f"--split {split}: {_trained_on(overlap, dataset, split)}: score images that none was "
             "trained on, in a data set of the same split for example"
         )
 
 
-def _trained_on(seen: Mapping[Path, Sequence[str]], dataset: Dataset, split: str) -> str:
+def _trained_on(overlap: Mapping[Path, Sequence[str]], dataset: Dataset, split: str) -> str:
     return "; ".join(
-        f"{run} was trained on {tell(ids, dataset, split)}" for run, ids in seen.items()
+        f"{run} was trained on {describe_images(ids, dataset, split)}"
+        for run, ids in overlap.items()
     )
 
 

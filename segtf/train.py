@@ -36,7 +36,7 @@ from segtf.run.folder import (
     write_json,
 )
 from segtf.run.loss_expression import parse_class_weights
-from segtf.run.provenance import TRAINED_ON, refuse_seen, trained_on
+from segtf.run.provenance import TRAINED_ON, refuse_trained_on, trained_on
 from segtf.run.size import padded
 from segtf.training.cluster import LOST, Absent, barrier, joined, leave
 from segtf.training.init_from import check_weights
@@ -271,7 +271,7 @@ def _trained(
     config, plan = _named(config), None
     _check(dataset, config)
     if not config.resume:
-        refuse_seen(config, dataset)
+        refuse_trained_on(config, dataset)
     import_tensorflow()
     from segtf.training.devices import has_gpu, leave_gpus_to_jax
 

@@ -158,3 +158,7 @@ def test_what_runs_at_a_customers_reaches_no_training_framework(name: str) -> No
     heavy = {name: packages(found) & HEAVY for name, found in reachable(name).items()}
     assert "voc_builder.pixels.images" in heavy
     assert {name: found for name, found in heavy.items() if found} == {}
+
+
+def test_prediction_reaches_no_training_configuration() -> None:
+    assert "segtf.run.config" not in reachable("segtf.predict")

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from segtf.inference.prediction import Answer
 from segtf.outputs.labelme_json import labelme_annotation
-from segtf.outputs.matting import cut_out
 from segtf.outputs.polygons import TOLERANCE
 from voc_builder.base.classes import has_background
 from voc_builder.base.errors import UserError
@@ -118,14 +117,6 @@ def view_of(image: Rows, answer: Answer, truth: NDArray[np.uint8] | None = None)
 def encode_overlay(view: View, classes: Sequence[str], colours: NDArray[np.uint8]) -> bytes:
     """A JPEG of the image with the classes drawn over it. Raises `UserError` if it is too long."""
     return encode_jpeg(draw_overlay(view.image, view.mask, classes, colours))
-
-
-def encode_cutout(view: View) -> bytes:
-    """A PNG of the image, its background transparent."""
-    assert view.background is not None
-    rgba = cut_out(view.image, view.background[..., None])
-    encoded = cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))[1]
-    return encoded.tobytes()
 
 
 def encode_labelme(

@@ -26,16 +26,15 @@ from segtf.outputs.files import (
     View,
     Wanted,
     check_outputs,
-    encode_cutout,
     encode_labelme,
     encode_overlay,
     view_of,
 )
 from segtf.outputs.gallery import Drawn, Gallery, image_scores
+from segtf.outputs.matting import encode_cutout
 from segtf.outputs.rle import RleWriter, encode_rle, foreground
 from segtf.outputs.truth import Find, read_truth, truth_finder
 from segtf.run.folder import write_json
-from segtf.run.provenance import digest_image, seen_by_models
 from segtf.scoring import metrics
 from segtf.scoring.evaluation import pixel_scores
 from segtf.scoring.faults import Faults, find_faults
@@ -167,7 +166,11 @@ class _Work:
         self.gallery = Gallery(out, predictor.classes, predictor.colours, subtitle=f"by {by}")
         self._large = threading.Lock()  # for images of which memory holds no two
         paths = [model.path for model in predictor.models]
-        self._seen = frozenset[str]() if truth is None else seen_by_models(paths)
+        self._trained_on = frozenset[str]()
+        if truth is not None:
+            from segtf.run.provenance import trained_on_by_models
+
+            self._trained_on = trained_on_by_models(paths)
 
     def attempt(self, named: tuple[Path, str]) -> _Done | UserError:
         """What `do` gives, or why it cannot be."""
@@ -202,7 +205,7 @@ class _Work:
             view = view_of(image, answer, truth)
         self._write(path, image_id, answer, view)
         counts = None if truth is None else metrics.confusion(truth, answer.mask, len(classes))
-        seen = counts is not None and bool(self._seen) and digest_image(path) in self._seen
+        seen = counts is not None and self._was_trained_on(path)
         faults = None
         if judged and view is not None and view.truth is not None:
             faults = find_faults(view.truth, view.mask, classes)
@@ -221,6 +224,11 @@ class _Work:
             else None,
         )
 
+    def _was_trained_on(self, path: Path) -> bool:
+        from segtf.run.provenance import digest_image
+
+        return bool(self._trained_on) and digest_image(path) in self._trained_on
+
     def _place(self, name: str, image_id: str) -> Path:
         return self.out / EACH[name].format(image_id)
 
@@ -232,8 +240,9 @@ class _Work:
         if "overlay" in save and view:
             encoded = encode_overlay(view, classes, self.predictor.colours)
             _write(self._place("overlay", image_id), encoded)
-        if "cutout" in save and view:
-            _write(self._place("cutout", image_id), encode_cutout(view))
+        if view and view.background is not None:
+            encoded = encode_cutout(view.image, view.background)
+            _write(self._place("cutout", image_id), encoded)
         if "labelme" in save:
             file = self._place("labelme", image_id)
             tolerance, shapes = self.wanted.tolerance, self.wanted.shapes

@@ -52,6 +52,14 @@ def cut_out(
     return np.dstack([colours, np.rint(255 * _opacity(objects, depth, band)).astype(np.uint8)])
 
 
+def encode_cutout(image: NDArray[np.uint8], background: NDArray[np.float32]) -> bytes:
+    """The PNG of an RGB image, shape (H, W, 3), cut out of its background, of which `background` is
+    the probability, shape (H, W), 0 to 1: RGBA as of `cut_out`.
+    """
+    rgba = cut_out(image, background[..., None])
+    return cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))[1].tobytes()
+
+
 def _depth(inside: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Pixels to the edge, negative outside, shape (H, W)."""
     sides = (

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtf.inference.find_images import folder_of, shared_folder
-from segtf.run.provenance import stored_image
 from voc_builder.base.colours import VOID
 from voc_builder.base.errors import UserError
 from voc_builder.base.progress import note
@@ -75,6 +74,8 @@ class TreeMasks:
 
     def of(self, image: Path) -> Path | None:
         """The mask of an image that the tree holds, of twins that of its name if there is one."""
+        from segtf.run.provenance import stored_image
+
         encoded = stored_image(image)
         alike = self._by_size.get(len(encoded), [])
         for image_id in sorted(alike, key=lambda one: one != image.stem):

@@ -7,15 +7,17 @@ import json
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from segtf.run.config import OF_THIS_START, TrainConfig
 from voc_builder.base.command import parse
 from voc_builder.base.errors import UserError
 from voc_builder.base.files import replacing
 from voc_builder.tree.voc import Dataset, read_dataset
+
+if TYPE_CHECKING:  # prediction imports the names of files, not the training configuration
+    from segtf.run.config import TrainConfig
 
 # what lies in a run folder
 CONFIG, DATA, ENVIRONMENT, EXPORT = "config.yaml", "data.json", "environment.json", "export.json"
@@ -28,6 +30,8 @@ AUGMENT = "augment.yaml"  # the pipeline as the run began with it
 
 def write_config(config: TrainConfig, run: Path) -> None:
     """Writes `config.yaml`; it is also what `--config` reads."""
+    from segtf.run.config import OF_THIS_START
+
     values = {
         key: str(value) if isinstance(value, Path) else value
         for key, value in dataclasses.asdict(config).items()
@@ -41,6 +45,8 @@ def write_config(config: TrainConfig, run: Path) -> None:
 
 def read_config(run: Path) -> TrainConfig:
     """The settings of a run. Raises `UserError` if `run` is not a run folder."""
+    from segtf.run.config import TrainConfig
+
     path = run / CONFIG
     if not path.is_file():
         raise UserError(f"{run}: not a run folder (no {CONFIG}): name one of artifacts/runs")
@@ -54,6 +60,8 @@ def resumed(config: TrainConfig, given: Collection[str] = ()) -> TrainConfig:
     """The settings that the run began with. Raises `UserError` if one of the fields that were
     `given` has another value in `config`.
     """
+    from segtf.run.config import OF_THIS_START
+
     saved = read_config(config.run_folder)
     asked = [
         f"--{field.name.replace('_', '-')} {getattr(config, field.name)} "

@@ -20,7 +20,7 @@ from segtf.inference.backends import Engine
 from segtf.reports.results import result_tables
 from segtf.run.config import TrainConfig
 from segtf.run.folder import write_json
-from segtf.run.provenance import find_seen, trained_on
+from segtf.run.provenance import find_trained_on, trained_on
 from segtf.scoring import metrics
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 from tests.voc_builder.folders import write_image, write_mask
@@ -307,9 +307,9 @@ def test_images_that_lie_in_train_and_test_are_a_matter_of_the_data_set(tmp_path
     twins = hashlib.sha256(dataset.image("test_a").read_bytes()).hexdigest()
     assert twins == hashlib.sha256(dataset.image("train_a").read_bytes()).hexdigest()
     write_channels_run(tmp_path / "run", dataset)
-    assert find_seen([tmp_path / "run"], dataset, "test") == {}
+    assert find_trained_on([tmp_path / "run"], dataset, "test") == {}
     elsewhere = dataclasses.replace(dataset, splits={**dataset.splits, "train": ()})
-    assert find_seen([tmp_path / "run"], elsewhere, "test") == {tmp_path / "run": ("test_a",)}
+    assert find_trained_on([tmp_path / "run"], elsewhere, "test") == {tmp_path / "run": ("test_a",)}
 
 
 def test_networks_of_several_data_sets_need_one_named(chips: Dataset, tmp_path: Path) -> None:

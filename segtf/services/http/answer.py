@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict
 
 from segtf.inference.prediction import ask
 from segtf.inference.predictor import Predictor
-from segtf.outputs.files import View, encode_cutout, encode_overlay
+from segtf.outputs.files import View, encode_overlay
+from segtf.outputs.matting import encode_cutout
 from segtf.outputs.polygons import EDGE, TOLERANCE, Region, find_regions, simplify, trace
 from segtf.services.http.upload import Refused
 from voc_builder.base.classes import has_background
@@ -256,7 +257,8 @@ def _draw(picture: Picture, predictor: Predictor, view: View) -> bytes:
     try:
         if picture == "overlay":
             return encode_overlay(view, predictor.classes, predictor.colours)
-        return encode_cutout(view)
+        assert view.background is not None
+        return encode_cutout(view.image, view.background)
     except UserError as error:
         raise Refused(422, f"no {picture} of this image: {error}") from None
 

@@ -14,7 +14,7 @@ import pytest
 from segtf import train as command
 from segtf.run.config import TrainConfig
 from segtf.run.folder import read_config, read_data, read_run_dataset, write_config, write_json
-from segtf.run.provenance import find_seen, seen_by_models, trained_on
+from segtf.run.provenance import find_trained_on, trained_on, trained_on_by_models
 from voc_builder.base.errors import UserError
 from voc_builder.base.tensorflow import import_tensorflow
 
@@ -114,8 +114,8 @@ def test_what_the_network_before_was_trained_on_is_remembered(run: Path, tmp_pat
     assert len(own) == len(dataset.splits["val"])
     assert both == sorted([*own, *read_data(run)["trained_on"]])
     write_json({**read_data(run), "trained_on": both}, tmp_path / "data.json")
-    assert find_seen([tmp_path], dataset, "val") == {tmp_path: dataset.splits["val"]}
-    assert find_seen([run], dataset, "val") == find_seen([run], dataset, "test") == {}
+    assert find_trained_on([tmp_path], dataset, "val") == {tmp_path: dataset.splits["val"]}
+    assert find_trained_on([run], dataset, "val") == find_trained_on([run], dataset, "test") == {}
 
     older, about = tmp_path / "older", read_data(run)
     about.pop("trained_on")
@@ -127,7 +127,7 @@ def test_what_the_network_before_was_trained_on_is_remembered(run: Path, tmp_pat
         write_config(dataclasses.replace(read_config(run), **settings), older)
         write_json(about, older / "data.json")
         wanted = set() if known is None else known | {*read_data(run)["trained_on"]}
-        assert seen_by_models([older / "model.onnx"]) == wanted
+        assert trained_on_by_models([older / "model.onnx"]) == wanted
 
     write_json({**read_data(run), "trained_on": None}, tmp_path / "data.json")
     write_config(read_config(run), tmp_path)
