@@ -11,7 +11,7 @@ from typing import Any
 
 from segtf.inference.backends import INFO
 from segtf.inference.onnx_model import ModelInfo, metadata_of, write_metadata
-from segtf.run.architectures import is_fixed, is_padded, size_multiple
+from segtf.run.architectures import has_encoder, is_fixed, is_padded, size_multiple
 from segtf.run.config import TrainConfig
 from voc_builder.base.colours import voc_colours
 from voc_builder.base.errors import UserError
@@ -32,7 +32,7 @@ def model_info(config: TrainConfig, data: dict[str, Any]) -> ModelInfo:
         multiple=1 if is_padded(config.arch, config.shape) else size_multiple(config.arch),
         fixed=is_fixed(config.arch, config.shape),
         arch=config.arch,
-        encoder="" if config.arch == "unet_plain" else config.encoder,
+        encoder=config.encoder if has_encoder(config.arch) else "",
         dataset_sha256=data["sha256"],
         version=version("segtf"),
         mode="tile" if config.crop else "resize",

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from segtf.run.architectures import Arch, is_fixed, is_padded, padding_of
+from segtf.run.architectures import Arch, has_encoder, is_fixed, is_padded, padding_of
 from segtf.run.size import HeightWidth, Padding, padded
 from voc_builder.base.errors import UserError
 
@@ -95,9 +95,9 @@ def build_model(arch: Arch, encoder: str, classes: int, shape: HeightWidth) -> k
     """
     padding, fixed = padding_of(arch, shape), is_fixed(arch, shape)
     image = keras.Input((*(shape if fixed else (None, None)), 3), dtype="uint8", name="image")
-    if arch == "unet_plain":
+    if not has_encoder(arch):
         x = layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing")(image)
-        network = _unet_plain(classes)
+        network = _plain_unet(classes) if arch == "unet_plain" else _tiny_unet(classes)
     else:
         x = _preprocessing(encoder)(image)
         sm = _segmentation_models()
@@ -152,9 +152,12 @@ def _preprocessing(encoder: str) -> keras.Layer:
     return keras.Sequential([layers.Rescaling(1.0), swap], name="preprocessing")
 
 
-def _unet_plain(classes: int) -> keras.Model:
-    """The U-Net of five levels, two convolutions with batch normalisation each, 7.8 million weights
-    (Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597, at half its width).
+def _plain_unet(
+    classes: int, filters: tuple[int, ...] = (32, 64, 128, 256, 512), dropout: float = 0.0
+) -> keras.Model:
+    """A U-Net of one level for each number of `filters`, two convolutions with batch normalisation
+    per level: 7.8 million weights (Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597, at
+    half its width).
     """
 
     def twice(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
@@ -164,18 +167,28 @@ def _unet_plain(classes: int) -> keras.Model:
             x = layers.Activation("relu", name=f"{name}_relu{i}")(x)
         return x
 
+    *levels, bottom = filters
     x = image = keras.Input((None, None, 3))
     skips = []
-    for level, filters in enumerate((32, 64, 128, 256)):
-        x = twice(x, filters, f"down{level}")
+    for level, width in enumerate(levels):
+        x = twice(x, width, f"down{level}")
         skips.append(x)
         x = layers.MaxPooling2D(2, name=f"pool{level}")(x)
-    x = twice(x, 512, "bottom")
-    for level, filters in reversed(list(enumerate((32, 64, 128, 256)))):
-        x = layers.Conv2DTranspose(filters, 2, strides=2, name=f"up{level}")(x)
+    x = twice(x, bottom, "bottom")
+    if dropout:
+        x = layers.Dropout(dropout, name="dropout")(x)
+    for level, width in reversed(list(enumerate(levels))):
+        x = layers.Conv2DTranspose(width, 2, strides=2, name=f"up{level}")(x)
         x = layers.Concatenate(name=f"join{level}")([x, skips[level]])
-        x = twice(x, filters, f"up{level}")
+        x = twice(x, width, f"up{level}")
     return keras.Model(image, layers.Conv2D(classes, 1, name="final_conv")(x))
+
+
+def _tiny_unet(classes: int) -> keras.Model:
+    """For tests and smoke runs: compiles in a moment, and has every kind of layer that a backup
+    must restore, dropout with its random state too.
+    """
+    return _plain_unet(classes, (8, 16), dropout=0.2)
 
 
 def load_encoder_weights(

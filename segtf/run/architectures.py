@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from segtf.run.size import HeightWidth, Padding, describe, padded, padding, parse_size
 from voc_builder.base.errors import UserError
 
-Arch = Literal["unet", "fpn", "linknet", "pspnet", "unet_plain"]
+Arch = Literal["unet", "fpn", "linknet", "pspnet", "unet_plain", "tiny"]
 ARCHS: tuple[Arch, ...] = get_args(Arch)
 
 # those of segmentation-models that build, train, save and reload to the same output
@@ -74,8 +74,13 @@ def check_size(arch: Arch, size: int | str, flag: str = "--size") -> None:
 
 
 def encoders(arch: Arch) -> tuple[str, ...]:
-    """The encoders that `arch` takes; none for `unet_plain`."""
-    return () if arch == "unet_plain" else ENCODERS
+    """The encoders that `arch` takes; none where it has no encoder of its own."""
+    return ENCODERS if has_encoder(arch) else ()
+
+
+def has_encoder(arch: Arch) -> bool:
+    """Whether `arch` is built around an encoder."""
+    return arch not in ("unet_plain", "tiny")
 
 
 def check_encoder(encoder: str, arch: Arch) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from segtf.run.architectures import Arch, check_encoder, check_size
+from segtf.run.architectures import Arch, check_encoder, check_size, has_encoder
 from segtf.run.loss_expression import check_class_weights, parse_loss
 from segtf.run.size import HeightWidth, parse_size
 from voc_builder.base.errors import UserError
@@ -72,9 +72,9 @@ class TrainConfig(SourceConfig):
     crop: int | None = None
     """Train on crops of this many pixels at full resolution, instead of resized images."""
     arch: Arch = "unet"
-    """Architecture."""
+    """Architecture; tiny is for tests and smoke runs."""
     encoder: str = "efficientnetb0"
-    """Encoder of the network; unet_plain has none."""
+    """Encoder of the network; unet_plain and tiny have none."""
     encoder_weights: str = "auto"
     """auto (ImageNet if it can be had), imagenet, none, or a file of weights."""
     init_from: Path | None = None
@@ -187,7 +187,7 @@ class TrainConfig(SourceConfig):
             check_size(self.arch, self.crop, "--crop")
         elif self.size != "auto":
             check_size(self.arch, self._resized)
-        if self.arch != "unet_plain":
+        if has_encoder(self.arch):
             check_encoder(self.encoder, self.arch)
         if self.crop and self.size not in (None, "auto", self.crop):
             raise UserError(
@@ -220,9 +220,9 @@ class TrainConfig(SourceConfig):
             raise UserError(f"--learning-rate {self.learning_rate}: must lie between 0 and 1")
         if self.clip is not None and not 0 < self.clip < math.inf:
             raise UserError(f"--clip {self.clip}: must be above 0")
-        if self.arch == "unet_plain" and self.encoder_weights not in ("auto", "none"):
+        if not has_encoder(self.arch) and self.encoder_weights not in ("auto", "none"):
             raise UserError(
-                f"--encoder-weights {self.encoder_weights}: unet_plain has no encoder: choose "
+                f"--encoder-weights {self.encoder_weights}: {self.arch} has no encoder: choose "
                 "another --arch, or leave it out"
             )
         if self.init_from is not None and self.encoder_weights != "auto":
@@ -230,7 +230,7 @@ class TrainConfig(SourceConfig):
                 f"--encoder-weights {self.encoder_weights} beside --init-from {self.init_from}, "
                 "which brings the encoder's weights too: leave one of them out"
             )
-        if self.freeze_encoder and (self.arch == "unet_plain" or self.encoder_weights == "none"):
+        if self.freeze_encoder and (not has_encoder(self.arch) or self.encoder_weights == "none"):
             raise UserError(
                 f"--freeze-encoder {self.freeze_encoder}: a network without a trained encoder has "
                 "nothing worth keeping: leave it out, or name --encoder-weights"
@@ -316,7 +316,7 @@ class TrainConfig(SourceConfig):
         """Where everything about this run is written."""
         if self.run is not None:
             return self.artifacts / "runs" / self.run
-        network = [self.arch] if self.arch == "unet_plain" else [self.arch, self.encoder]
+        network = [self.arch, self.encoder] if has_encoder(self.arch) else [self.arch]
         scale = f"crop{self.crop}" if self.crop else str(self._resized)
         fold = [] if self.fold is None else [f"fold{self.fold}"]
         parts = [name_of(self.data), *network, scale, *fold]

@@ -21,7 +21,14 @@ MOST_CPUS = 8  # that are counted on: a small batch leaves more of them idle
 FORWARD = 1 / 3
 # pixels between the finest features that reach the decoder: the skip connections of unet and
 # linknet begin at half the size, fpn's at a quarter, pspnet reads the encoder at an eighth
-FINEST_STRIDE: dict[Arch, int] = {"unet_plain": 1, "unet": 2, "linknet": 2, "fpn": 4, "pspnet": 8}
+FINEST_STRIDE: dict[Arch, int] = {
+    "unet_plain": 1,
+    "tiny": 1,
+    "unet": 2,
+    "linknet": 2,
+    "fpn": 4,
+    "pspnet": 8,
+}
 JAX_ON_CPU = 14.8 / 2.6  # seconds a step of eight images of 256 x 256, over TensorFlow's
 
 

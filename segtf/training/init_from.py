@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segtf.run.architectures import has_encoder
 from segtf.run.config import TrainConfig
 from segtf.run.folder import BEST, CONFIG, DATA, read_config, read_data
 from voc_builder.base.errors import UserError
@@ -88,7 +89,7 @@ def _network_file(source: Path) -> Path:
 
 def _kind(config: TrainConfig) -> str:
     """What must be the same for weights to fit."""
-    return config.arch if config.arch == "unet_plain" else f"{config.arch} {config.encoder}"
+    return f"{config.arch} {config.encoder}" if has_encoder(config.arch) else config.arch
 
 
 def _classes(path: Path) -> tuple[str, ...] | None:

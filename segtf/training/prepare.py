@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from segtf.networks.model import build_model, load_encoder_weights
 from segtf.networks.optimizers import RATES
+from segtf.run.architectures import has_encoder
 from segtf.run.config import TrainConfig
 from segtf.run.folder import BACKUP
 from segtf.training.backup import has_backup
@@ -54,7 +55,7 @@ def _fill(model: keras.Model, config: TrainConfig, classes: Sequence[str]) -> bo
         note(load_init_from(model, config, classes))
         return True
     source = config.encoder_weights
-    if source == "none" or config.arch == "unet_plain":
+    if source == "none" or not has_encoder(config.arch):
         return False
     try:
         wanted = "imagenet" if source == "auto" else source

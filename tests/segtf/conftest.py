@@ -12,7 +12,6 @@ from filelock import FileLock
 
 from scripts.make_fishki import FishkiConfig, make_fishki
 from segtf import train
-from voc_builder.base.tensorflow import import_tensorflow
 from voc_builder.build import BuildConfig, build
 from voc_builder.tree.voc import Dataset
 
@@ -58,16 +57,6 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
         return 1 if train.finish(folder) else 0
 
     monkeypatch.setattr(train, "hand_over", finish_here)
-
-
-@pytest.fixture
-def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes `unet_plain` a small network, for a test that is about something else."""
-    import_tensorflow()
-    from segtf.networks import model
-    from tests.segtf.small_unet import small_unet
-
-    monkeypatch.setattr(model, "_unet_plain", small_unet)
 
 
 def of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:

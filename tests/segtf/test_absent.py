@@ -9,10 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from segtf import export
 from segtf.compare import CompareConfig, compare
 from segtf.finish import finish
-from segtf.inference import backends
 from segtf.reports.mlflow import best_scores
 from segtf.reports.notebook.notebook import cells, read_material
 from segtf.run.config import TrainConfig
@@ -96,16 +94,16 @@ def answer_by_channels(monkeypatch: pytest.MonkeyPatch) -> None:
     def predict(path: Path) -> Predict:
         return lambda images: images / np.float32(255)
 
-    for module, name in (
-        (backends, "keras_predict"),
-        (export, "keras_predict"),
-        (export, "saved_model_predict"),
+    for where in (
+        "segtf.inference.backends.keras_predict",
+        "segtf.export.keras_predict",
+        "segtf.exporting.run.keras_predict",
+        "segtf.exporting.run.saved_model_predict",
     ):
-        monkeypatch.setattr(module, name, predict)
-    monkeypatch.setattr(export, "write_saved_model", lambda network, out, info: None)
+        monkeypatch.setattr(where, predict)
+    monkeypatch.setattr("segtf.exporting.run.write_saved_model", lambda network, out, info: None)
     monkeypatch.setattr(
-        export,
-        "write_onnx",
+        "segtf.exporting.run.write_onnx",
         lambda saved_model, out, info: write_channels_model(out, info=info),
     )
 

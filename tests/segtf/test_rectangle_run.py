@@ -23,14 +23,13 @@ from voc_builder.tree.voc import Dataset
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.usefixtures("small_network")
 def test_a_rectangle_is_trained_scored_exported_and_predicted(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train(
         TrainConfig(
             data=dataset.path,
-            arch="unet_plain",
+            arch="tiny",
             size="40x57",
             epochs=1,
             batch=4,
@@ -41,7 +40,7 @@ def test_a_rectangle_is_trained_scored_exported_and_predicted(
     said = capsys.readouterr().err
     seen = "40 x 57 (height x width), padded to 64 x 64 inside the network"
     assert said.count(f"images are squeezed to {seen}\n") == 1
-    assert run.name == "voc-unet_plain-40x57"
+    assert run.name == "voc-tiny-40x57"
     assert yaml.safe_load((run / "config.yaml").read_text())["size"] == "40x57"
     sizing = json.loads((run / "sizing.json").read_text())
     assert sizing["size"] == "40x57"

@@ -83,7 +83,6 @@ def test_data_and_settings_are_remembered(run: Path) -> None:
     assert data["images"] == {"train": 16, "val": 2, "test": 2}
 
 
-@pytest.mark.usefixtures("small_network")
 def test_a_run_that_was_stopped_goes_on_with_its_log_its_score_and_its_optimiser(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,7 +91,7 @@ def test_a_run_that_was_stopped_goes_on_with_its_log_its_score_and_its_optimiser
 
     config = dataclasses.replace(read_config(run), epochs=3, artifacts=tmp_path, run="stopped")
     config = dataclasses.replace(
-        config, arch="unet_plain", size=32, patience=0, backup_share=1
+        config, arch="tiny", size=32, patience=0, backup_share=1
     )  # quick to trace
     folder = config.run_folder
     write_config(config, tmp_path)
@@ -148,7 +147,7 @@ def test_a_run_stopped_in_its_first_epoch_begins_again_with_the_encoder_it_was_g
         (["--size", "100"], "--size 100: unet needs a multiple of 32; the nearest are 96 or 128"),
         (["--size", "large"], "--size large: takes pixels, HEIGHTxWIDTH or auto"),
         (["--encoder", "resnet43"], "the nearest is resnet34"),
-        (["--arch", "segnet"], "--arch takes one of unet, fpn, linknet, pspnet, unet_plain"),
+        (["--arch", "segnet"], "--arch takes one of unet, fpn, linknet, pspnet, unet_plain, tiny"),
         (["--resume", "--run", "never"], "not a run folder"),
         (["--class-weights", "1,5"], "--class-weights 1,5: one number is needed for each of the 3"),
         (["--arch", "unet_plain", "--encoder-weights", "a.h5"], "unet_plain has no encoder"),
@@ -266,7 +265,6 @@ def test_help_answers_without_loading_a_framework(module: str) -> None:
     assert "--config" in shown.stdout
 
 
-@pytest.mark.usefixtures("small_network")
 def test_out_of_memory_names_the_batch_to_try(
     images: Path,
     tmp_path: Path,
@@ -283,12 +281,11 @@ def test_out_of_memory_names_the_batch_to_try(
 
     monkeypatch.setattr(keras.Model, "fit", full)
     usual = ["--data", str(images), "--artifacts", str(tmp_path), "--size", "32"]
-    assert called(monkeypatch, *usual, "--arch", "unet_plain", "--batch", "8") == 2
+    assert called(monkeypatch, *usual, "--arch", "tiny", "--batch", "8") == 2
     (line,) = [li for li in capsys.readouterr().err.splitlines() if "error:" in li]
     assert "out of memory with 8 images of 32 x 32 a step: try --batch 4" in line
 
 
-@pytest.mark.usefixtures("small_network")
 def test_a_loss_that_becomes_nan_stops_the_run_and_no_such_network_is_kept(
     images: Path,
     tmp_path: Path,
@@ -301,7 +298,7 @@ def test_a_loss_that_becomes_nan_stops_the_run_and_no_such_network_is_kept(
         SegmentationLoss, "call", lambda self, truth, answer: answer[0, 0] * float("nan")
     )
     usual = ["--data", str(images), "--artifacts", str(tmp_path), "--size", "32", "--run", "nan"]
-    assert called(monkeypatch, *usual, "--arch", "unet_plain", "--batch", "8") == 2
+    assert called(monkeypatch, *usual, "--arch", "tiny", "--batch", "8") == 2
     (line,) = [li for li in capsys.readouterr().err.splitlines() if "error:" in li]
     assert "the loss became NaN in epoch 1: try a lower --learning-rate" in line
     assert not (tmp_path / "runs/nan/best.keras").exists()
@@ -323,8 +320,8 @@ def test_a_run_says_what_memory_it_will_take_and_warns_where_that_is_too_much(
     from segtf.networks.model import build_model
 
     monkeypatch.setattr(memory, "free_memory", lambda: free)
-    config = TrainConfig(arch="unet_plain", size=64, batch=4)
-    command._tell_memory(config, build_model("unet_plain", "", 3, (64, 64)))
+    config = TrainConfig(arch="tiny", size=64, batch=4)
+    command._tell_memory(config, build_model("tiny", "", 3, (64, 64)))
     said = capsys.readouterr().err
     assert said.startswith("memory: training takes about ")
     assert ("try --batch 2 --accumulate 2" in said) == warned
@@ -392,7 +389,6 @@ def test_the_command_ends_well_where_test_does_not_show_the_class_that_val_shows
     assert scores["test"]["objects"]["classes"]["defect"]["true"] == 0
 
 
-@pytest.mark.usefixtures("small_network")
 def test_a_split_without_a_test_is_trained_on_to_the_end(tmp_path: Path) -> None:
     folder = tmp_path / "people"
     for split, count in {"train": 4, "valid": 2}.items():
@@ -404,7 +400,7 @@ def test_a_split_without_a_test_is_trained_on_to_the_end(tmp_path: Path) -> None
         folder,
         source="masks",
         mask_values="0=background,255=person",
-        arch="unet_plain",
+        arch="tiny",
         size=32,
         epochs=1,
         batch=2,

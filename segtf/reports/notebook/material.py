@@ -24,6 +24,7 @@ NAMES: dict[Arch, str] = {
     "linknet": "a Linknet",
     "pspnet": "a PSPNet",
     "unet_plain": "a plain U-Net of five levels",
+    "tiny": "a tiny U-Net for tests",
 }
 Json = dict[str, Any]
 

@@ -10,7 +10,7 @@ from typing import Any
 from segtf.exporting.export_precision import read_export
 from segtf.inference.onnx_model import MODEL_FILE
 from segtf.reports.notebook.show import Table
-from segtf.run.architectures import describe_inside
+from segtf.run.architectures import describe_inside, has_encoder
 from segtf.run.config import TrainConfig
 from segtf.run.folder import BEST
 from voc_builder.base.errors import UserError
@@ -40,8 +40,8 @@ def count_weights(path: Path) -> int:
 
 def network_table(run: Path, config: TrainConfig, classes: int) -> Table:
     """Architecture, encoder, weights, input and output, and the exported files with their pace."""
-    encoder = "none" if config.arch == "unet_plain" else config.encoder
-    learned = "none" if config.arch == "unet_plain" else config.encoder_weights
+    encoder = config.encoder if has_encoder(config.arch) else "none"
+    learned = config.encoder_weights if has_encoder(config.arch) else "none"
     rows = [
         ("architecture", config.arch),
         ("encoder", encoder),

@@ -9,6 +9,7 @@ from segtf.inference.postprocess import describe
 from segtf.reports.markdown import code, fence, plain
 from segtf.reports.notebook.failures import scored_split
 from segtf.reports.notebook.material import NAMES, Material, listed, pixels, target
+from segtf.run.architectures import has_encoder
 from segtf.scoring.operating import compared, decision_text
 
 
@@ -17,7 +18,7 @@ def summary(of: Material) -> str:
     split = scored_split(of.run)
     values = of.run.scores[split]
     how = "crops of" if of.config.crop else "images at"
-    encoder = "" if of.config.arch == "unet_plain" else f" on {of.config.encoder}"
+    encoder = f" on {of.config.encoder}" if has_encoder(of.config.arch) else ""
     miou = "no" if values["miou"] is None else f"a mean IoU of **{values['miou']:.4f}**"
     name = NAMES[of.config.arch]
     return (

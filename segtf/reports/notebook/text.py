@@ -13,7 +13,7 @@ from segtf.reports.notebook.network import count_weights
 from segtf.reports.notebook.runs import run_doubts
 from segtf.reports.notebook.training import changes, pipeline_of, untouched
 from segtf.reports.runs import Run
-from segtf.run.architectures import is_padded, padding_of
+from segtf.run.architectures import has_encoder, is_padded, padding_of
 from segtf.run.folder import BEST, read_sizing
 from segtf.run.size import padded
 from voc_builder.base.classes import has_background
@@ -131,7 +131,7 @@ def seen(of: Material) -> str:
         if max(down, across) > SQUEEZED * min(down, across):
             outside += " The two differ, so shapes change as well as their size."
     scaling = (
-        "to -1 to 1" if config.arch == "unet_plain" else f"to what {config.encoder} was trained on"
+        f"to what {config.encoder} was trained on" if has_encoder(config.arch) else "to -1 to 1"
     )
     inside = "Nothing is padded"
     if is_padded(config.arch, config.shape):
@@ -184,7 +184,7 @@ def network(of: Material) -> str:
     weights = of.folder / BEST
     count = f" of {count_weights(weights) / 1e6:.1f} million weights" if weights.is_file() else ""
     what = f"{NAMES[config.arch]}{count}"
-    if config.arch != "unet_plain":
+    if has_encoder(config.arch):
         start = Path(config.encoder_weights).name
         begun = "random weights" if start == "none" else f"the weights {code(start)}"
         what += f" on the encoder {config.encoder}, which began with {begun}"

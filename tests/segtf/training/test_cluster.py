@@ -25,16 +25,13 @@ from voc_builder.tree.voc import Dataset
 
 # A small training on JAX, of a small network, without the scores and the export at its end.
 CHILD = """
-from segtf.networks import model
 from segtf import train
 from segtf.run.config import TrainConfig
-from tests.segtf.small_unet import small_unet
 from voc_builder.base.command import run
-model._unet_plain = small_unet
 train.hand_over = lambda folder: 0
 raise SystemExit(run(train._command, TrainConfig, "python -m segtf.train"))
 """
-USUAL = ["--backend", "jax", "--arch", "unet_plain", "--size", "32", "--batch", "4"]
+USUAL = ["--backend", "jax", "--arch", "tiny", "--size", "32", "--batch", "4"]
 # a small rate: normalisation over small batches makes much of every rounding
 USUAL += ["--shares", "2", "--optimizer", "sgd", "--learning-rate", "0.001", "--warm-up", "0"]
 USUAL += ["--run", "run", "--augment", "light"]

@@ -110,7 +110,7 @@ def test_two_processes_that_are_told_to_end_save_the_step_and_say_so(
     both = begin_two(
         *(jax_environment, STEPS),
         *("--data", str(dataset.path), "--artifacts", str(tmp_path), "--size", "32"),
-        *("--arch", "unet_plain"),
+        *("--arch", "tiny"),
     )
     for process in both:
         process.send_signal(signal.SIGTERM)

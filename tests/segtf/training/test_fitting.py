@@ -134,7 +134,7 @@ def fitted(
     after each.
     """
     usual = {"size": 32, "batch": 8, "epochs": 2, "artifacts": artifacts, "run": "run"}
-    wanted = TrainConfig(**{**usual, "arch": "unet_plain", "patience": 0, **settings})
+    wanted = TrainConfig(**{**usual, "arch": "tiny", "patience": 0, **settings})
     config, devices, model = prepare(wanted, dataset.classes, 16)
     config.run_folder.mkdir(parents=True, exist_ok=True)
     splits = load_splits(dataset, ("train", "val"), loading(config, artifacts))
@@ -151,9 +151,7 @@ def fitted(
 
 
 def test_more_accumulated_steps_than_an_epoch_has_are_refused(tmp_path: Path) -> None:
-    config = TrainConfig(
-        arch="unet_plain", size=32, batch=4, accumulate=5, artifacts=tmp_path, run="run"
-    )
+    config = TrainConfig(arch="tiny", size=32, batch=4, accumulate=5, artifacts=tmp_path, run="run")
     with pytest.raises(UserError, match=r"--accumulate 5: .* 16 images to train on: take 4"):
         prepare(config, ("background", "chip"), 16)
 
@@ -182,7 +180,6 @@ def test_a_frozen_encoder_keeps_its_weights_and_is_then_set_free(
     assert ends == pytest.approx([float(course(2)), float(course(4))], rel=1e-4), "one course"
 
 
-@pytest.mark.usefixtures("small_network")
 def test_plateau_lowers_the_rate_and_remembers_how_long_it_has_waited(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

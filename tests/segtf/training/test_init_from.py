@@ -137,12 +137,11 @@ def test_what_the_network_before_was_trained_on_is_remembered(run: Path, tmp_pat
     assert trained_on(TrainConfig(encoder_weights=str(alone)), val) == own
 
 
-@pytest.mark.usefixtures("small_network")
 def test_what_was_trained_since_is_not_covered_by_the_first_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = TrainConfig(
-        arch="unet_plain", size=32, batch=4, init_from=tmp_path / "gone", run="a", resume=True
+        arch="tiny", size=32, batch=4, init_from=tmp_path / "gone", run="a", resume=True
     )
     monkeypatch.setattr(of, "has_backup", lambda _: True)
     of.prepare(config, CLASSES, 16)
@@ -151,14 +150,13 @@ def test_what_was_trained_since_is_not_covered_by_the_first_weights(
         of.prepare(config, CLASSES, 16)
 
 
-@pytest.mark.usefixtures("small_network")
 @pytest.mark.parametrize("classes", [("background", "chip"), ("background", "defect", "chip")])
 def test_the_last_layer_begins_anew_where_the_classes_are_others(
     classes: tuple[str, ...], tmp_path: Path
 ) -> None:
-    first = saved(tmp_path / "first", "unet_plain", 32)
-    network = build_model("unet_plain", "", len(classes), (64, 64))
-    said = load_init_from(network, TrainConfig(arch="unet_plain", init_from=first), classes)
+    first = saved(tmp_path / "first", "tiny", 32)
+    network = build_model("tiny", "", len(classes), (64, 64))
+    said = load_init_from(network, TrainConfig(arch="tiny", init_from=first), classes)
     assert "all of" in said
     assert "but the last layer, which begins anew: its classes are background, chip, defect" in said
     assert said.endswith(f"those of this run {', '.join(classes)}")
@@ -204,9 +202,8 @@ def test_another_network_is_refused_before_anything_is_built(
     assert not (tmp_path / "artifacts").exists()
 
 
-@pytest.mark.usefixtures("small_network")
 def test_a_file_of_another_network_is_refused_by_its_layers(run: Path, tmp_path: Path) -> None:
     (tmp_path / "alone.keras").write_bytes((run / "best.keras").read_bytes())
-    config = TrainConfig(arch="unet_plain", init_from=tmp_path / "alone.keras")
-    with pytest.raises(UserError, match=r"alone\.keras: its layers are not those of unet_plain"):
-        load_init_from(build_model("unet_plain", "", 3, (32, 32)), config, CLASSES)
+    config = TrainConfig(arch="tiny", init_from=tmp_path / "alone.keras")
+    with pytest.raises(UserError, match=r"alone\.keras: its layers are not those of tiny"):
+        load_init_from(build_model("tiny", "", 3, (32, 32)), config, CLASSES)
