@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     import albumentations
     import keras
 
-    from segtf.training.sizing import Plan
+    from segtf.training.sizing import Sizing
     from voc_builder.tree.voc import Dataset
 
 PROG = "python -m segtf.train"
@@ -268,7 +268,7 @@ def _trained(
     """Fits the network into the run folder; returns the configuration with all decided."""
     from segtf.training.sizing import decide
 
-    config, plan = _named(config), None
+    config, sizing = _named(config), None
     _check(dataset, config)
     if not config.resume:
         refuse_trained_on(config, dataset)
@@ -276,7 +276,7 @@ def _trained(
     from segtf.training.devices import has_gpu, leave_gpus_to_jax
 
     if not config.resume:
-        config, plan = decide(config, dataset, gpu=None if has_gpu() else False)
+        config, sizing = decide(config, dataset, gpu=None if has_gpu() else False)
     _check_size(dataset, config)
     _warn_of_idle(config)
 
@@ -292,9 +292,9 @@ def _trained(
     pipeline = check_pipeline(config.augment, config.shape)
     config, devices, model = prepare(config, dataset.classes, len(dataset.splits["train"]))
     splits = load_splits(dataset, ("train", "val"), loading(config, disk))
-    if plan and config.process_id == 0:
+    if sizing and config.process_id == 0:
         # only now, when nothing is left to be refused, does an older run of this name go
-        _begin(config, dataset, pipeline, plan)
+        _begin(config, dataset, pipeline, sizing)
     barrier(config, "begun")
     images = ", ".join(f"{len(dataset.splits[split.name])} {split.name}" for split in splits)
     note(
@@ -337,11 +337,11 @@ def _warn_of_idle(config: TrainConfig) -> None:
 
 
 def _begin(
-    config: TrainConfig, dataset: Dataset, pipeline: albumentations.Compose, plan: Plan
+    config: TrainConfig, dataset: Dataset, pipeline: albumentations.Compose, sizing: Sizing
 ) -> None:
     """Makes the run folder, with all that the run begins with."""
     from segtf.data.pipelines import write_pipeline
-    from segtf.training.sizing_words import write_sizing
+    from segtf.training.sizing import write_sizing
 
     assert config.batch is not None
     if config.run_folder.exists() and not config.overwrite:
@@ -352,7 +352,7 @@ def _begin(
     with replacing(config.run_folder) as beside:
         write_json(_about(dataset, config), beside / DATA)
         write_pipeline(pipeline, beside / AUGMENT)
-        write_sizing(beside, plan, batch=config.batch)
+        write_sizing(beside, sizing, batch=config.batch)
         write_config(config, beside)
 
 

@@ -25,7 +25,8 @@ def sizing_section(sizing: Json | None, classes: list[str]) -> str:
     if sizing is None:
         return missing("There is no sizing.json: training began before there was one.")
     survey, span = sizing["survey"], sizing["bounds"]["span"]
-    parts = [f"<p>{prose(sizing['paragraph'])}</p>", _image_table(survey)]
+    parts = [f"<p>{prose(sizing['paragraph'])}</p>", pairs(sizing.get("table", {}))]
+    parts.append(_image_table(survey))
     if survey["objects"]:
         parts += [_object_table(sizing, classes), _object_note(survey, span)]
     return "\n".join(parts)

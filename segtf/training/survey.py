@@ -58,6 +58,21 @@ class Survey:
         values = dataclasses.asdict(self)
         return {"photos": values.pop("images"), **values}
 
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Survey:
+        """The survey that `to_json` gave; other keys of its objects are ignored."""
+        names = [field.name for field in dataclasses.fields(Objects)]
+        objects = [Objects(**{name: each[name] for name in names}) for each in values["objects"]]
+        return cls(
+            images=values["photos"],
+            masks=values["masks"],
+            heights=tuple(values["heights"]),
+            widths=tuple(values["widths"]),
+            objects=tuple(objects),
+            background=values["background"],
+            record_size=values["record_size"],
+        )
+
     @property
     def smallest(self) -> Objects | None:
         """The class with the smallest objects, as a share of their images."""

@@ -17,8 +17,7 @@ from segtf.run.config import TrainConfig
 from segtf.run.folder import write_config, write_json
 from segtf.scoring.evaluation import Predict
 from segtf.show_batch import main as show_batch
-from segtf.training.sizing import decide
-from segtf.training.sizing_words import write_sizing
+from segtf.training.sizing import decide, write_sizing
 from segtf.verdict import advice, read_scores, score_columns
 from tests.segtf.reports.test_figures import read_picture, write_log
 from tests.segtf.tiny_onnx import write_channels_model
@@ -76,9 +75,9 @@ def write_run(folder: Path, dataset: Dataset) -> Path:
         arch="unet_plain",
         augment="none",
     )
-    config, plan = decide(config, dataset, gpu=False)
+    config, sizing = decide(config, dataset, gpu=False)
     write_config(config, run)
-    write_sizing(run, plan, batch=2)
+    write_sizing(run, sizing, batch=2)
     about = {"path": str(dataset.path), "sha256": dataset.sha256, "classes": list(CLASSES)}
     images = {name: len(ids) for name, ids in dataset.splits.items()}
     write_json({**about, "images": images, "pixels": dataset.pixels}, run / "data.json")

@@ -22,8 +22,7 @@ from segtf.run.log import read_log, waiting
 from segtf.scoring.inspection import inspection_values
 from segtf.scoring.operating import Target, given, operating_values
 from segtf.scoring.thresholds import count_thresholds
-from segtf.training.sizing import Machine, Plan, as_asked
-from segtf.training.sizing_words import write_sizing
+from segtf.training.sizing import Machine, choose, write_sizing
 from segtf.training.survey import Objects, Survey
 from tests.segtf.reports.test_figures import write_log
 from tests.segtf.scoring.test_inspection import IMAGES as MASKS
@@ -101,8 +100,7 @@ def write_size(run: Path, config: TrainConfig) -> None:
     sides = (900, 1000, 1200)
     survey = Survey({"train": 32, "val": 4}, 36, sides, sides, objects, "__background__", None)
     here = Machine(cpus=2, free_bytes=16 * 2**30)
-    plan = Plan(config, survey, here, as_asked(survey, here, config))
-    write_sizing(run, plan, batch=8)
+    write_sizing(run, choose(survey, here, config), batch=8)
 
 
 def add_waits(log: Path, shares: list[float]) -> None:
@@ -214,8 +212,8 @@ def test_the_page_says_the_scores_the_best_epoch_and_what_agreed(finished: Path)
 
 def test_the_page_says_why_the_size_and_what_the_smallest_objects_become(finished: Path) -> None:
     page = (finished / "report.html").read_text(encoding="utf-8")
-    assert "There they measure up to 3.1 pixels, which is too little: unet wants 8" in page
-    assert '<span class="flag">--crop</span> 512 would keep them' in page
+    assert "<td>trained on</td><td>256 x 256</td>" in page
+    assert '<span class="flag">--crop</span> 512' in page
     assert "<td>width, pixels</td><td>900</td><td>1,000</td><td>1,200</td>" in page
     assert '<td>27</td><td>12.0</td><td><span class="bad">3.1</span></td>' in page
     assert "<td>60</td><td>300.0</td><td><b>76.8</b></td>" in page

@@ -12,8 +12,15 @@ import pytest
 from segtf.run.config import TrainConfig
 from segtf.run.folder import read_sizing
 from segtf.training import sizing as of_ours
-from segtf.training.sizing import SECONDS_AN_EPOCH, Machine, Plan, as_asked, choose, decide, machine
-from segtf.training.sizing_words import paragraph, write_sizing
+from segtf.training.sizing import (
+    SECONDS_AN_EPOCH,
+    Machine,
+    Sizing,
+    choose,
+    decide,
+    machine,
+    write_sizing,
+)
 from segtf.training.survey import Objects, Survey
 from tests.segtf.training.test_survey import dataset, mask
 from voc_builder.base.errors import UserError
@@ -36,12 +43,6 @@ def surveyed(smallest: float | None, side: int = 1000, train: int = 90) -> Surve
         background="__background__",
         record_size=None,
     )
-
-
-def words(survey: Survey, machine: Machine, config: TrainConfig, batch: int = 4) -> str:
-    auto = config.size == "auto" and config.crop is None
-    sizing = (choose if auto else as_asked)(survey, machine, config)
-    return paragraph(Plan(config, survey, machine, sizing), batch=batch)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_where_no_affordable_size_keeps_them_crops_at_full_resolution_do() -> No
     assert sizing.keeps
     assert sizing.seconds is not None
     assert sizing.seconds <= SECONDS_AN_EPOCH
-    larger = as_asked(surveyed(12, 2448), CPU, replace(AUTO, crop=sizing.size + 32))
+    larger = choose(surveyed(12, 2448), CPU, replace(AUTO, crop=sizing.size + 32))
     assert larger.seconds is not None
     assert larger.seconds > SECONDS_AN_EPOCH
 
@@ -115,113 +116,78 @@ def test_little_memory_binds_a_cpu() -> None:
     assert (sizing.bounds.by, sizing.bounds.affordable) == ("memory", 416)
 
 
-def test_pspnet_takes_no_crops_so_it_has_the_largest_affordable_size_and_a_warning() -> None:
-    config = replace(AUTO, arch="pspnet")
-    sizing = choose(surveyed(40, 2448), CPU, config)
-    assert (sizing.crop, sizing.size) == (None, sizing.bounds.affordable)
+@pytest.mark.parametrize(
+    ("smallest", "settings", "flags"),
+    [
+        (40, {"arch": "pspnet"}, ["--size 1968", "--arch unet with --crop 512"]),
+        (12, {"arch": "fpn", "crop": 512}, ["--arch unet"]),
+        (12, {"size": 256}, ["--size 1632", "--crop 512"]),
+        (20, {"size": 512}, ["--size 992", "--crop 512"]),
+        (4, {"size": 512}, []),  # at full resolution they are too small as well
+    ],
+)
+def test_objects_that_are_too_small_are_told_with_the_flags_that_help(
+    smallest: float, settings: dict[str, Any], flags: list[str]
+) -> None:
+    sizing = choose(surveyed(smallest, 2448), GPU, replace(AUTO, **settings))
     assert not sizing.keeps
-    text = words(surveyed(40, 2448), CPU, config)
-    assert "too little: pspnet wants 32" in text
-    assert "--size 1968 (dear on this machine) or --arch unet with --crop 512" in text
-    crops = words(surveyed(12, 2448), CPU, replace(AUTO, arch="fpn", crop=512))
-    assert "Many of them will be missed; --arch unet, as its finest features lie closer" in crops
+    assert [flag for flag in flags if flag not in sizing.paragraph()] == []
+    assert sizing.paragraph().count(" --") == len(flags) + ("--arch unet with" in str(flags))
+
+
+def test_pspnet_takes_no_crops_so_it_has_the_largest_affordable_size() -> None:
+    sizing = choose(surveyed(40, 2448), CPU, replace(AUTO, arch="pspnet"))
+    assert (sizing.crop, sizing.size) == (None, sizing.bounds.affordable)
 
 
 def test_the_floor_stands_where_nothing_is_affordable() -> None:
     sizing = choose(surveyed(80, 1000, train=20_000), CPU, AUTO)
     assert (sizing.size, sizing.crop) == (256, None)
-    assert "keeps below 3 minutes where it can" in words(
-        surveyed(80, 1000, train=20_000), CPU, AUTO
-    )
 
 
-def test_the_paragraph_of_a_size_that_was_chosen_has_the_numbers_behind_it() -> None:
-    text = words(surveyed(20, 1000), CPU, AUTO)
-    for part in (
-        "TensorFlow computes on a CPU of 2 cores with 32 GB of free memory",
-        "14.8 s a step of eight images of 256 x 256, where TensorFlow takes 2.6 s",
-        "The 100 images of train and val are 1000 x 1000 pixels",
-        "class defect has the smallest objects, and the smallest 5 % of its 27 measure up to 20",
-        "--size auto chose images resized to 416 x 416, the smallest size that keeps them",
-        "There they measure up to 8.3 pixels, which is enough: unet wants 8",
-        "0.33 s per image of 256 x 256",
-        "A step takes 4 images",
-    ):
-        assert part in text
-    assert "\n" not in text
-
-
-def test_the_paragraph_of_a_size_that_the_user_chose_says_what_would_keep_his_objects() -> None:
-    text = words(surveyed(12, 1000), CPU, replace(AUTO, size=256))
-    assert "Training sees images resized to 256 x 256, as --size 256 says." in text
-    assert "There they measure up to 3.1 pixels, which is too little" in text
-    assert "--size 672 (dear on this machine) or --crop 512 would keep them" in text
-    affordable = words(surveyed(20, 1000), CPU, replace(AUTO, size=256))
-    assert "--size 416 or --crop 512 would keep them" in affordable
-
-
-def test_only_closer_images_help_where_full_resolution_does_not() -> None:
-    text = words(surveyed(4, 1000), CPU, replace(AUTO, size=512))
-    assert "the images show them at 4.0 pixels, and only closer images would help" in text
-    assert "would keep them" not in text
-
-
-def test_records_of_small_images_take_no_crops_and_hold_the_size_from_above() -> None:
-    small = replace(surveyed(4, 512), record_size=512)
-    sizing = choose(small, CPU, AUTO)
+def test_records_of_small_images_take_no_crops_and_bound_the_size_from_above() -> None:
+    sizing = choose(replace(surveyed(4, 512), record_size=512), CPU, AUTO)
     assert (sizing.size, sizing.crop, sizing.bounds.crop) == (512, None, None)
-    assert "images of 512 x 512 in the records are too small" in words(small, CPU, AUTO)
 
 
 def test_crops_that_the_user_chose_keep_objects_as_they_are() -> None:
-    text = words(surveyed(20, 2000), CPU, replace(AUTO, crop=384, batch=6), batch=6)
-    assert "Training sees crops of 384 x 384 at full resolution, as --crop 384 says" in text
-    assert "There they measure up to 20 pixels, which is enough" in text
-    assert "A step takes 6 crops, by --batch 6." in text
+    sizing = choose(surveyed(20, 2000), CPU, replace(AUTO, crop=384))
+    assert (sizing.why, sizing.crop, sizing.span, sizing.keeps) == ("user", 384, 20, True)
 
 
-@pytest.mark.parametrize(
-    ("here", "config", "says"),
-    [
-        (GPU, AUTO, "TensorFlow computes on NVIDIA A10 with 22 GB of free memory"),
-        (replace(GPU, gpus=("A", "A")), AUTO, "TensorFlow computes on 2 x A with 22 GB"),
-        (CPU, replace(AUTO, backend="jax"), "TensorFlow is the better choice"),
-        (GPU, replace(AUTO, backend="jax"), "JAX computes on NVIDIA A10"),
-        (
-            GPU,
-            TrainConfig(size=512, backend="jax", processes=2, coordinator="a:1", run="r", batch=4),
-            "JAX trains in 2 processes together",
-        ),
-    ],
-)
-def test_the_framework_is_justified(here: Machine, config: TrainConfig, says: str) -> None:
-    assert says in words(surveyed(20), here, config)
+def test_jax_on_a_cpu_affords_less_and_is_advised_against() -> None:
+    tensorflow = choose(surveyed(12, 2448), CPU, AUTO)
+    jax = choose(surveyed(12, 2448), CPU, replace(AUTO, backend="jax"))
+    assert jax.bounds.affordable < tensorflow.bounds.affordable / 2
+    assert "--backend tensorflow" in jax.paragraph()
+    assert "--backend" not in choose(surveyed(12), GPU, replace(AUTO, backend="jax")).paragraph()
 
 
-def test_jax_on_a_cpu_affords_less() -> None:
-    tensorflow = choose(surveyed(12, 2448), CPU, AUTO).bounds
-    jax = choose(surveyed(12, 2448), CPU, replace(AUTO, backend="jax")).bounds
-    assert jax.affordable < tensorflow.affordable / 2
-
-
-def test_images_of_many_sizes_and_none_with_objects_are_told() -> None:
-    text = words(replace(surveyed(None), widths=(240, 320, 500)), CPU, AUTO)
-    assert "are 240 to 500 pixels wide and 1000 to 1000 high (medians 320 and 1000)" in text
-    assert "no object is marked on them" in text
-    assert "There they" not in text
+def test_the_table_has_the_numbers_behind_the_choice() -> None:
+    assert choose(surveyed(20), CPU, replace(AUTO, batch=4)).table() == {
+        "machine": "2 CPU cores, 32 GB of memory free",
+        "trained on": "416 x 416",
+        "images per step": "4",
+        "largest affordable size": "608 (180 s per epoch)",
+        "smallest objects": "defect: 20.0 pixels in the images, 8.3 in training, 8 needed by unet",
+        "an epoch, estimated": "81 s",
+    }
+    empty = choose(surveyed(None), replace(GPU, gpus=("A", "A")), AUTO).table()
+    assert empty["machine"] == "2 x A, 22 GB of memory free"
+    assert not {"smallest objects", "an epoch, estimated"} & set(empty)
 
 
 def test_decide_fills_in_what_auto_leaves_open_and_nothing_else(tmp_path: Path) -> None:
     data = dataset(tmp_path, train=[mask(defect=[(10, 10, 5)])] * 2)
-    config, plan = decide(AUTO, data)
+    config, sizing = decide(AUTO, data)
     assert (config.size, config.crop) == (96, None)
-    assert plan.sizing.why == "photos"
+    assert sizing.why == "photos"
     assert decide(TrainConfig(size=64), data)[0] == TrainConfig(size=64)
-    crop, plan = decide(replace(AUTO, crop=64), data)
-    assert (crop.size, crop.crop, plan.sizing.why) == (64, 64, "user")
+    crop, sizing = decide(replace(AUTO, crop=64), data)
+    assert (crop.size, crop.crop, sizing.why) == (64, 64, "user")
     for left, size in ((TrainConfig(crop=64), 64), (TrainConfig(), 512)):
-        config, plan = decide(left, data)
-        assert (config.size, config.crop, plan.sizing.why) == (size, left.crop, "user")
+        config, sizing = decide(left, data)
+        assert (config.size, config.crop, sizing.why) == (size, left.crop, "user")
 
 
 def test_several_processes_must_be_told_the_size(tmp_path: Path) -> None:
@@ -233,12 +199,13 @@ def test_several_processes_must_be_told_the_size(tmp_path: Path) -> None:
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert read_sizing(tmp_path) is None
     data = dataset(tmp_path / "data", train=[mask(chip=[(0, 0, 30)], defect=[(50, 50, 5)])])
-    _, plan = decide(TrainConfig(size=64), data)
-    write_sizing(tmp_path, plan, batch=3)
+    _, sizing = decide(TrainConfig(size=64), data)
+    write_sizing(tmp_path, sizing, batch=3)
     values = read_sizing(tmp_path)
     assert values is not None
-    assert (values["chosen_by"], values["size"], values["batch"]) == ("user", 64, 3)
-    assert values["paragraph"] == paragraph(plan, batch=3)
+    assert Sizing.from_json(values) == replace(sizing, batch=3)
+    assert (values["chosen_by"], values["size"], values["keeps"]) == ("user", 64, False)
+    assert (values["survey"]["photos"], values["bounds"]["photos"]) == ({"train": 1, "val": 0}, 96)
     trained = {o["name"]: o["trained"] for o in values["survey"]["objects"]}
     assert trained == pytest.approx({"chip": 0.3 * 64, "defect": 0.05 * 64})
 
