@@ -99,7 +99,7 @@ def test_the_bench_runs_on_a_cpu_without_tensorflow(tmp_path: Path) -> None:
     assert {row["precision"] for row in rows} == {"float32", "mixed_bfloat16"}
     assert done.stdout.count("| 32 |") == len(rows) >= 2
     for row in rows:
-        assert row["photos_a_second"] == pytest.approx(row["batch"] / row["seconds_a_step"])
+        assert row["images_a_second"] == pytest.approx(row["batch"] / row["seconds_a_step"])
         rate = row["operations"] / row["seconds_a_step"]
         assert row["share_of_peak"] == pytest.approx(rate / 0.1e12)
         # XLA leaves out what padding multiplies, and the gradient of the image that nobody needs
