@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segtf.outputs.page import CSS
+from segtf.outputs.page import style_sheet
 from segtf.scoring import metrics
 from segtf.scoring.faults import Faults, find_faults
 from voc_builder.base.classes import has_background
@@ -136,7 +136,7 @@ class Gallery:
             text = page.substitute(
                 title=escape(self.title),
                 subtitle=escape(self.subtitle),
-                style=CSS,
+                style=style_sheet(),
                 values=_json_in_html(self._values()),
             )
             beside.write_text(text, encoding="utf-8")

@@ -6,71 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from string import Template
 from urllib.parse import quote
 
 from voc_builder.base.colours import voc_colours
-
-CSS = """
-:root { color-scheme: light dark; --ink: #1c2330; --soft: #5b6675; --line: #dde2ea; --back: #f6f7f9;
-  --card: #ffffff; --accent: #1f5fbf; --bar: #cfe0f7; --good: #12733b; --bad: #b3261e; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --soft: #9aa5b5; --line: #333b47;
-  --back: #14181e; --card: #1d232b; --accent: #7fb2ff; --bar: #2b4468; --good: #5fce8d;
-  --bad: #ff8a80; } .plot { background: #fff; padding: .5rem; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--back); color: var(--ink);
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
-main { max-width: 72rem; margin: 0 auto; padding: 1rem; }
-header { padding: 1rem 0 .5rem; } h1 { margin: 0; font-size: 1.7rem; overflow-wrap: anywhere; }
-h2 { margin: 0 0 .75rem; font-size: 1.2rem; } h3 { margin: 1rem 0 .4rem; font-size: 1rem; }
-section { background: var(--card); border: 1px solid var(--line); border-radius: .75rem;
-  padding: 1.1rem 1.25rem; margin: 1rem 0; }
-nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; font-size: .9rem; }
-a { color: var(--accent); text-decoration: none; } a:hover { text-decoration: underline; }
-p { margin: .4rem 0; } .soft { color: var(--soft); font-size: .9rem; }
-.missing { border-left: 4px solid var(--bad); padding: .3rem .8rem; margin: .4rem 0; }
-.good { color: var(--good); font-weight: 600; } .bad { color: var(--bad); font-weight: 600; }
-.cards { display: grid; gap: .75rem;
-  grid-template-columns: repeat(auto-fill, minmax(10.5rem, 1fr)); }
-.card { border: 1px solid var(--line); border-radius: .6rem; padding: .6rem .8rem; }
-.card b { display: block; font-size: 1.55rem; line-height: 1.25;
-  font-variant-numeric: tabular-nums; }
-.card.first { border-color: var(--accent); border-width: 2px; }
-.card .name { overflow-wrap: anywhere; font-size: .95rem; }
-.swatch { display: inline-block; width: .8em; height: .8em; border: 1px solid var(--soft);
-  border-radius: .15em; margin-right: .4em; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
-  vertical-align: top; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; min-width: 7rem;
-  max-width: 18rem; overflow-wrap: break-word; }
-table.pairs td { text-align: left; overflow-wrap: anywhere; min-width: 6rem; }
-thead th { color: var(--soft); font-weight: 600; font-size: .85rem; }
-.bar { background: linear-gradient(var(--bar), var(--bar)) no-repeat left / var(--share) 100%; }
-pre { background: var(--back); border: 1px solid var(--line); border-radius: .5rem; margin: .4rem 0;
-  padding: .6rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; }
-code { font-size: .9em; overflow-wrap: anywhere; }
-img { max-width: 100%; height: auto; display: block; border-radius: .4rem; }
-.plots { display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); }
-.photos { display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr)); }
-.strips { display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); }
-figure { margin: 0; } figcaption { font-size: .85rem; padding-top: .3rem; overflow-wrap: anywhere; }
-.flag { white-space: nowrap; } .scroll + .scroll { margin-top: .75rem; }
-summary { cursor: pointer; color: var(--accent); }
-@media print { body { background: #fff; font-size: 11px; } nav { display: none; }
-  section, figure, tr, .card { break-inside: avoid; } section { border: 0; padding: 0; }
-  .photos { grid-template-columns: repeat(4, 1fr); } }
-@media (max-width: 30rem) { main { padding: .5rem; } section { padding: .8rem; }
-  .photos { grid-template-columns: 1fr 1fr; gap: .6rem; }
-  table { font-size: .85rem; } th, td { padding: .3rem .35rem; }
-  th:first-child, td:first-child { min-width: 5rem; }
-  td .soft { font-size: .7rem; } table.pairs td { min-width: 4rem; } }
-"""
 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -93,22 +33,39 @@ $sections
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page; `body` is HTML."""
+    """A part of a page; `html` stands alone, given the style sheet."""
 
-    anchor: str
+    id: str
     title: str
-    body: str
+    html: str
+
+
+def style_sheet() -> str:
+    """CSS of a page with sections: light, dark and print."""
+    return _file("page.css") + content_style()
+
+
+def content_style() -> str:
+    """CSS of what sections hold, for pages that have a frame of their own."""
+    return _file("content.css")
+
+
+def _file(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def render_page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     """The whole page; `title` and `subtitle` are plain text."""
-    links = " ".join(f'<a href="#{s.anchor}">{escape(s.title)}</a>' for s in sections)
+    links = " ".join(f'<a href="#{s.id}">{escape(s.title)}</a>' for s in sections)
     bodies = "\n".join(
-        f'<section id="{s.anchor}"><h2>{escape(s.title)}</h2>\n{s.body}\n</section>'
-        for s in sections
+        f'<section id="{s.id}"><h2>{escape(s.title)}</h2>\n{s.html}\n</section>' for s in sections
     )
     return PAGE.substitute(
-        title=escape(title), subtitle=escape(subtitle), css=CSS, links=links, sections=bodies
+        title=escape(title),
+        subtitle=escape(subtitle),
+        css=style_sheet(),
+        links=links,
+        sections=bodies,
     )
 
 

@@ -37,8 +37,23 @@ Json = dict[str, Any]
 
 
 def write_report(run: Path) -> Path:
-    """Writes `report.html` into a run folder from whatever lies there, and says on the page what
-    does not; returns its path. Raises `UserError` for what is no run folder and for a damaged file.
+    """Writes `report.html` into a run folder and returns its path. Raises `UserError` for a folder
+    that is no run and for a damaged file.
+    """
+    parts = sections(run)
+    config = _read_config(run / CONFIG)
+    keys = ("arch", "encoder", "crop" if config.get("crop") else "size", "fold", "data")
+    subtitle = " · ".join(f"{key} {config[key]}" for key in keys if config.get(key) is not None)
+    out = run / "report.html"
+    with replacing(out) as beside:
+        beside.write_text(render_page(run.resolve().name, subtitle, parts), encoding="utf-8")
+    return out
+
+
+def sections(run: Path) -> list[Section]:
+    """The sections of a run's report, from whatever files its folder has; a section names those
+    that are missing. Links are relative to the folder, into which the thumbnails of the images are
+    written. Raises `UserError` for a folder that is no run and for a damaged file.
     """
     if not (run / CONFIG).is_file():
         raise UserError(f"{run}: not a run folder (no {CONFIG}): name one of artifacts/runs")
@@ -50,7 +65,7 @@ def write_report(run: Path) -> Path:
     classes = (test or val or about or {}).get("classes", [])
     sizing, shown = read_sizing(run), _read_json(run / SHOWN)
     training = training_section(run, config, environment, sizing, log)
-    sections = [
+    return [
         Section("result", "Result", _result(config, val, test, export, classes)),
         Section("data", "Data", _about_data(about)),
         Section("size", "Framework, size and batch", sizing_section(sizing, classes)),
@@ -59,21 +74,13 @@ def write_report(run: Path) -> Path:
         *objects_sections(run, {"test": test, "val": val}),
         Section("confusion", "Confusion matrices", _confusions(run)),
         Section("export", "Export", export_section(run, export)),
-        Section("photos", "Images that training never saw", image_gallery(run, shown)),
-        Section("progress", "As training went on", progress_gallery(run)),
+        Section(
+            "images", "Predictions on images that training never saw", image_gallery(run, shown)
+        ),
+        Section("progress", "Predictions during training", progress_gallery(run)),
         Section("use", "How to use the model", _use(run, config, classes)),
         Section("environment", "Environment", _environment(environment)),
     ]
-    keys = ("arch", "encoder", "crop" if config.get("crop") else "size", "fold", "data")
-    subtitle = " · ".join(f"{key} {config[key]}" for key in keys if config.get(key) is not None)
-    out = run / "report.html"
-    with replacing(out) as beside:
-        beside.write_text(render_page(_name(run), subtitle, sections), encoding="utf-8")
-    return out
-
-
-def _name(run: Path) -> str:
-    return run.resolve().name
 
 
 def _read_json(path: Path) -> Json | None:

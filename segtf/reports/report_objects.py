@@ -28,8 +28,8 @@ def objects_sections(run: Path, splits: dict[str, Json | None]) -> list[Section]
         paths = [PurePath(f"{what}_{split}.png") for what in ("objects", "thresholds")]
         figures = [path for path in paths if (run / path).is_file()]
         body = objects_section(values, figures=figures)
-        sections.append(Section(f"objects-{split}", f"What an inspector asks: {split}", body))
-    return sections or [Section("objects", "What an inspector asks", objects_section(None))]
+        sections.append(Section(f"objects-{split}", f"Objects found and missed: {split}", body))
+    return sections or [Section("objects", "Objects found and missed", objects_section(None))]
 
 
 def objects_section(values: Json | None, *, figures: Sequence[PurePath] = ()) -> str:

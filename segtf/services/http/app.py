@@ -18,7 +18,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from segtf.outputs.page import CSS
+from segtf.outputs.page import style_sheet
 from segtf.run.size import describe
 from segtf.services.http.answer import (
     MEDIA_TYPES,
@@ -232,7 +232,7 @@ def _page(service: Service) -> str:
     }
     text = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     return _Page(text).substitute(
-        style=CSS,
+        style=style_sheet(),
         subtitle=escape("; ".join(_about(facts) for facts in facts_of(predictor))),
         values=json.dumps(values, ensure_ascii=False).replace("<", "\\u003c"),
     )

@@ -334,7 +334,7 @@ def test_images_of_an_earlier_run_or_without_a_fault_come_by_name_and_none_is_ca
     file = run / "overlays/scores.json"
     file.unlink() if rows is None else file.write_text(json.dumps({"photos": rows}))
     page = write_report(run).read_text(encoding="utf-8")
-    images = page.split('id="photos"')[1].split("</section>")[0]
+    images = page.split('id="images"')[1].split("</section>")[0]
     found = re.findall(r"<figcaption><b>([^<]*)</b>", images)
     assert found == ["00000001", "sub/00000004", "00000005", "Фото #3 100%"]
     assert "4 images, by name." in images
