@@ -1,4 +1,4 @@
-"""Draw photos of printed discs on a belt with labelme annotations: python -m scripts.make_fishki"""
+"""Draw printed discs on a belt with labelme annotations: python -m scripts.make_fishki OUT"""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from scripts.own_files import refuse_taken_folder
+from scripts.drawing.folder import check_ranges, new_folder, write
 from voc_builder.base.command import run
-from voc_builder.base.errors import UserError
-from voc_builder.base.files import replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,32 +25,32 @@ OWN_FILE = re.compile(r"\d{8}\.(jpg|json)|obj\.names")
 SMALLEST = 64  # pixels; below that a sliver has no pixel of its own
 
 Kind = Literal["empty", "clean", "small", "partial", "large"]
-# of ten photos a fifth is empty and half shows a clean disc
+# of ten images two are empty and five show a clean disc
 TEN: tuple[Kind, ...] = ("empty",) * 2 + ("clean",) * 5 + ("small", "partial", "large")
 
 
 @dataclass(frozen=True)
 class FishkiConfig:
-    """Draw photos of discs on a belt, with coarse labelme polygons and a list of classes."""
+    """Draw images of discs on a belt, with coarse labelme polygons and a list of classes."""
 
     out: Path
     """Folder to write: 00000000.jpg, 00000000.json, ..., obj.names"""
     count: int = 40
-    """Number of photos"""
+    """Number of images"""
     size: int = 816
-    """Width and height of a photo, pixels"""
+    """Width and height of an image, pixels"""
     seed: int = 1
-    """The same seed gives the same files, byte for byte; photo N is the same for any count that
+    """The same seed gives the same files, byte for byte; image N is the same for any count that
     has a multiple of ten above N"""
     quality: int = 90
     """JPEG quality, 1 to 100"""
     overwrite: bool = False
-    """Replace the folder if it exists and holds nothing but such files"""
+    """Replace the folder if it exists and holds only such files"""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The contents of one photo; lengths are shares of its side."""
+    """The contents of one image; lengths are fractions of its side."""
 
     kind: Kind
     disc: Disc | None
@@ -61,34 +59,31 @@ class Plan:
 
 
 def make_fishki(config: FishkiConfig) -> None:
-    """Write the photos and annotations; raises `UserError` for a folder that exists, or that holds
-    other files than are written here.
+    """Write the images and annotations. Raises `UserError` for a number out of range, and for a
+    folder that exists or holds other files.
     """
     import cv2
 
-    few = config.count < 1 or config.size < SMALLEST or config.seed < 0
-    if few or not 1 <= config.quality <= 100:
-        raise UserError(
-            f"--count must be at least 1, --size at least {SMALLEST}, --seed 0 or more, --quality "
-            f"1 to 100. Received: {config.count}, {config.size}, {config.seed}, {config.quality}"
-        )
-    refuse_taken_folder(config.out, OWN_FILE, overwrite=config.overwrite)
-    with replacing(config.out) as folder:
-        folder.mkdir()
-        (folder / "obj.names").write_text("".join(f"{name}\n" for name in CLASSES), "utf-8")
+    check_ranges(
+        ("--count", config.count, 1, None),
+        ("--size", config.size, SMALLEST, None),
+        ("--seed", config.seed, 0, None),
+        ("--quality", config.quality, 1, 100),
+    )
+    quality = [cv2.IMWRITE_JPEG_QUALITY, config.quality]
+    with new_folder(config.out, OWN_FILE, overwrite=config.overwrite) as folder:
+        write(folder / "obj.names", "".join(f"{name}\n" for name in CLASSES))
         for index, kind in enumerate(kinds(config.count, config.seed)):
-            name = f"{index:08d}.jpg"
-            plan = plan_photo(index, kind, config.seed)
-            image = draw_photo(index, plan, config.size, config.seed)
-            quality = [cv2.IMWRITE_JPEG_QUALITY, config.quality]
-            _, encoded = cv2.imencode(".jpg", image, quality)
-            (folder / name).write_bytes(encoded.tobytes())
-            annotation = json.dumps(labelme_json(name, plan, config.size), indent=2)
-            (folder / name).with_suffix(".json").write_text(annotation, "utf-8")
+            name = f"{index:08d}"
+            plan = plan_image(index, kind, config.seed)
+            image = draw_image(index, plan, config.size, config.seed)
+            annotation = json.dumps(labelme_json(f"{name}.jpg", plan, config.size), indent=2)
+            write(folder / f"{name}.jpg", cv2.imencode(".jpg", image, quality)[1].tobytes())
+            write(folder / f"{name}.json", annotation)
 
 
 def kinds(count: int, seed: int) -> Iterator[Kind]:
-    """What each photo shows: every ten photos hold the promised shares, in random order."""
+    """The kind of each image: every ten images hold all of `TEN`, in random order."""
     import numpy as np
 
     for start in range(0, count, len(TEN)):
@@ -99,8 +94,8 @@ def kinds(count: int, seed: int) -> Iterator[Kind]:
         yield from (block[i] for i in order)
 
 
-def plan_photo(index: int, kind: Kind, seed: int) -> Plan:
-    """What lies on the belt of one photo and how it was annotated; cheap, draws nothing."""
+def plan_image(index: int, kind: Kind, seed: int) -> Plan:
+    """The disc of one image, its defects and its annotation; quick, draws nothing."""
     import numpy as np
 
     from scripts.drawing.disc import annotate, choose_defects, choose_disc
@@ -117,24 +112,24 @@ def plan_photo(index: int, kind: Kind, seed: int) -> Plan:
     return Plan(kind, disc, defects, shapes)
 
 
-def draw_photo(index: int, plan: Plan, size: int, seed: int) -> NDArray[np.uint8]:
-    """RGB of one photo, shape (size, size, 3), its three channels equal."""
+def draw_image(index: int, plan: Plan, size: int, seed: int) -> NDArray[np.uint8]:
+    """RGB of one image, shape (size, size, 3), its three channels equal."""
     import numpy as np
 
-    from scripts.drawing.belt import draw_belt, finish_photo
+    from scripts.drawing.belt import draw_belt, finish_image
     from scripts.drawing.disc import draw_disc
 
     rng = np.random.default_rng((seed, 3, index))
-    # the camera sets itself by what it sees: a white disc darkens the metal
+    # automatic exposure: a white disc makes the metal darker
     exposure = rng.uniform(0.8, 1.05) if plan.kind == "empty" else rng.uniform(0.6, 0.95)
     canvas = draw_belt(rng, size, exposure=exposure)
     if plan.disc:
         draw_disc(rng, canvas, plan.disc, plan.defects)
-    return np.repeat(finish_photo(rng, canvas)[..., None], 3, axis=2)
+    return np.repeat(finish_image(rng, canvas)[..., None], 3, axis=2)
 
 
 def labelme_json(image: str, plan: Plan, size: int) -> dict[str, Any]:
-    """The annotation of one photo in labelme's format, version 5."""
+    """The annotation of one image in labelme's format, version 5."""
     return {
         "version": "5.0.2",
         "flags": {},
@@ -160,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def command(config: FishkiConfig) -> None:
         make_fishki(config)
-        print(f"{config.out}: {config.count} photos of {config.size} x {config.size}")
+        print(f"{config.out}: {config.count} images of {config.size} x {config.size}")
 
     return run(command, FishkiConfig, "python -m scripts.make_fishki", argv)
 

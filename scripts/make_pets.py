@@ -1,4 +1,4 @@
-"""Draw photos of pets with masks, or fetch real ones: python -m scripts.make_pets"""
+"""Draw images of pets with masks, or download real ones: python -m scripts.make_pets OUT"""
 
 from __future__ import annotations
 
@@ -9,160 +9,132 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from scripts.own_files import refuse_taken_folder
+from scripts.drawing.folder import check_ranges, new_folder, write
 from voc_builder.base.command import given, run
 from voc_builder.base.errors import UserError
-from voc_builder.base.files import replacing
 from voc_builder.base.progress import progress
 
 if TYPE_CHECKING:
-    from scripts.drawing.pet import Breed
-    from scripts.drawing.pet_photo import Shot
+    from scripts.drawing.pets import Breed
 
 PROG = "python -m scripts.make_pets"
 Layout = Literal["pets", "dogs", "splits"]
-SMALLEST = 64  # pixels; below that a pet has no pixel within its border
+SMALLEST = 64  # pixels
 SIDES = ((4, 3), (3, 4), (3, 2), (1, 1), (4, 3), (2, 3), (4, 3), (16, 9))  # width to height
 QUALITY = 92  # of the JPEGs, 1 to 100
-SPLIT = ("train",) * 7 + ("valid",) * 2 + ("test",)  # of photos one after the other
+SPLIT = ("train",) * 7 + ("valid",) * 2 + ("test",)  # of ten images in a row
 OWN_FILE = re.compile(
     r"images|masks|(train|valid)(_mask)?|test|annotations|annotations/trimaps|"
     r"(images|masks|(train|valid)(_mask)?|test|annotations/trimaps)/[A-Za-z]+_\d+\.(jpg|png)|"
     r"annotations/(list|trainval|test)\.txt|obj\.names"
 )
-HEADER = """#Image CLASS-ID SPECIES BREED ID
-#ID: 1:{classes} Class ids
-#SPECIES: 1:Cat 2:Dog
-#BREED ID: 1-{cats}:Cat 1:{dogs}:Dog
-#All images with 1st letter as capital are cat images
-#images with small first letter are dog images
-"""
 
 
 @dataclass(frozen=True)
 class PetsConfig:
-    """Draw photos of cats and dogs in the layout of Oxford-IIIT Pet, or fetch that set itself."""
+    """Draw images of cats and dogs in the layout of Oxford-IIIT Pet, or download that set."""
 
     out: Path
     """Folder to write."""
     download: bool = False
-    """Fetch the photos and trimaps of Oxford-IIIT Pet, 811 MB, instead of drawing some. What was
-    fetched before a break is kept in the folder."""
+    """Download the images and trimaps of Oxford-IIIT Pet, 811 MB, instead of drawing some."""
     layout: Layout = "pets"
-    """pets: images, trimaps and lists of trainval and test; dogs: dogs alone, images and masks of
-    0 and 255; splits: these as train, train_mask, valid, valid_mask and test, which has no masks,
-    all photos three wide to four high."""
+    """pets: images, trimaps and lists of trainval and test; dogs: only dogs, images and masks of
+    0 and 255; splits: the same as train, train_mask, valid, valid_mask and test, which has no
+    masks, all images with a ratio of width to height of 3 to 4."""
     count: int = 160
-    """Number of photos."""
+    """Number of images."""
     size: int = 500
-    """Longest side of a photo, pixels; most are smaller."""
+    """Longest side of an image, pixels; some are smaller."""
     seed: int = 1
-    """The same seed gives the same files, byte for byte; photo N is the same for any count."""
+    """The same seed gives the same files, byte for byte; image N is the same for any count."""
     overwrite: bool = False
-    """Replace the folder if it exists and holds nothing but such files."""
+    """Replace the folder if it exists and holds only such files."""
 
 
 def make_pets(config: PetsConfig) -> None:
-    """Write the drawn photos with their masks; raises `UserError` for a folder that exists, or that
-    holds other files than are written here.
+    """Write the drawn images and masks. Raises `UserError` for a number out of range, and for a
+    folder that exists or holds other files.
     """
     import cv2
+    import numpy as np
 
-    from scripts.drawing.pet import BREEDS
-    from scripts.drawing.pet_photo import draw_trimap
+    from scripts.drawing.pets import BREEDS, draw_pet, draw_trimap
     from voc_builder.pixels.images import encode_jpeg
 
-    if config.count < 2 or config.size < SMALLEST or config.seed < 0:
-        raise UserError(
-            f"--count must be at least 2, --size at least {SMALLEST}, --seed 0 or more. "
-            f"Received: {config.count}, {config.size}, {config.seed}"
-        )
-    refuse_taken_folder(config.out, OWN_FILE, overwrite=config.overwrite)
+    check_ranges(
+        ("--count", config.count, 2, None),
+        ("--size", config.size, SMALLEST, None),
+        ("--seed", config.seed, 0, None),
+    )
     pets = config.layout == "pets"
     breeds = [breed for breed in BREEDS if pets or not breed.cat]
-    with replacing(config.out) as folder:
-        folder.mkdir(parents=True)
-        for index in progress(range(config.count), config.count, "photos", patience=3):
-            name = photo_name(index, breeds)
-            photos, masks = folders_of(index, config.layout)
-            shot = draw_shot(index, breeds, config)
-            mask = draw_trimap(shot.pet) if pets else shot.pet.astype("uint8") * 255
-            files = {f"{photos}/{name}.jpg": encode_jpeg(shot.photo, quality=QUALITY)}
+    with new_folder(config.out, OWN_FILE, overwrite=config.overwrite) as folder:
+        for index in progress(range(config.count), config.count, "images", patience=3):
+            rng = np.random.default_rng((config.seed, index))
+            sides = SIDES[rng.integers(len(SIDES))] if config.layout != "splits" else (3, 4)
+            longest = max(config.size * rng.choice([1.0, 1.0, 0.8, 0.6]), SMALLEST)
+            width, height = (round(longest * side / max(sides)) for side in sides)
+            image, pet = draw_pet(rng, breeds[index % len(breeds)], height, width)
+            mask = draw_trimap(pet) if pets else pet.astype(np.uint8) * 255
+            name = image_name(index, breeds)
+            images, masks = folders_of(index, config.layout)
+            write(folder / images / f"{name}.jpg", encode_jpeg(image, quality=QUALITY))
             if masks:
-                files[f"{masks}/{name}.png"] = cv2.imencode(".png", mask)[1].tobytes()
-            for file, content in files.items():
-                (folder / file).parent.mkdir(parents=True, exist_ok=True)
-                (folder / file).write_bytes(content)
+                write(folder / masks / f"{name}.png", cv2.imencode(".png", mask)[1].tobytes())
         if pets:
             write_lists(folder / "annotations", config.count, breeds)
-        elif config.layout == "dogs":  # the recipe of ready-made splits has names of its own
-            (folder / "obj.names").write_text("background\ndog\n", "utf-8")
+        elif config.layout == "dogs":  # the recipe for splits names its classes itself
+            write(folder / "obj.names", "background\ndog\n")
 
 
 def folders_of(index: int, layout: Layout) -> tuple[str, str]:
-    """The folders of a photo and of its mask; none for one whose mask is kept back."""
+    """The folders of an image and of its mask, which is empty for an image without a mask."""
     if layout == "splits":
         split = SPLIT[index % len(SPLIT)]
         return split, "" if split == "test" else f"{split}_mask"
     return "images", "annotations/trimaps" if layout == "pets" else "masks"
 
 
-def photo_name(index: int, breeds: Sequence[Breed]) -> str:
-    """Breed and number, from 1: the breeds take turns."""
+def image_name(index: int, breeds: Sequence[Breed]) -> str:
+    """Breed and number, from 1; the breeds take turns."""
     turn, place = divmod(index, len(breeds))
     return f"{breeds[place].name}_{turn + 1}"
 
 
-def draw_shot(index: int, breeds: Sequence[Breed], config: PetsConfig) -> Shot:
-    """Photo and pet, of a shape and size of its own."""
-    import numpy as np
-
-    from scripts.drawing.pet_photo import take_photo
-
-    rng = np.random.default_rng((config.seed, index))
-    across, down = (3, 4) if config.layout == "splits" else SIDES[rng.integers(len(SIDES))]
-    longest = max(config.size * rng.choice([1.0, 1.0, 0.8, 0.6]), SMALLEST)
-    width, height = (round(longest * side / max(across, down)) for side in (across, down))
-    return take_photo(rng, breeds[index % len(breeds)], height, width)
-
-
 def write_lists(annotations: Path, count: int, breeds: Sequence[Breed]) -> None:
-    """`list.txt`, and its halves `trainval.txt` and `test.txt`, to which the photos of each breed
-    go in turn. A line is NAME CLASS SPECIES BREED, all counted from 1 in the order of the names.
+    """Write `list.txt` and its halves `trainval.txt` and `test.txt`, to which the images of each
+    breed go in turn. A line is NAME CLASS SPECIES BREED, counted from 1 in alphabetical order, with
+    species 1 for cats and 2 for dogs.
     """
     alphabet = sorted(breeds, key=lambda breed: breed.name.casefold())
-    kinds = {
-        breed.name: [other for other in alphabet if other.cat == breed.cat] for breed in breeds
-    }
-    lines = {}
+    lines: tuple[list[str], list[str]] = ([], [])  # trainval, test
     for index in range(count):
-        breed, name = breeds[index % len(breeds)], photo_name(index, breeds)
-        species, number = 1 if breed.cat else 2, kinds[breed.name].index(breed) + 1
-        lines[index] = f"{name} {alphabet.index(breed) + 1} {species} {number}"
-    half = [(sum(divmod(index, len(breeds)))) % 2 for index in range(count)]
-    for file, wanted in (("list", (0, 1)), ("trainval", (0,)), ("test", (1,))):
-        chosen = [lines[index] for index in range(count) if half[index] in wanted]
-        head = ""
-        if file == "list":
-            cats = sum(breed.cat for breed in breeds)
-            head = HEADER.format(classes=len(breeds), cats=cats, dogs=len(breeds) - cats)
-        text = head + "".join(f"{line}\n" for line in sorted(chosen, key=str.casefold))
-        (annotations / f"{file}.txt").write_text(text, "utf-8")
+        breed = breeds[index % len(breeds)]
+        species = [other for other in alphabet if other.cat == breed.cat]
+        ids = alphabet.index(breed) + 1, 1 if breed.cat else 2, species.index(breed) + 1
+        line = f"{image_name(index, breeds)} {' '.join(map(str, ids))}\n"
+        lines[sum(divmod(index, len(breeds))) % 2].append(line)
+    header = "#Image CLASS-ID SPECIES BREED ID\n#SPECIES: 1:Cat 2:Dog\n"
+    trainval, test = (sorted(part, key=str.casefold) for part in lines)
+    write(annotations / "trainval.txt", "".join(trainval))
+    write(annotations / "test.txt", "".join(test))
+    write(annotations / "list.txt", header + "".join(sorted(trainval + test, key=str.casefold)))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code of the command."""
 
     def command(config: PetsConfig) -> None:
-        if config.download:
-            from scripts.download_pets import download_pets
-
-            for name in sorted(given(PetsConfig, PROG, argv) - {"out", "download", "config"}):
-                raise UserError(f"--{name}: of drawn photos alone: leave it or --download out")
-            download_pets(config.out)
-        else:
+        if not config.download:
             make_pets(config)
-            print(f"{config.out}: {config.count} photos, none longer than {config.size} pixels")
+            print(f"{config.out}: {config.count} images, at most {config.size} pixels wide or high")
+            return
+        from scripts.download_pets import download_pets
+
+        for name in sorted(given(PetsConfig, PROG, argv) - {"out", "download", "config"}):
+            raise UserError(f"--{name} is for drawn images: remove it or --download")
+        download_pets(config.out)
 
     return run(command, PetsConfig, PROG, argv)
 

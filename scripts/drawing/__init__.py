@@ -1,1 +1,1 @@
-"""Draw photos that look taken, with exact masks: belts, land, pipes and pets."""
+"""Draw images with exact masks: discs on a belt, pets, land and pipes."""

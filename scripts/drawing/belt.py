@@ -1,7 +1,7 @@
 """Draw an empty metal belt as a camera above it sees it.
 
-A canvas is float32, shape (size, size), grey values 0 to 255. Lengths are shares of the side, so
-that a photo looks the same at any size; angles are in radians; `xs` grows to the right, `ys` down.
+A canvas is float32, shape (size, size), grey values 0 to 255. Lengths are fractions of the side, so
+that an image looks the same at any size; angles are in radians; `xs` grows to the right, `ys` down.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Outline = NDArray[np.float64]  # (points, 2), x and y
 
 
 def grid(size: int) -> tuple[Canvas, Canvas]:
-    """`xs` and `ys` of every pixel's middle."""
+    """`xs` and `ys` of the middle of every pixel."""
     middles = ((np.arange(size) + 0.5) / size).astype(np.float32)
     xs, ys = np.meshgrid(middles, middles)
     return xs, ys
@@ -27,15 +27,17 @@ def grid(size: int) -> tuple[Canvas, Canvas]:
 def smooth_noise(rng: Generator, size: int, rows: int, columns: int) -> Canvas:
     """Noise about 0 with a spread near 1, whose patches are 1 / rows high and 1 / columns wide."""
     coarse = rng.normal(0, 1.3, (min(rows, size), min(columns, size))).astype(np.float32)
-    return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    fine = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    return fine.astype(np.float32, copy=False)
 
 
 def coverage(outline: Outline, size: int, softness: float = 0.0005) -> Canvas:
-    """How much of each pixel lies inside the outline, 0 to 1, its border soft."""
+    """The fraction of each pixel inside the outline, 0 to 1, with a soft border."""
     inside = np.zeros((size, size), np.uint8)
     corners = np.rint((outline * size - 0.5) * 16).astype(np.int32)
     cv2.fillPoly(inside, [corners], 255, cv2.LINE_AA, 4)
-    return cv2.GaussianBlur(inside.astype(np.float32) / 255, (0, 0), softness * size + 0.3)
+    soft = cv2.GaussianBlur(inside.astype(np.float32) / 255, (0, 0), softness * size + 0.3)
+    return soft.astype(np.float32, copy=False)
 
 
 def draw_stroke(canvas: Canvas, points: Outline, width: float, grey: float, alpha: float) -> None:
@@ -153,7 +155,7 @@ def draw_bolt(rng: Generator, canvas: Canvas, x: float, y: float) -> None:
 
 
 def draw_upper_strip(rng: Generator, canvas: Canvas, exposure: float) -> None:
-    """The next profile at the upper edge of the photo, in shade."""
+    """The next profile at the upper edge of the image, in shade."""
     xs, ys = grid(canvas.shape[0])
     height = rng.uniform(0.02, 0.06)
     inside = ys < height
@@ -182,10 +184,10 @@ def draw_cross(rng: Generator, canvas: Canvas, middle: NDArray[np.float64]) -> N
             draw_stroke(canvas, middle + points, rng.uniform(0.012, 0.024), 8, 0.97)
 
 
-def finish_photo(rng: Generator, canvas: Canvas) -> NDArray[np.uint8]:
-    """What the camera makes of the canvas: vignette, a little blur, noise, 8 bits."""
+def finish_image(rng: Generator, canvas: Canvas) -> NDArray[np.uint8]:
+    """The canvas as a camera stores it: vignette, a little blur, noise, 8 bits."""
     xs, ys = grid(canvas.shape[0])
     seen = canvas * (1 - 0.3 * ((xs - 0.55) ** 2 + (ys - 0.55) ** 2))
-    seen = cv2.GaussianBlur(seen, (0, 0), 0.0004 * canvas.shape[0] + 0.2)
+    cv2.GaussianBlur(seen, (0, 0), 0.0004 * canvas.shape[0] + 0.2, seen)
     seen += rng.normal(0, rng.uniform(1.2, 2.5), seen.shape)
     return np.clip(np.rint(seen), 0, 255).astype(np.uint8)

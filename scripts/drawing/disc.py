@@ -1,7 +1,7 @@
 """Draw a white printed disc with its finish, dirt and defects on a canvas of `draw_belt`.
 
-The finish of a sound disc is hatched too, faintly or clearly: what tells a defect is the depth of
-its gaps, not that it has lines.
+The finish of a sound disc is hatched too, faintly or clearly: a defect differs by the depth of its
+gaps, not by having lines.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ INNER = 0.9  # radius of the printed field inside the rim, in radii of the disc
 
 @dataclass(frozen=True)
 class Disc:
-    """A disc on the belt; lengths are shares of the photo's side."""
+    """A disc on the belt; lengths are fractions of the image's side."""
 
     x: float
     y: float
@@ -36,7 +36,7 @@ class Disc:
 
 @dataclass(frozen=True)
 class Defect:
-    """An area without coating: what is drawn and what an annotator clicks."""
+    """An area without coating: its exact outline and the points that an annotator sets."""
 
     outline: Outline
     clicks: Outline
@@ -46,7 +46,7 @@ class Defect:
 
 
 def choose_disc(rng: Generator) -> Disc:
-    """A disc of about the usual size, wholly in the photo."""
+    """A disc of about the usual size that lies inside the image."""
     x, y = rng.uniform(0.43, 0.57, 2)
     return Disc(x, y, rng.uniform(0.37, 0.395))
 
@@ -271,5 +271,5 @@ def choose_contrast(rng: Generator) -> float:
 
 
 def annotate(rng: Generator, points: Outline, *, jitter: float = 0.0012) -> Outline:
-    """The points as a hand sets them: a pixel or two off, within the photo."""
+    """The points as a hand sets them: a pixel or two off, within the image."""
     return np.clip(points + rng.normal(0, jitter, points.shape), 0, 1)

@@ -1,242 +1,237 @@
-"""Draw land as a height and a colour a pixel, with what grows, stands and flows on it.
+"""Draw land from above: houses, trees, water, clutter and cars on open ground, on three dates.
 
-Lengths are metres, seen from the middle of the land: x grows to the right, y down; angles are in
-radians. Colours are RGB, 0 to 1, as in flat even light: sun, shadows and season come with the date
-of a photo. Whatever is higher covers what is lower, so a crown hides the road beneath.
+A place is drawn once, with a colour and a height per pixel; a date adds season, sun and haze.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from scripts.drawing.belt import smooth_noise
+from scripts.drawing.shapes import (
+    Image,
+    Mask,
+    Plane,
+    Points,
+    box,
+    ellipse,
+    fill,
+    noise,
+    take_photo,
+    texture,
+    turned,
+)
 
 CLASSES = ("building", "clutter", "vegetation", "water", "ground", "car")
 BUILDING, CLUTTER, VEGETATION, WATER, GROUND, CAR = range(6)
+TRIES = 8  # positions tried for a thing before it is left out
 
-Plane = NDArray[np.float32]
+
+@dataclass(frozen=True)
+class Place:
+    """How many things of each kind a place has at most, and its share of wood and water."""
+
+    streets: int = 0
+    houses: int = 0
+    trees: int = 0
+    clutter: int = 0
+    cars: int = 0
+    wood: float = 0.0  # fraction of the ground
+    water: float = 0.0  # fraction of the ground
+
+
+PLACES = {
+    "town": Place(streets=2, houses=12, trees=10, clutter=6, cars=16),
+    "suburb": Place(streets=1, houses=9, trees=40, clutter=8, cars=7),
+    "wood": Place(houses=1, trees=30, clutter=2, wood=0.65),
+    "shore": Place(houses=2, trees=25, clutter=3, cars=2, water=0.4),
+    "fields": Place(streets=1, houses=2, trees=12, clutter=3, cars=3, wood=0.1, water=0.05),
+}
+ROOFS = ((150, 85, 65), (115, 75, 60), (105, 105, 110), (75, 76, 82), (170, 165, 155))
+PAINTS = ((235, 235, 232), (165, 168, 172), (35, 35, 38), (150, 30, 28), (40, 60, 120))
+THINGS = ((200, 90, 40), (60, 110, 170), (190, 170, 60), (70, 130, 90), (210, 205, 195))
+# factors of the colours of leaves and grass
+SEASONS = ((0.9, 1.08, 0.9), (1.0, 1.0, 0.9), (1.25, 1.03, 0.75), (1.4, 1.0, 0.7))
 
 
 @dataclass(frozen=True)
 class Land:
-    """Arrays of shape (size, size), and (size, size, 3) for the colour; drawing fills them."""
+    """Planes of shape (size, size) that drawing fills."""
 
-    xs: Plane
-    ys: Plane
     ids: NDArray[np.uint8]
-    colour: Plane
+    colour: Image  # in even light
     height: Plane  # metres
-    growth: Plane  # 0 to 1, how far the season changes the colour
-    taken: NDArray[np.bool_]  # where nothing more can be put down
-    grain: Plane  # noise about 0 for all textures: of a pixel's size,
-    lumps: Plane  # of a metre's
-    patches: Plane  # and of eight metres'
-
-    def part(self, x: float, y: float, reach: float) -> Land:
-        """A view of the square that reaches so far from a point; empty outside the land."""
-        columns = slice(*np.searchsorted(self.xs[0], (x - reach, x + reach)))
-        rows = slice(*np.searchsorted(self.ys[:, 0], (y - reach, y + reach)))
-        names = [field.name for field in dataclasses.fields(self)]
-        return Land(**{name: getattr(self, name)[rows, columns] for name in names})
-
-    def turned(self, x: float, y: float, turn: float) -> tuple[Plane, Plane]:
-        """Metres from a point along the direction `turn`, and to the right of it."""
-        xs, ys = self.xs - np.float32(x), self.ys - np.float32(y)
-        cos, sin = np.float32(math.cos(turn)), np.float32(math.sin(turn))
-        return xs * cos + ys * sin, ys * cos - xs * sin
+    growth: Plane  # 0 to 1: how far the season changes the colour
+    scale: float  # pixels per metre
 
     def put(
-        self,
-        inside: NDArray[np.bool_],
-        class_id: int,
-        colour: ArrayLike,
-        height: ArrayLike = 0.0,
-        growth: ArrayLike = 0.0,
-        *,
-        keep_free: bool = True,
+        self, mask: Mask, class_id: int, colour: ArrayLike, height: float = 0.0, growth: float = 0.0
     ) -> None:
-        """Cover what lies lower; with `keep_free` nothing else is put down there later."""
-        heights = np.broadcast_to(np.asarray(height, np.float32), inside.shape)
-        over = inside & (heights >= self.height)
-        self.ids[over] = class_id
-        self.colour[over] = np.broadcast_to(np.asarray(colour, np.float32), self.colour.shape)[over]
-        self.height[over] = heights[over]
-        self.growth[over] = np.broadcast_to(np.asarray(growth, np.float32), over.shape)[over]
-        if keep_free:
-            self.taken[inside] = True
-
-    def is_free(self, x: float, y: float, reach: float) -> bool:
-        """Whether something of that radius can be put down, wholly on the land."""
-        inside = max(abs(x), abs(y)) + reach < float(self.xs[0, -1])
-        return inside and not self.part(x, y, reach).taken.any()
+        """Cover the pixels of the mask."""
+        self.ids[mask] = class_id
+        self.colour[mask] = np.broadcast_to(np.asarray(colour, np.float32), self.colour.shape)[mask]
+        self.height[mask] = height
+        self.growth[mask] = growth
 
 
-def textured(colour: ArrayLike, *shades: Plane) -> Plane:
-    """The colour, brighter and darker by noise: shape (rows, columns, 3)."""
-    shade = np.clip(1 + sum(shades), 0.2, 1.8)[..., None]
-    return (np.asarray(colour, np.float32) * shade).astype(np.float32)
-
-
-def draw_ground(rng: Generator, size: int, side: float) -> Land:
-    """Open ground of `size` pixels and `side` metres: soil, dry and green grass in patches."""
-    middles = (((np.arange(size) + 0.5) / size - 0.5) * side).astype(np.float32)
-    xs, ys = np.meshgrid(middles, middles)
-    grain, lumps, patches = (
-        smooth_noise(rng, size, cells, cells)
-        for cells in (4 * round(side), round(side), max(4, round(side / 8)))
+def draw_land(rng: Generator, place: Place, size: int) -> Land:
+    """A place of 40 to 60 metres in `size` pixels."""
+    shape, metres = (size, size), rng.uniform(40, 60)
+    scale = size / metres
+    soil, grass = np.array([150, 134, 110]), np.array([112, 128, 72])
+    green = rng.uniform(0.2, 0.9) + 0.3 * noise(rng, shape, 6 * scale)
+    green = np.clip(green, 0.05, 1)[..., None]
+    colour = texture(rng, shape, (1, 1, 1), scale, 0.08) * (soil + green * (grass - soil))
+    land = Land(
+        np.full(shape, GROUND, np.uint8),
+        colour.astype(np.float32),
+        np.zeros(shape, np.float32),
+        green[..., 0].astype(np.float32),
+        scale,
     )
-    grass = np.clip(rng.uniform(0.1, 0.9) + 0.3 * patches + 0.15 * lumps + 0.1 * grain, 0, 1)
-    soil = np.array([0.55, 0.49, 0.41]) * rng.uniform(0.8, 1.15)
-    blades = np.array([0.37, 0.41, 0.27]) * rng.uniform(0.85, 1.2)
-    colour = soil + grass[..., None] * (blades - soil)
-    return Land(
-        xs,
-        ys,
-        ids=np.full((size, size), GROUND, np.uint8),
-        colour=textured(colour, 0.08 * grain, 0.05 * lumps),
-        height=(0.04 * grain * grass).astype(np.float32).clip(-0.1, 0.1) - np.float32(0.1),
-        growth=grass.astype(np.float32),
-        taken=np.zeros((size, size), np.bool_),
-        grain=grain,
-        lumps=lumps,
-        patches=patches,
-    )
+    lumps = noise(rng, shape, size / 3) + 0.2 * noise(rng, shape, size / 12)
+    if place.water:
+        blue = texture(rng, shape, np.array([70, 100, 118]) * rng.uniform(0.8, 1.2), size / 4, 0.06)
+        land.put(lumps < np.quantile(lumps, place.water), WATER, blue)
+    if place.wood:
+        edge = np.quantile(lumps, 1 - place.wood)
+        land.put(lumps > edge, VEGETATION, leaves(rng, land), 6.0, 1.0)
+        for x, y in rng.uniform(0, size, (80, 2)):
+            if lumps[int(y), int(x)] > edge:
+                draw_tree(rng, land, np.array([x, y]))
+    streets = rng.uniform(0, math.pi) + np.arange(place.streets) * math.pi / 2
+    crossing = rng.uniform(0.3, 0.7, 2) * size
+    for turn in streets:
+        draw_street(rng, land, crossing, turn)
+    for car in range(place.cars if place.streets else 0):
+        turn = streets[car % place.streets]
+        offset = rng.uniform(-0.5, 0.5) * size, rng.choice([-2.2, 2.2]) * scale
+        draw_car(rng, land, crossing + turned(offset, turn), turn)
+    turn = float(streets[0]) if place.streets else rng.uniform(0, math.pi)
+    for _ in range(place.houses):
+        draw_house(rng, land, turn)
+    for _ in range(place.clutter):
+        draw_clutter(rng, land)
+    for _ in range(place.trees):
+        if (spot := free_spot(rng, land, 1.5)) is not None:
+            draw_tree(rng, land, spot)
+    if not place.streets:
+        for _ in range(place.cars):
+            if (spot := free_spot(rng, land, 2.5)) is not None:
+                draw_car(rng, land, spot, rng.uniform(0, math.pi))
+    return land
 
 
-def draw_tree(rng: Generator, land: Land, x: float, y: float, radius: float) -> None:
-    """A crown: round and lumpy, or that of a conifer, a star that rises to its middle."""
-    part = land.part(x, y, radius * 1.5)
-    away, angle = np.hypot(part.xs - x, part.ys - y), np.arctan2(part.ys - y, part.xs - x)
-    conifer = rng.uniform() < 0.25
-    turns = rng.uniform(0, 2 * math.pi, 3)
-    waves = 0.1 * np.sin(2 * angle + turns[0]) + 0.08 * np.sin(5 * angle + turns[1])
-    star = 0.12 * np.sin((9 if conifer else 7) * angle + turns[2])
-    rim = away / (radius * (1 + waves + star * (0.6 if conifer else 0.4))) + 0.07 * part.lumps
-    dome = np.sqrt(np.clip(1 - rim**2, 0, 1))
-    tall = radius * rng.uniform(1.3, 2.0)
-    height = tall * (0.15 + 0.85 * np.clip(1 - rim, 0, 1) if conifer else 0.4 + 0.6 * dome)
-    height += radius * (0.08 * part.lumps + 0.06 * part.grain) * (0.4 if conifer else 1)
-    if conifer:
-        leaves, growth = np.array([0.17, 0.25, 0.18]), 0.1
-    else:
-        leaves = np.array([0.27, 0.36, 0.18]) + rng.normal(0, 0.025, 3) * (1, 0.7, 1)
-        growth = rng.choice([0.2, rng.uniform(0.6, 1)])
-    leaves = leaves * rng.uniform(0.7, 1.25)
-    colour = textured(leaves, 0.14 * part.lumps, 0.12 * part.grain, 0.35 * dome - 0.25)
-    part.put(rim < 1, VEGETATION, colour, np.maximum(height, 0.3), growth, keep_free=False)
+def free_spot(rng: Generator, land: Land, reach: float) -> Points | None:
+    """A point with only unpaved ground within `reach` metres; None if none is found soon."""
+    size, half = len(land.ids), max(1, round(reach * land.scale))
+    for _ in range(TRIES):
+        x, y = rng.integers(0, size, 2)
+        around = np.s_[max(y - half, 0) : y + half + 1, max(x - half, 0) : x + half + 1]
+        if (land.ids[around] == GROUND).all() and (land.growth[around] > 0).all():
+            return np.array([x, y], np.float64)
+    return None
 
 
-def draw_house(
-    rng: Generator, land: Land, x: float, y: float, turn: float, half: tuple[float, float]
-) -> None:
-    """A house of half the length and half the depth given, its roof gabled, hipped or flat."""
-    length, depth = half
-    part = land.part(x, y, math.hypot(length, depth) + 1)
-    u, v = part.turned(x, y, turn)
-    inside = (np.abs(u) < length) & (np.abs(v) < depth)
-    to_edge = np.minimum(length - np.abs(u), depth - np.abs(v))
-    eaves = rng.uniform(2.8, 5.5)
-    roof = rng.choice(["gable", "hip", "flat"])
-    if roof == "flat":
-        grey = rng.uniform(0.38, 0.72)
-        edge = to_edge < 0.4
-        colour = textured((grey, grey, grey * rng.uniform(0.94, 1.03)), 0.04 * part.lumps)
-        colour *= 1 + 0.05 * part.grain[..., None] + 0.2 * edge[..., None]
-        part.put(inside, BUILDING, colour, eaves + 0.5 * edge)
-        _draw_roof_boxes(rng, part, (x, y, turn), half, eaves)
+def leaves(rng: Generator, land: Land) -> Image:
+    """Foliage all over the land."""
+    green = np.array([62, 88, 46]) * rng.uniform(0.75, 1.3)
+    return texture(rng, land.ids.shape, green, 0.7 * land.scale, 0.22)
+
+
+def draw_tree(rng: Generator, land: Land, spot: Points) -> None:
+    """A crown 2 to 6 metres wide, lighter in its middle."""
+    radius = rng.uniform(1.0, 3.0) * land.scale
+    wobble, foliage = rng.normal(0, 0.12, 24), leaves(rng, land)
+    for part, light in ((1.0, 0.8), (0.7, 1.05), (0.35, 1.25)):
+        outline = ellipse(spot, (part * radius, part * radius), 0.0, wobble=wobble)
+        crown = fill(land.ids.shape, outline) & np.isin(land.ids, (VEGETATION, GROUND))
+        land.put(crown, VEGETATION, foliage * light, 5.0, 1.0)
+
+
+def draw_house(rng: Generator, land: Land, turn: float) -> None:
+    """A house with a gabled or a flat roof."""
+    half = tuple(rng.uniform((3.5, 2.5), (6.0, 4.0)) * land.scale)
+    spot = free_spot(rng, land, 5.0)
+    if spot is None:
         return
-    slope = rng.uniform(0.35, 0.8)
-    rise = to_edge if roof == "hip" else depth - np.abs(v)
-    tiles = [(0.5, 0.3, 0.24), (0.42, 0.26, 0.22), (0.42, 0.42, 0.43), (0.3, 0.3, 0.32)]
-    tiles += [(0.55, 0.53, 0.5), (0.36, 0.32, 0.29), (0.48, 0.38, 0.3)]
-    rows = 0.06 * np.sin(rise * (2 * math.pi / 0.7))
-    shade = rng.uniform(0.85, 1.2)
-    stains = 0.06 * part.lumps + 0.05 * part.grain - 0.03 * part.patches
-    colour = textured(np.array(tiles[rng.integers(len(tiles))]) * shade, rows, stains)
-    part.put(inside, BUILDING, colour, eaves + slope * rise)
-    for _ in range(rng.integers(0, 3)):  # chimneys and windows in the roof
-        along, aside = rng.uniform(-0.7, 0.7) * length, rng.uniform(-0.6, 0.6) * depth
-        box = (np.abs(u - along) < 0.45) & (np.abs(v - aside) < 0.45)
-        dark = rng.uniform() < 0.5
-        top = eaves + slope * rise + (0.02 if dark else 0.9)
-        part.put(inside & box, BUILDING, (0.2, 0.24, 0.3) if dark else (0.45, 0.36, 0.33), top)
+    shape, turn = land.ids.shape, turn + rng.normal(0, 0.05)
+    roof = np.array(ROOFS[rng.integers(len(ROOFS))]) * rng.uniform(0.85, 1.15)
+    tiles = texture(rng, shape, roof, 0.5 * land.scale, 0.05)
+    height = rng.uniform(4, 8)
+    land.put(fill(shape, box(spot, half, turn)), BUILDING, tiles, height)
+    if rng.uniform() < 0.7:  # the far side of the ridge is darker
+        far = box(spot, half, turn)
+        far[2:] = (far[2:] + far[[1, 0]]) / 2
+        land.put(fill(shape, far), BUILDING, tiles * 0.75, height)
 
 
-def _draw_roof_boxes(
-    rng: Generator,
-    part: Land,
-    frame: tuple[float, float, float],
-    half: tuple[float, float],
-    eaves: float,
-) -> None:
-    """Vents and skylights on a flat roof."""
-    u, v = part.turned(*frame)
-    for _ in range(rng.integers(1, 6)):
-        along, aside = rng.uniform(-0.75, 0.75, 2) * half
-        wide, deep = rng.uniform(0.3, 1.2, 2)
-        box = (np.abs(u - along) < wide) & (np.abs(v - aside) < deep)
-        box &= (np.abs(u) < half[0]) & (np.abs(v) < half[1])
-        part.put(box, BUILDING, [rng.uniform(0.45, 0.8)] * 3, eaves + rng.uniform(0.3, 1.3))
+def draw_street(rng: Generator, land: Land, crossing: Points, turn: float) -> None:
+    """Asphalt with a pavement on either side and a dashed line."""
+    shape, size, scale = land.ids.shape, 2 * len(land.ids), land.scale
+    grey = texture(rng, shape, [rng.uniform(85, 130)] * 3, 2 * scale, 0.05)
+    land.put(fill(shape, box(crossing, (size, 5 * scale), turn)), GROUND, (158, 154, 146))
+    land.put(fill(shape, box(crossing, (size, 3.5 * scale), turn)), GROUND, grey)
+    for along in np.arange(-size, size, 5 * scale):
+        dash = box(crossing + turned((along, 0), turn), (1.2 * scale, 0.1 * scale), turn)
+        land.put(fill(shape, dash), GROUND, (215, 215, 208))
 
 
-def draw_car(rng: Generator, land: Land, x: float, y: float, turn: float) -> None:
-    """A car, or a van now and then, its windows dark."""
-    paints = [(0.85, 0.85, 0.84), (0.6, 0.61, 0.63), (0.1, 0.1, 0.11), (0.3, 0.31, 0.33)]
-    paints += [(0.5, 0.1, 0.09), (0.13, 0.2, 0.38), (0.45, 0.5, 0.38), (0.62, 0.57, 0.47)]
-    van = rng.uniform() < 0.12
-    half = (2.7, 1.0) if van else (rng.uniform(2.0, 2.35), rng.uniform(0.85, 0.95))
-    part = land.part(x, y, half[0] + 1)
-    u, v = part.turned(x, y, turn if rng.uniform() < 0.5 else turn + math.pi)
-    inside = (u / half[0]) ** 6 + (v / half[1]) ** 6 < 1
-    front, back = (1.7, -2.6) if van else (1.0, -1.7)
-    cabin = inside & (u < front) & (u > back)
-    paint = np.array(paints[rng.integers(len(paints))])
-    part.put(inside, CAR, textured(paint, 0.02 * part.grain), 0.9)
-    part.put(cabin, CAR, (0.12, 0.14, 0.17), 2.0 if van else 1.25)
-    top = cabin & (u < front - 0.65) & (u > (back if van else back + 0.5))
-    part.put(top & (np.abs(v) < half[1] - 0.17), CAR, paint * 1.05, 2.1 if van else 1.45)
+def draw_car(rng: Generator, land: Land, spot: Points, turn: float) -> None:
+    """A car on open ground, its windows dark."""
+    shape, scale = land.ids.shape, land.scale
+    body = fill(shape, box(spot, (2.2 * scale, 0.95 * scale), turn))
+    if not (land.ids[body] == GROUND).all():
+        return
+    paint = PAINTS[rng.integers(len(PAINTS))]
+    land.put(body, CAR, paint, 1.3)
+    window = body & fill(shape, box(spot, (1.1 * scale, 0.7 * scale), turn))
+    land.put(window, CAR, (40, 46, 54), 1.4)
+    roof = fill(shape, box(spot, (0.6 * scale, 0.7 * scale), turn))
+    land.put(body & roof, CAR, paint, 1.5)
 
 
-def draw_box(
-    land: Land,
-    place: tuple[float, float, float],
-    half: tuple[float, float],
-    height: float,
-    colour: ArrayLike,
-    *,
-    ribs: float = 0.0,
-) -> None:
-    """Clutter with four corners, with ribs across if their depth (of the colour) is given."""
-    part = land.part(place[0], place[1], math.hypot(*half) + 0.5)
-    u, v = part.turned(*place)
-    inside = (np.abs(u) < half[0]) & (np.abs(v) < half[1])
-    shades = ribs * np.sin(u * (2 * math.pi / 0.6)), 0.05 * part.grain
-    part.put(inside, CLUTTER, textured(colour, *shades), height)
+def draw_clutter(rng: Generator, land: Land) -> None:
+    """A container, a heap or a tank in a bright colour with a pale rim."""
+    spot = free_spot(rng, land, 2.0)
+    if spot is None:
+        return
+    shape, scale, turn = land.ids.shape, land.scale, rng.uniform(0, math.pi)
+    half = rng.uniform(0.9, 2.0, 2) * scale
+    outline = box if rng.uniform() < 0.5 else ellipse
+    colour = np.array(THINGS[rng.integers(len(THINGS))]) * rng.uniform(0.9, 1.1)
+    land.put(fill(shape, outline(spot, tuple(half), turn)), CLUTTER, colour * 0.6, 1.8)
+    land.put(fill(shape, outline(spot, tuple(half * 0.75), turn)), CLUTTER, colour, 2.0)
 
 
-def draw_round(
-    land: Land, x: float, y: float, radius: float, height: float, colours: ArrayLike
-) -> None:
-    """Round clutter in two colours, the second that of its rim."""
-    inner, rim = np.asarray(colours)
-    part = land.part(x, y, radius + 0.5)
-    away = np.hypot(part.xs - x, part.ys - y)
-    part.put(away < radius, CLUTTER, textured(rim, 0.05 * part.grain), height)
-    part.put(away < 0.8 * radius, CLUTTER, textured(inner, 0.05 * part.grain), height)
+def draw_dates(rng: Generator, land: Land) -> list[NDArray[np.uint8]]:
+    """RGB of the land on three dates, which differ in season, sun and haze."""
+    seasons, suns = rng.permutation(len(SEASONS))[:3], rng.permutation(3)
+    images = []
+    for season, sun in zip(seasons, suns, strict=True):
+        factor = 1 + land.growth[..., None] * (np.asarray(SEASONS[season]) - 1)
+        lit = cast_shadows(land, math.pi * (0.2 + 0.3 * sun), rng.uniform(0.5, 1.2))
+        light = 1 - rng.choice([0.15, 0.5], p=[0.2, 0.8]) * (1 - lit[..., None])
+        image = land.colour * factor * light * rng.uniform(0.85, 1.2)
+        image += rng.uniform(0, 0.25) * (np.array([210, 218, 228]) - image)
+        images.append(take_photo(rng, image.astype(np.float32)))
+    return images
 
 
-def draw_water(land: Land, depth: Plane, colour: ArrayLike) -> None:
-    """Water where `depth` is above 0, a wet strip of a metre around it. `depth` is in metres."""
-    wet = np.clip(1.2 + depth + 0.4 * land.lumps, 0, 1)[..., None] * (depth <= 0)[..., None]
-    land.colour[...] *= 1 - 0.35 * wet
-    land.growth[...] *= 1 - wet[..., 0]
-    inside = depth > 0
-    land.height[inside] = -1.0
-    deep = np.clip(depth / 4, 0, 1)
-    land.put(inside, WATER, textured(colour, 0.35 * (1 - deep), 0.05 * land.patches), -0.5)
+def cast_shadows(land: Land, azimuth: float, length: float) -> Plane:
+    """1 in the sun, 0 in shade; a shadow is `length` metres long per metre of height and falls in
+    the direction `azimuth`.
+    """
+    roof, shape = land.height.copy(), land.ids.shape
+    for step in range(1, math.ceil(float(land.height.max()) * length * land.scale) + 1):
+        shift = np.array([[1, 0, step * math.cos(azimuth)], [0, 1, step * math.sin(azimuth)]])
+        fall = np.float32(step / (length * land.scale))
+        above = cv2.warpAffine(land.height, shift, shape[::-1], flags=cv2.INTER_NEAREST)
+        np.maximum(roof, above - fall, out=roof)
+    lit = (roof - land.height < 0.25).astype(np.float32)
+    return cv2.GaussianBlur(lit, (0, 0), 0.06 * land.scale + 0.3).astype(np.float32)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from scripts.make_fishki import draw_photo, plan_photo
+from scripts.make_fishki import draw_image, plan_image
 from segtf.outputs.page import flags, prose
 from segtf.report import main
 from segtf.reports.figures import draw_confusion, draw_curves
@@ -84,11 +84,11 @@ def scores(split: str) -> dict[str, Any]:
 
 
 def write_overlay(path: Path, index: int, size: int) -> None:
-    plan = plan_photo(index, "partial", seed=5)
+    plan = plan_image(index, "partial", seed=5)
     mask = np.zeros((size, size), np.uint8)
     for class_id, (_, points) in enumerate(plan.shapes[:2], start=1):
         cv2.fillPoly(mask, [np.rint(points * size).astype(int)], class_id)
-    image = draw_photo(index, plan, size, seed=5)
+    image = draw_image(index, plan, size, seed=5)
     overlay = draw_overlay(image, mask, CLASSES, voc_colours(3), truth=np.roll(mask, 5))
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), overlay[..., ::-1])
