@@ -7,14 +7,11 @@ layers, transparent PNGs of a few kilobytes: that is what a slider can open and 
 from __future__ import annotations
 
 import io
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path, PurePath
-from string import Template
 from typing import Any
 from urllib.parse import quote
 
@@ -23,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segtf.outputs.page import style_sheet
+from segtf.outputs.page import render
 from segtf.scoring import metrics
 from segtf.scoring.faults import Faults, find_faults
 from voc_builder.base.classes import has_background
@@ -34,7 +31,7 @@ from voc_builder.pixels.overlay import FILL, count_ids, draw_overlay
 
 PAGE = "index.html"
 PICTURES = {  # where each goes under the gallery's folder
-    "photo": "images/photos/{}.jpg",
+    "image": "images/photos/{}.jpg",
     "prediction": "images/predictions/{}.png",
     "truth": "images/truths/{}.png",
     "thumbnail": "images/thumbnails/{}.jpg",
@@ -42,7 +39,7 @@ PICTURES = {  # where each goes under the gallery's folder
 }
 FOLDERS = tuple(PurePath(pattern).parent for pattern in PICTURES.values())
 VIEW, THUMBNAIL = 1600, 360  # pixels, the longer side
-RARE = 0.05  # share of an image below which a class must not be lost when it shrinks
+RARE = 0.05  # fraction of an image below which a class must survive resizing
 BLACK, WHITE = (0, 0, 0, 255), (255, 255, 255, 255)
 MOST = 250  # classes in one layer: a palette has 256 colours
 HATCH = ((90, 90, 90, 166), (200, 200, 200, 166))  # void
@@ -51,11 +48,11 @@ Rgba = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Drawn:
-    """What the page says of an image whose pictures are written."""
+    """Numbers that the page shows of an image, whose pictures are written."""
 
     image_id: str
     size: tuple[int, int]  # width and height, pixels
-    predicted: dict[int, float]  # share of the area by class id
+    predicted: dict[int, float]  # fraction of the area by class id
     true: dict[int, float] | None
     faults: Faults | None
     scores: dict[str, float | None]
@@ -63,8 +60,8 @@ class Drawn:
 
 
 class Gallery:
-    """The page of some images: `draw` and `append` each, then `write`. It holds a few numbers of a
-    image only.
+    """The page of some images: `draw` and `append` each, then `write`. It keeps only a few numbers
+    per image.
 
     `classes` are the names by id, `colours` their RGB, shape (C, 3); `title` and `subtitle` are
     plain text.
@@ -116,8 +113,8 @@ class Gallery:
         return Drawn(
             image_id,
             (image.shape[1], image.shape[0]),
-            _shares(mask),
-            None if truth is None else _shares(truth),
+            _fractions(mask),
+            None if truth is None else _fractions(truth),
             faults,
             {name: _number(score) for name, score in (scores or {}).items()},
             _number(uncertainty),
@@ -130,16 +127,15 @@ class Gallery:
 
     def write(self) -> Path:
         """Writes `index.html` with all images added so far; returns its path. Raises `OSError`."""
-        page = _Page(Path(__file__).with_name("gallery.html").read_text(encoding="utf-8"))
+        page = render(
+            Path(__file__).with_name("gallery.html"),
+            title=self.title,
+            subtitle=self.subtitle,
+            values=self._values(),
+        )
         out = self.out / PAGE
         with replacing(out) as beside:
-            text = page.substitute(
-                title=escape(self.title),
-                subtitle=escape(self.subtitle),
-                style=style_sheet(),
-                values=_json_in_html(self._values()),
-            )
-            beside.write_text(text, encoding="utf-8")
+            beside.write_text(page, encoding="utf-8")
         return out
 
     def _write_pictures(
@@ -152,7 +148,7 @@ class Gallery:
         view = resize_image(image, *_fit(image.shape, VIEW))
         height, width = _fit(view.shape, THUMBNAIL)
         thumbnail = resize_image(view, height, width)
-        pictures = {"photo": encode_jpeg(view, quality=80)}
+        pictures = {"image": encode_jpeg(view, quality=80)}
         for kind, ids in {"prediction": mask, "truth": truth}.items():
             if ids is None:
                 continue
@@ -172,7 +168,7 @@ class Gallery:
                 beside.write_bytes(encoded)
 
     def _values(self) -> dict[str, Any]:
-        """All that the page's script knows."""
+        """Values that the page's script reads."""
         unnamed = 0 if 0 in self._unpainted else -1
         ranks = sorted({drawn.faults.rank for drawn in self._rows.values() if drawn.faults})
         places = {rank: place for place, rank in enumerate(ranks)}
@@ -185,11 +181,11 @@ class Gallery:
             "void": VOID,
             "scores": list(self._scores),
             "pictures": PICTURES,
-            "photos": [self._row(drawn, places) for drawn in self._rows.values()],
+            "images": [self._row(drawn, places) for drawn in self._rows.values()],
         }
 
     def _row(self, drawn: Drawn, places: Mapping[tuple[int, float], int]) -> list[Any]:
-        """Name, width, height, shares of the prediction and the truth by class id; missed objects,
+        """Name, width, height, fractions of prediction and truth by class id; missed objects,
         false alarms, wrong fraction and the place among the worst, null without any fault; scores
         in the order of their names, uncertainty; at the end the name in URLs where it is not the
         name itself.
@@ -268,20 +264,14 @@ def draw_layer(mask: NDArray[np.uint8], colours: NDArray[np.uint8], unpainted: s
     return encoded.getvalue()
 
 
-class _Page(Template):
-    """A template in which `$` is the script's."""
-
-    delimiter = "@@"
-
-
 def _fit(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
     """Height and width of a picture made smaller, if it must be, so that no side is longer."""
     scale = min(1.0, longest / max(shape[:2]))
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
-def _shares(mask: NDArray[np.uint8]) -> dict[int, float]:
-    """Share of the image's area, 0 to 1, of each class id that is there, to four digits."""
+def _fractions(mask: NDArray[np.uint8]) -> dict[int, float]:
+    """Fraction of the image's area, 0 to 1, of each class id that is there, to four digits."""
     areas = count_ids(mask)
     return {int(i): float(f"{areas[i] / mask.size:.4g}") for i in np.flatnonzero(areas)}
 
@@ -289,9 +279,3 @@ def _shares(mask: NDArray[np.uint8]) -> dict[int, float]:
 def _number(value: float | None) -> float | None:
     """Four decimals; None for NaN and infinity, which JSON does not have."""
     return None if value is None or not math.isfinite(value) else round(float(value), 4)
-
-
-def _json_in_html(values: dict[str, Any]) -> str:
-    """JSON that ends no script element, whatever the names hold."""
-    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c")

@@ -1,14 +1,18 @@
-"""Put together one HTML page that opens from disk: no script, no network, light and dark, print."""
+"""Fill the HTML templates of pages that open from disk, light or dark, and print."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from pathlib import Path, PurePath
 from string import Template
 from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from voc_builder.base.colours import voc_colours
 
@@ -38,6 +42,26 @@ class Section:
     id: str
     title: str
     html: str
+
+
+@cache
+def _environment(folder: Path) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader([folder, Path(__file__).parent]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    return environment
+
+
+def render(template: Path, **values: object) -> Markup:
+    """The HTML of a template file, in which `values` are escaped. It may extend and import the
+    templates beside it and beside this module.
+    """
+    return Markup(_environment(template.parent).get_template(template.name).render(values))
 
 
 def style_sheet() -> str:

@@ -65,7 +65,7 @@ def test_pictures_are_no_longer_than_they_are_shown_and_light(tmp_path: Path) ->
         with Image.open(tmp_path / pattern.format("a")) as picture:
             sizes[kind] = picture.size
     assert sizes == {
-        "photo": (1600, 400),
+        "image": (1600, 400),
         "prediction": (1600, 400),
         "truth": (1600, 400),
         "thumbnail": (360, 90),
@@ -144,7 +144,7 @@ def test_the_page_knows_shares_scores_and_uncertainty(tmp_path: Path) -> None:
     known, b = values(shown.write()), ["b", 80, 60]
     assert known["scores"] == ["Dice", "mIoU", "boundary"]
     assert known["classes"] == [[1, "chip", [128, 0, 0]], [2, DEFECT, [0, 128, 0]]]
-    assert known["photos"] == [
+    assert known["images"] == [
         ["a", 80, 60, {"0": 0.75, "1": 0.25}, None, None, [None, None, None], None],
         [*b, {"0": 1.0}, {"0": 0.9, "2": 0.1}, [1, 0, 0.1, 0], [None, None, 0.1235], None],
     ]
@@ -162,7 +162,7 @@ def test_the_worst_are_those_with_most_faulty_objects_then_with_most_wrong_pixel
     add(shown, "a rim", image(), ids(40), truth=ids(41))
     add(shown, "as bad a rim", image(), ids(41), truth=ids(40))
     add(shown, "unknown", image(), ids(40))
-    rows = values(shown.write())["photos"]
+    rows = values(shown.write())["images"]
     assert {row[0]: row[5] and row[5][3] for row in rows} == {
         "a missed object": 0,
         "a rim": 1,
@@ -188,8 +188,8 @@ def test_the_page_stays_light_with_2000_images(tmp_path: Path) -> None:
     add(
         shown, "IMG_20240131_120000_1", image(), ids(22, 13), truth=ids(20, 11), uncertainty=0.12345
     )
-    a_image = shown.write().stat().st_size - one
-    assert one + 1999 * a_image < 500_000
+    per_image = shown.write().stat().st_size - one
+    assert one + 1999 * per_image < 500_000
 
 
 def test_names_end_no_script_and_escape_from_no_text(tmp_path: Path) -> None:
@@ -199,8 +199,8 @@ def test_names_end_no_script_and_escape_from_no_text(tmp_path: Path) -> None:
     page = shown.write()
     text = page.read_text(encoding="utf-8")
     assert (text.count("<script"), text.count("</script")) == (2, 2)
-    assert [row[0] for row in values(page)["photos"]] == ODD
-    assert "<title>Tom&#x27;s &lt;b&gt; &amp; @@values $values</title>" in text
+    assert [row[0] for row in values(page)["images"]] == ODD
+    assert "<title>Tom&#39;s &lt;b&gt; &amp; @@values $values</title>" in text
     assert '<p class="soft">&lt;i&gt;</p>' in text
 
 
@@ -214,9 +214,9 @@ def test_a_name_that_is_not_utf_8_is_shown_and_found(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9 #1")
     shown = gallery(tmp_path)
     add(shown, name, image(), ids(5))
-    row = values(shown.write())["photos"][0]
+    row = values(shown.write())["images"][0]
     assert (row[0], row[-1]) == ("caf\\xe9 #1", "caf%E9%20%231")
-    encoded = PICTURES["photo"].format(row[-1])
+    encoded = PICTURES["image"].format(row[-1])
     assert (tmp_path / unquote(encoded, errors="surrogateescape")).is_file()
 
 
@@ -274,7 +274,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (f"sort=name&class={quote(DEFECT)}", "1 2 9 10"),
         (f"class={quote(DEFECT)}&in=missed", "10"),
         (f"class={quote(DEFECT)}&in=false", "2"),
-        ("sort=nonsense&class=nothing&in=moon&photo=none", "10 2 9 30 1"),
+        ("sort=nonsense&class=nothing&in=moon&image=none", "10 2 9 30 1"),
     ],
 )
 def test_the_address_sorts_and_filters(
@@ -310,20 +310,20 @@ def test_a_click_opens_an_image_and_back_closes_it(chromium: Chromium, page: Pat
     chromium.open(page, "sort=area:chip")
     chromium.click(".grid a")
     chromium.wait(f"({SHOWN}) === 'image 10'")
-    assert chromium.ask("location.hash") == "#sort=area%3Achip&photo=photo+10"
+    assert chromium.ask("location.hash") == "#sort=area%3Achip&image=image+10"
     about = chromium.ask("document.querySelector('.about').innerText")
     assert re.search(r"chip\s+50\s%\s+50\s%", about)
     assert re.search(r"100%\s+0\s%\s+25\s%", about)
     assert re.search(r"uncertainty\s+0.200", about)
     chromium.ask("history.back()")
     chromium.wait(f"({SHOWN}) === false")
-    assert "photo=" not in chromium.ask("location.hash")
+    assert "image=" not in chromium.ask("location.hash")
 
 
 def test_keys_go_from_image_to_image_and_escape_gives_the_focus_back(
     chromium: Chromium, page: Path
 ) -> None:
-    chromium.open(page, "sort=name&photo=photo+1")
+    chromium.open(page, "sort=name&image=image+1")
     chromium.press("ArrowLeft")
     assert chromium.ask(SHOWN) == "image 1"  # there is none before
     chromium.press("ArrowRight", "ArrowRight")
@@ -345,7 +345,7 @@ def test_keys_go_from_image_to_image_and_escape_gives_the_focus_back(
 
 
 def test_the_slider_follows_mouse_finger_and_keys(chromium: Chromium, page: Path) -> None:
-    chromium.open(page, "photo=photo+10")
+    chromium.open(page, "image=image+10")
     left, top, width, height = chromium.box(".stage")
     assert width > 400
     assert width / height == pytest.approx(80 / 60, rel=0.01)
@@ -369,20 +369,20 @@ def test_the_slider_follows_mouse_finger_and_keys(chromium: Chromium, page: Path
 
 
 def test_what_is_compared_can_be_chosen_and_stays(chromium: Chromium, page: Path) -> None:
-    chromium.open(page, "sort=name&photo=photo+2")
+    chromium.open(page, "sort=name&image=image+2")
     sides = "[...document.querySelectorAll('.side')].map(side => side.textContent).join()"
     hidden = "[...document.querySelectorAll('.stage img')].filter(i => i.hidden).map(i => i.id)"
     assert chromium.ask(sides) == "prediction,truth"
-    chromium.click("[data-compare=photo-truth]")
-    assert (chromium.ask(sides), chromium.ask(hidden)) == ("photo,truth", ["prediction"])
+    chromium.click("[data-compare=image-truth]")
+    assert (chromium.ask(sides), chromium.ask(hidden)) == ("image,truth", ["prediction"])
     chromium.press("ArrowLeft")  # of image 1 the truth is not known
-    assert (chromium.ask(sides), chromium.ask(hidden)) == ("photo,prediction", ["truth"])
+    assert (chromium.ask(sides), chromium.ask(hidden)) == ("image,prediction", ["truth"])
     disabled = "[...document.querySelectorAll('[data-compare]')].map(b => b.disabled)"
     assert chromium.ask(disabled) == [False, True, True]
     chromium.press("2", "ArrowRight")
-    assert chromium.ask(sides) == "photo,truth"
+    assert chromium.ask(sides) == "image,truth"
     chromium.press("1")
-    assert chromium.ask(sides) == "photo,prediction"
+    assert chromium.ask(sides) == "image,prediction"
 
 
 def test_odd_names_are_shown_and_their_pictures_found(chromium: Chromium, tmp_path: Path) -> None:
@@ -421,12 +421,12 @@ def test_without_scores_and_truth_the_page_offers_neither(
     assert chromium.ask(LINES) == ["chip 25\u00a0%"]
     seen = "['in-label', 'thumbnails-label'].map(id => document.getElementById(id).offsetWidth)"
     assert chromium.ask(seen) == [0, 0]
-    chromium.open(tmp_path / "index.html", "photo=a")
+    chromium.open(tmp_path / "index.html", "image=a")
     assert "No class is predicted." in chromium.ask("document.querySelector('.about').innerText")
 
 
 def test_every_picture_has_a_text_and_every_control_a_name(chromium: Chromium, page: Path) -> None:
-    chromium.open(page, "photo=photo+10")
+    chromium.open(page, "image=image+10")
     alts = chromium.ask("[...document.images].filter(i => !i.hidden).map(i => i.alt)")
     assert len(alts) == 8
     assert all(alts)
@@ -439,8 +439,8 @@ def test_every_picture_has_a_text_and_every_control_a_name(chromium: Chromium, p
     assert set(found) >= {
         ("dialog", "image 10"),
         ("slider", "Slider between prediction and truth"),
-        ("button", "Image before"),
-        ("button", "Image after"),
+        ("button", "Previous image"),
+        ("button", "Next image"),
         ("button", "Close"),
     }
     assert [pair for pair in found if not pair[1].strip()] == []
@@ -467,10 +467,10 @@ def test_dark_and_light_differ_and_a_narrow_window_cuts_nothing_off(
 ) -> None:
     shade = "getComputedStyle(document.querySelector('dialog')).backgroundColor"
     for width, dark, back in ((1000, True, "rgb(20, 24, 30)"), (360, False, "rgb(246, 247, 249)")):
-        chromium.open(page, "photo=photo+10", width=width, dark=dark)
+        chromium.open(page, "image=image+10", width=width, dark=dark)
         assert chromium.ask(shade) == back
         assert chromium.ask("document.documentElement.scrollWidth") <= width
-        for element in ("#close", ".stage", "[data-compare=photo-truth]", ".about"):
+        for element in ("#close", ".stage", "[data-compare=image-truth]", ".about"):
             left, top, wide, high = chromium.box(element)
             assert left >= 0 and top >= 0
             assert left + wide <= width and top + high <= 800
@@ -483,7 +483,7 @@ def test_cards_keep_their_place_and_the_far_ones_cost_nothing(
     add(shown, "photo", image(), ids(20))
     page = shown.write()
     text = page.read_text(encoding="utf-8")
-    row = json.dumps(values(page)["photos"][0], separators=(",", ":"))
+    row = json.dumps(values(page)["images"][0], separators=(",", ":"))
     rows = ",".join(row.replace('"photo"', f'"image {number}"') for number in range(1000))
     assert row in text
     page.write_text(text.replace(row, rows), encoding="utf-8")
