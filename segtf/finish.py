@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from segtf.exporting.run import require_parity
 from segtf.run.folder import (
@@ -32,6 +32,7 @@ from voc_builder.tree.voc import MASKS
 
 if TYPE_CHECKING:
     from segtf.data.records import Split
+    from segtf.exporting.report import ExportReport
     from segtf.exporting.run import OnVal
     from segtf.run.config import TrainConfig
     from voc_builder.tree.voc import Dataset
@@ -121,8 +122,8 @@ def _predict_places(folder: Path) -> list[str]:
     return left_out
 
 
-def _finished(folder: Path) -> dict[str, Any] | None:
-    """Writes all; returns how well the exported networks agree, if any were wanted."""
+def _finished(folder: Path) -> ExportReport | None:
+    """Writes everything; returns the report of the export, if one was wanted."""
     config, dataset = read_config(folder), read_run_dataset(folder)
     import_tensorflow()
     import numpy as np
@@ -153,7 +154,8 @@ def _scored(
     """Writes the scores of the splits, val first; returns what export needs of val, if it is
     wanted. The Keras network lives no longer than this.
     """
-    from segtf.exporting.postprocess_choice import Answers
+    from segtf.exporting.postprocess_choice import MaskStore
+    from segtf.exporting.report import ValScores
     from segtf.exporting.run import on_val
     from segtf.inference.backends import keras_predict
     from segtf.reports.results import result_tables, results, write_results
@@ -165,15 +167,16 @@ def _scored(
     class_id = None if target is None else target.class_id
     val: OnVal | None = None
     for split in splits:
-        answers = Answers()
+        masks = MaskStore()
         wanted = split.name == "val" and config.export
-        asked = answers.keeping(predict) if wanted else predict
+        asked = masks.keeping(predict) if wanted else predict
         # one image at a time: on a CPU more are no faster, and take more memory
         found = evaluate_split(asked, split, dataset.classes, 1, class_id)
         if split.name == "val" and target is not None:
             decided = decide(target, found, "val")
         values = results(found, dataset.classes, target, decided)
-        val = on_val(values, answers, split, config) if wanted else val
+        if wanted:
+            val = on_val(ValScores(values["miou"], values["iou"]), masks, split, config)
         write_results(
             values,
             split.name,

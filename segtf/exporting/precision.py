@@ -1,4 +1,4 @@
-"""Write the network of an ONNX file with half of its bits or a quarter: float16 and int8."""
+"""Export a network in float16 and int8, and keep those files if they lose little on val."""
 
 from __future__ import annotations
 
@@ -14,25 +14,98 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from segtf.exporting.quality import loses_too_much, scores_on_val, timed, with_changes
+from segtf.exporting.report import ExportReport, PrecisionReport, write_export
 from segtf.inference.onnx_model import INPUT, MODEL_FILE, OnnxModel, Precision, write_metadata
+from segtf.run.config import TrainConfig
+from voc_builder.base.files import replacing
+from voc_builder.base.progress import progress
+from voc_builder.pixels.images import decode_image, resize_image
 
 if TYPE_CHECKING:
     import onnx
+
+    from segtf.data.records import Split
+    from voc_builder.tree.voc import Dataset
 
 FILES: dict[Precision, str] = {
     "float32": MODEL_FILE,
     "float16": "model_float16.onnx",
     "int8": "model_int8.onnx",
 }
-CALIBRATION = 64  # images of train at most
+CALIBRATION = 64  # train images at most
 QUANTIZED = ("Conv", "Relu", "Clip")  # kinds of nodes that compute with 8 bits
-FLOAT32_FIRST = 0.2  # of the convolutions, from the first on, stay as they are
+FLOAT32_FIRST = 0.2  # fraction of the convolutions, from the first on, that stay float32
+PATIENCE = 5.0  # seconds of work before a progress bar appears
+
+
+def add_precision(
+    folder: Path,
+    report: ExportReport,
+    precision: Precision,
+    val: Split,
+    train: Iterable[NDArray[np.uint8]],
+    *,
+    accept_loss: bool = False,
+) -> ExportReport:
+    """Writes `model.onnx` in another precision beside it, measures it on val and adds it to
+    `export.json`; returns that. Unless `accept_loss`, the file is deleted if it loses too much.
+    `train` are the images that int8 is calibrated on, RGB of shape (H, W, 3).
+    """
+    out = folder / FILES[precision]
+    with replacing(out) as beside:
+        if precision == "float16":
+            write_float16(folder / MODEL_FILE, beside)
+        else:
+            write_int8(folder / MODEL_FILE, beside, train)
+        model = OnnxModel(beside)
+        scores = scores_on_val(model.probabilities, val, list(report.val.iou))
+        entry = PrecisionReport(out.name, beside.stat().st_size)
+        entry = with_changes(entry, report.val, scores)
+        entry = dataclasses.replace(entry, kept=accept_loss or not loses_too_much(entry))
+        entries = {**report.precisions, precision: entry}
+        models = open_precisions(folder, entries.keys() - {precision}) | {precision: model}
+        report = dataclasses.replace(
+            report, precisions=timed(entries, models, np.asarray(val.images[0]))
+        )
+    if not entry.kept:
+        out.unlink()
+    write_export(report, folder)
+    return report
+
+
+def open_precisions(folder: Path, names: Collection[str]) -> dict[str, OnnxModel]:
+    """The networks of those precisions whose files are in the folder."""
+    return {
+        name: OnnxModel(folder / file)
+        for name, file in FILES.items()
+        if name in names and (folder / file).is_file()
+    }
+
+
+def training_images(dataset: Dataset, config: TrainConfig) -> Iterator[NDArray[np.uint8]]:
+    """Train images as the network sees them, shape (H, W, 3), spread over the split: resized to the
+    training size, or one random crop of each.
+    """
+    from segtf.data.crops import cut
+
+    ids = dataset.splits["train"]
+    rng = np.random.default_rng(config.seed)
+    chosen = ids[:: max(len(ids) // CALIBRATION, 1)][:CALIBRATION]
+    for image_id in progress(chosen, len(chosen), "train images calibrated on", patience=PATIENCE):
+        path = dataset.image(image_id)
+        image = decode_image(path.read_bytes(), str(path))
+        if config.crop is None:
+            yield resize_image(image, *config.shape)
+            continue
+        top, left = (int(rng.integers(max(n - config.crop, 0) + 1)) for n in image.shape[:2])
+        yield cut(image, np.zeros(image.shape[:2], np.uint8), top, left, config.shape)[0]
 
 
 def write_float16(source: Path, out: Path) -> None:
-    """The float32 network at `source` with weights and sums of 16 bits: half the size, for GPUs.
-    Input and output stay what they are, and from the softmax on it computes in float32, since
-    float16 would make equals of classes that are nearly as probable.
+    """Convert the float32 network at `source` to float16: half the size, for GPUs. Input, output
+    and all from the softmax on stay float32, since float16 cannot tell apart classes that are
+    nearly equally probable.
     """
     import onnx
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
@@ -47,27 +120,25 @@ def write_float16(source: Path, out: Path) -> None:
             op_block_list=DEFAULT_OP_BLOCK_LIST,
             node_block_list=exact,
         )
-        _go_straight(model.graph, exact)
+        _drop_casts(model.graph, exact)
         graph = Graph(model)
         graph.topological_sort()  # the conversion appends its casts at the end
     onnx.checker.check_model(graph.model)
     onnx.save(graph.model, out)
-    _tell(source, out, "float16")
+    _copy_metadata(source, out, "float16")
 
 
 def write_int8(source: Path, out: Path, images: Iterable[NDArray[np.uint8]]) -> None:
-    """The float32 network at `source` with weights and activations of 8 bits: a quarter of the
-    size, for CPUs. `images`, RGB of shape (H, W, 3) each, are what the ranges of the
-    activations are measured on.
+    """Quantise the float32 network at `source` to 8-bit weights and activations: a quarter of the
+    size, for CPUs. The ranges of activations are calibrated on `images`, RGB of shape (H, W, 3).
 
-    Weights have a scale for each channel, without which depthwise convolutions (MobileNet,
-    EfficientNet) lose most, and 7 of the 8 bits: CPUs without VNNI add two products in 16 bits,
-    which 8 would overflow, and the same file must answer alike everywhere.
+    Weights have a scale per channel, without which depthwise convolutions (MobileNet, EfficientNet)
+    lose most, and 7 of the 8 bits: CPUs without VNNI add two products in 16 bits, which 8 bits
+    would overflow, and the file must give the same answer everywhere.
 
-    The first convolutions stay float32, whose ranges differ most from channel to channel and from
-    image to image: with all but the very first of them in 8 bits, a U-Net on MobileNetV2 lost ten
-    times as much. So do the last one and the softmax, which make the probabilities, and sums of
-    branches, which 8 bits would round once more.
+    The first convolutions stay float32, since their ranges differ most between channels and images:
+    with only the very first in float32, a U-Net on MobileNetV2 lost ten times as much. The last
+    one and the softmax, which make the probabilities, and sums of branches stay float32 too.
     """
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -97,22 +168,22 @@ def write_int8(source: Path, out: Path, images: Iterable[NDArray[np.uint8]]) -> 
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=_left_alone(model.graph),
+            nodes_to_exclude=_float32_nodes(model.graph),
             calibrate_method=CalibrationMethod.MinMax,
         )
-    _tell(source, out, "int8")
+    _copy_metadata(source, out, "int8")
 
 
 def _named(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model, in which each node has a name to be left alone by."""
+    """The model with a name for every node."""
     for i, node in enumerate(model.graph.node):
         node.name = node.name or f"node_{i}"
     return model
 
 
-def _left_alone(graph: onnx.GraphProto) -> list[str]:
-    """The names of the nodes that stay float32: the first convolutions, the last one, and the
-    activations behind them, whose input would be rounded to 8 bits otherwise.
+def _float32_nodes(graph: onnx.GraphProto) -> list[str]:
+    """The names of the nodes that stay float32: the first convolutions, the last one, and their
+    activations, whose input would be rounded to 8 bits otherwise.
     """
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
     first = math.ceil(len(convolutions) * FLOAT32_FIRST)
@@ -123,7 +194,7 @@ def _left_alone(graph: onnx.GraphProto) -> list[str]:
 
 
 def _after_softmax(graph: onnx.GraphProto) -> list[str]:
-    """The names of the softmax and of the nodes that work on what it gives."""
+    """The names of the softmax and of all nodes behind it."""
     named: list[str] = []
     reached: set[str] = set()
     for node in graph.node:
@@ -133,8 +204,8 @@ def _after_softmax(graph: onnx.GraphProto) -> list[str]:
     return named
 
 
-def _go_straight(graph: onnx.GraphProto, exact: Collection[str]) -> None:
-    """Lets values of the nodes `exact` go on as float32, which were cast to float16 and back."""
+def _drop_casts(graph: onnx.GraphProto, exact: Collection[str]) -> None:
+    """Removes casts to float16 and back of what the float32 nodes `exact` give."""
     import onnx
 
     made = {output: node for node in graph.node for output in node.output}
@@ -151,15 +222,15 @@ def _go_straight(graph: onnx.GraphProto, exact: Collection[str]) -> None:
             graph.node.remove(node)
 
 
-def _tell(source: Path, out: Path, precision: Precision) -> None:
-    """Gives the file `out` the metadata of `source`, and its precision."""
+def _copy_metadata(source: Path, out: Path, precision: Precision) -> None:
+    """Gives the file `out` the metadata of `source`, with its own precision."""
     info = OnnxModel(source, provider="cpu").info
     write_metadata(out, dataclasses.replace(info, precision=precision))
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without onnxruntime's advice on the root logger."""
+    """Mute onnxruntime's advice on the root logger."""
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,48 +1,77 @@
-"""Measure what the precision of an exported network gains in size and speed and loses on val."""
+"""Measure speed and loss of mIoU on val of an exported network in its precisions."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segtf.exporting.report import ExportReport, PrecisionReport, ValScores
 from segtf.inference.onnx_model import OnnxModel
 from segtf.scoring import metrics
+from segtf.scoring.evaluation import Predict, answered_images
 from segtf.scoring.inspection import number
+from voc_builder.base.errors import UserError
 
 if TYPE_CHECKING:
     from segtf.data.records import Split
-    from segtf.scoring.evaluation import Predict
 
-Json = dict[str, Any]
-LARGEST_LOSS = 0.01  # of the mean IoU on val that an export may cost
-SECONDS = 5.0  # that speed is measured for, within the limits of
+LARGEST_LOSS = 0.01  # of the mean IoU on val
+SECONDS = 5.0  # of measuring speed, if that gives
 FEWEST, MOST = 5, 51  # rounds
 
 
-def scores_on_val(predict: Predict, val: Split, classes: Sequence[str]) -> Json:
-    """Mean IoU and IoU of each class, of the most probable classes at training size."""
-    from segtf.scoring.evaluation import answered_images
-
+def scores_on_val(predict: Predict, val: Split, classes: Sequence[str]) -> ValScores:
+    """The scores of the most probable classes at training size."""
     counts = np.zeros((len(classes), len(classes)), np.int64)
     for image in answered_images(predict, val, 1, 0):
         counts += metrics.confusion(image.truth, image.prediction, len(classes))
-    iou = zip(classes, metrics.iou(counts), strict=True)
-    return {"miou": number(metrics.miou(counts)), "iou": {k: number(v) for k, v in iou}}
+    iou = [number(value) for value in metrics.iou(counts)]
+    return ValScores(number(metrics.miou(counts)), dict(zip(classes, iou, strict=True)))
+
+
+def with_changes(entry: PrecisionReport, before: ValScores, after: ValScores) -> PrecisionReport:
+    """The entry with the differences between the scores of Keras and its own."""
+    iou = {name: _difference(value, after.iou.get(name)) for name, value in before.iou.items()}
+    return replace(entry, miou_change=_difference(before.miou, after.miou), iou_change=iou)
+
+
+def _difference(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
+
+
+def timed(
+    entries: Mapping[str, PrecisionReport],
+    models: Mapping[str, OnnxModel],
+    image: NDArray[np.uint8],
+) -> dict[str, PrecisionReport]:
+    """The entries with the time that each of the `models` takes per image, shape (H, W, 3), all in
+    one measurement; None for entries without a model.
+    """
+    spent = dict(zip(models, milliseconds(list(models.values()), image), strict=True))
+    return {
+        name: replace(
+            entry,
+            ms=spent.get(name),
+            provider=models[name].provider if name in models else None,
+        )
+        for name, entry in entries.items()
+    }
 
 
 def milliseconds(models: Sequence[OnnxModel], image: NDArray[np.uint8]) -> list[float]:
-    """The median time that each takes for one image, shape (H, W, 3). They take turns, so that
-    whatever else the machine does slows all of them.
+    """The median time that each model takes for one image, shape (H, W, 3). They take turns, so
+    that other load on the machine slows all of them.
     """
     images = image[None]
     for model in models:
-        model.probabilities(images)  # the first time takes longer
+        model.probabilities(images)  # the first call is slower
     spent: list[list[float]] = [[] for _ in models]
     end = time.perf_counter() + SECONDS
     while len(spent[0]) < FEWEST or (len(spent[0]) < MOST and time.perf_counter() < end):
@@ -53,41 +82,27 @@ def milliseconds(models: Sequence[OnnxModel], image: NDArray[np.uint8]) -> list[
     return [1000 * median(times) for times in spent]
 
 
-def changes(before: Json | None = None, after: Json | None = None) -> Json:
-    """By how much the scores on val of a precision differ from those of Keras; null where they are
-    not known.
-    """
-    if not before or not after:
-        return {"miou_change": None, "iou_change": None}
-    iou = {k: _difference(v, after["iou"].get(k)) for k, v in before["iou"].items()}
-    return {"miou_change": _difference(before["miou"], after["miou"]), "iou_change": iou}
+def loses_too_much(entry: PrecisionReport) -> bool:
+    """Whether a precision costs more than `LARGEST_LOSS`; an undefined mean IoU does."""
+    return entry.miou_change is None or entry.miou_change < -LARGEST_LOSS
 
 
-def timed(entries: Json, models: Mapping[str, OnnxModel], image: NDArray[np.uint8]) -> Json:
-    """The precisions of an `export.json` with the time that each of the `models` takes per image,
-    shape (H, W, 3), all in one measurement; null for the others, whose files are not there.
-    """
-    spent = dict(zip(models, milliseconds(list(models.values()), image), strict=True))
-    return {
-        name: {
-            **{key: value for key, value in entry.items() if key != "ms_float32"},
-            "ms": spent.get(name),
-            "provider": models[name].provider if name in models else None,
-        }
-        for name, entry in entries.items()
-    }
+def require_quality(entry: PrecisionReport, out: Path, miou: float | None) -> None:
+    """Raises `UserError` for a precision that was not kept."""
+    if entry.kept:
+        return
+    lost = "all of its" if entry.miou_change is None else f"{-entry.miou_change:.4f}"
+    score = "none" if miou is None else f"{miou:.4f}"
+    raise UserError(
+        f"{out}: loses {lost} mIoU on val, where float32 has {score}. A loss above {LARGEST_LOSS} "
+        "is not kept: take another --precision, or this one with --accept-loss"
+    )
 
 
-def loses_too_much(entry: Json) -> bool:
-    """Whether a precision costs more than `LARGEST_LOSS`; a score that is lost altogether does."""
-    change = entry["miou_change"]
-    return change is None or change < -LARGEST_LOSS
-
-
-def quality_table(report: Json) -> str:
-    """The precisions of an `export.json` as text columns."""
+def quality_table(report: ExportReport) -> str:
+    """The precisions of an export as aligned text columns."""
     rows = [quality_head(report), *quality_rows(report)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
             cell.ljust(width) if i < 2 else cell.rjust(width)
@@ -97,61 +112,32 @@ def quality_table(report: Json) -> str:
     )
 
 
-def quality_head(report: Json) -> list[str]:
+def quality_head(report: ExportReport) -> list[str]:
     """The columns of `quality_rows`."""
-    classes = list((report.get("val") or {"iou": {}})["iou"])
-    return ["precision", "file", "MB", "ms per image", "speed", "mIoU on val", *classes]
+    return ["precision", "file", "MB", "ms per image", "speed", "mIoU on val", *report.val.iou]
 
 
-def quality_rows(report: Json) -> list[list[str]]:
-    """A row of text for each precision of an `export.json`: speed in times that of float32, scores
-    as changes.
-    """
-    classes, entries = quality_head(report)[6:], report.get("precisions", {})
+def quality_rows(report: ExportReport) -> list[list[str]]:
+    """A row of text per precision: speed relative to float32, scores as changes."""
     return [
         [
-            precision,
-            entry["file"] if entry["kept"] else "not kept",
-            f"{entry['bytes'] / 1e6:.1f}",
-            *_speed(entry, entries["float32"]),
-            _change(entry["miou_change"]),
-            *(_change((entry["iou_change"] or {}).get(name)) for name in classes),
+            name,
+            entry.file if entry.kept else "not kept",
+            f"{entry.bytes / 1e6:.1f}",
+            *_speed(entry, report.precisions["float32"]),
+            _change(entry.miou_change),
+            *(_change((entry.iou_change or {}).get(label)) for label in report.val.iou),
         ]
-        for precision, entry in entries.items()
+        for name, entry in report.precisions.items()
     ]
 
 
-def _speed(entry: Json, float32: Json) -> tuple[str, str]:
-    """Milliseconds an image, and how many times as fast as float32; older exports hold the time of
-    float32 in the same measurement in each entry.
-    """
-    if entry["ms"] is None:
+def _speed(entry: PrecisionReport, float32: PrecisionReport) -> tuple[str, str]:
+    """Milliseconds per image, and how many times as fast as float32."""
+    if entry.ms is None or float32.ms is None:
         return "–", "–"
-    beside = entry.get("ms_float32", float32["ms"])
-    return f"{entry['ms']:.1f}", f"x {beside / entry['ms']:.2f}"
-
-
-def require_quality(entry: Json, out: Path, miou: float | None) -> None:
-    """Raises `UserError` for a precision that was not kept."""
-    from voc_builder.base.errors import UserError
-
-    if entry["kept"]:
-        return
-    change = entry["miou_change"]
-    lost = "all of its" if change is None else f"{-change:.4f}"
-    raise UserError(
-        f"{out}: loses {lost} mIoU on val, where float32 has {_score(miou)}; more than "
-        f"{LARGEST_LOSS} is not kept: take another --precision, or this one with --accept-loss"
-    )
-
-
-def _difference(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else after - before
+    return f"{entry.ms:.1f}", f"x {float32.ms / entry.ms:.2f}"
 
 
 def _change(value: float | None) -> str:
     return "–" if value is None else f"{value:+.4f}"
-
-
-def _score(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4f}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from segtf.inference.postprocess import UNITS, Postprocess, Rule
+from segtf.inference.postprocess import UNITS, Postprocess
 from segtf.inference.providers import Provider, one_line, open_session
 from segtf.run.folder import CONFIG
 from segtf.run.size import HeightWidth, describe
@@ -111,7 +111,9 @@ def _checked(values: Mapping[str, Any]) -> ModelInfo:
         version=str(values["version"]),
         mode=str(values.get("mode", "resize")),
         precision=values.get("precision", "float32"),
-        postprocess=_rules(values["postprocess"]) if values.get("postprocess") else None,
+        postprocess=Postprocess.from_json(values["postprocess"])
+        if values.get("postprocess")
+        else None,
     )
     if info.mode not in MODES or (info.mode == "tile" and info.fixed):
         raise ValueError(f"mode {info.mode} of a network of {'one' if info.fixed else 'any'} size")
@@ -127,14 +129,6 @@ def _checked(values: Mapping[str, Any]) -> ModelInfo:
     if info.multiple < 1 or any(n < 1 or n % info.multiple for n in info.shape):
         raise ValueError(f"size {describe(info.shape)} is no multiple of {info.multiple}")
     return info
-
-
-def _rules(values: Mapping[str, Any]) -> Postprocess:
-    rules = [
-        Rule(str(rule["label"]), rule["unit"], float(rule["smallest"]), float(rule["hole"]))
-        for rule in values["rules"]
-    ]
-    return Postprocess(tuple(rules), values["miou"], values["miou_after"])
 
 
 def write_metadata(path: Path, info: ModelInfo) -> None:

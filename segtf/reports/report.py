@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from segtf.exporting.report import ExportReport, read_export
 from segtf.outputs.page import (
     Section,
     bar,
@@ -26,7 +27,7 @@ from segtf.reports.report_export import export_section
 from segtf.reports.report_images import image_gallery, progress_gallery
 from segtf.reports.report_objects import objects_sections
 from segtf.reports.report_training import sizing_section, training_section
-from segtf.run.folder import CONFIG, DATA, ENVIRONMENT, EXPORT, LOG, SHOWN, read_sizing
+from segtf.run.folder import CONFIG, DATA, ENVIRONMENT, LOG, SHOWN, read_sizing
 from segtf.run.log import read_log
 from segtf.run.size import describe_size
 from voc_builder.base.errors import UserError
@@ -60,7 +61,7 @@ def sections(run: Path) -> list[Section]:
     config = _read_config(run / CONFIG)
     about, environment = _read_json(run / DATA), _read_json(run / ENVIRONMENT)
     val, test = _read_json(run / "metrics_val.json"), _read_json(run / "metrics_test.json")
-    export = _read_json(run / EXPORT)
+    export = read_export(run)
     log = read_log(run / LOG) if (run / LOG).is_file() else None
     classes = (test or val or about or {}).get("classes", [])
     sizing, shown = read_sizing(run), _read_json(run / SHOWN)
@@ -109,7 +110,11 @@ def _score(value: float | None) -> str:
 
 
 def _result(
-    config: Json, val: Json | None, test: Json | None, export: Json | None, classes: list[str]
+    config: Json,
+    val: Json | None,
+    test: Json | None,
+    export: ExportReport | None,
+    classes: list[str],
 ) -> str:
     """The few numbers that one looks for first."""
     metrics, split = (test, "test") if test else (val, "val")
@@ -131,8 +136,8 @@ def _result(
     text = f"{metrics['images']} {split} images {scale} {size} pixels"
     text += f", pixel accuracy {_score(metrics['pixel_accuracy'])}"
     if export:
-        verdict = "answer alike" if export["passed"] else "DO NOT answer alike"
-        kind = "good" if export["passed"] else "bad"
+        verdict = "answer alike" if export.passed else "DO NOT answer alike"
+        kind = "good" if export.passed else "bad"
         text += f'. <span class="{kind}">Keras, SavedModel and ONNX {verdict}.</span>'
     return "".join([*notes, f'<div class="cards">{"".join(cards)}</div><p>{text}</p>'])
 

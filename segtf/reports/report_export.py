@@ -5,52 +5,46 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
 from segtf.exporting.quality import quality_head, quality_rows
+from segtf.exporting.report import EQUAL_ARGMAX, LARGEST_DIFFERENCE, ExportReport
 from segtf.inference.postprocess import describe
 from segtf.outputs.page import missing, prose, table
 
-Json = dict[str, Any]
 
-
-def export_section(run: Path, export: Json | None) -> str:
+def export_section(run: Path, export: ExportReport | None) -> str:
     """The body of the section, from `export.json`."""
     command = f"python -m segtf.export {quote(str(run))}"
     if export is None:
-        return missing(f"There is no export.json: {command}")
+        return missing(f"There is no export.json, or one of an earlier version: {command}")
     rows = [
         [
-            f"{escape(c['a'])} – {escape(c['b'])}",
-            f"{c['largest_difference']:.1e}",
-            f"{100 * c['equal_argmax']:.4f}&nbsp;%",
-            _verdict(c["passed"]),
+            f"{escape(each.a)} – {escape(each.b)}",
+            f"{each.largest_difference:.1e}",
+            f"{100 * each.equal_argmax:.4f}&nbsp;%",
+            _verdict(each.passed),
         ]
-        for c in export["comparisons"]
+        for each in export.comparisons
     ]
     head = ["pair", "largest difference of a probability", "pixels of equal class", ""]
-    limits = export["tolerance"]
-    text = f"On {export['photos']} real images; allowed: {limits['probability']:g} and "
-    text += f"{limits['argmax']:.2%}."
-    if "onnx" in export:
-        megabytes = export["onnx"]["bytes"] / 1e6
-        text += f" model.onnx: {megabytes:.1f} MB, opset {export['onnx']['opset']}."
+    text = (
+        f"On {export.images} real images; allowed: {LARGEST_DIFFERENCE:g} and {EQUAL_ARGMAX:.2%}. "
+        f"model.onnx: {export.onnx_bytes / 1e6:.1f} MB, opset {export.opset}."
+    )
     return f'{table(head, rows)}<p class="soft">{escape(text)}</p>{_precisions(export, command)}'
 
 
-def _precisions(export: Json, command: str) -> str:
-    """What each precision costs, and what is done to the masks; nothing of an older export."""
-    if "precisions" not in export:
-        return ""
+def _precisions(export: ExportReport, command: str) -> str:
+    """The cost of each precision, and the post-processing of masks."""
     rows = [[escape(cell) for cell in row] for row in quality_rows(export)]
     text = (
-        f"Speed is measured with {export['provider']}, all in turn in one measurement. Changes "
+        f"Speed is measured with {export.provider}, all in turn in one measurement. Changes "
         "are of the IoU on val against Keras; a dash: not measured, since it answers as Keras does."
         f" Others: {command} --precision float16 (for GPUs) or int8 (for CPUs)."
     )
-    swept = f"Post-processing: {describe(export.get('postprocess'))}."
+    rules = f"Post-processing: {describe(export.postprocess)}."
     return (
-        f'{table(quality_head(export), rows)}<p class="soft">{prose(text)}</p><p>{prose(swept)}</p>'
+        f'{table(quality_head(export), rows)}<p class="soft">{prose(text)}</p><p>{prose(rules)}</p>'
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segtf.exporting.export_precision import read_export
+from segtf.exporting.report import ExportReport, read_export
 from segtf.reports.markdown import plain
 from segtf.reports.notebook.data import survey_of
 from segtf.reports.runs import Run, read_run
@@ -38,7 +38,7 @@ class Material:
     config: TrainConfig
     dataset: Dataset
     survey: Json
-    export: Json  # {} without an export
+    export: ExportReport | None
 
 
 def read_material(folder: Path) -> Material:

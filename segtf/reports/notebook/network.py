@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from segtf.exporting.export_precision import read_export
+from segtf.exporting.report import read_export
 from segtf.inference.onnx_model import MODEL_FILE
 from segtf.reports.notebook.show import Table
 from segtf.run.architectures import describe_inside, has_encoder
@@ -53,10 +53,10 @@ def network_table(run: Path, config: TrainConfig, classes: int) -> Table:
         rows.append(("weights", f"{count_weights(run / BEST):,}"))
         rows.append((BEST, f"{(run / BEST).stat().st_size / 1e6:.1f} MB"))
     export = read_export(run)
-    for name, entry in export.get("precisions", {}).items():
-        if entry["kept"] and entry["ms"] is not None:
-            size, pace = f"{entry['bytes'] / 1e6:.1f} MB", f"{entry['ms']:.1f} ms per image"
-            rows.append((f"{entry['file']}, {name}", f"{size}, {pace}"))
+    for name, entry in export.precisions.items() if export else ():
+        if entry.kept and entry.ms is not None:
+            size, pace = f"{entry.bytes / 1e6:.1f} MB", f"{entry.ms:.1f} ms per image"
+            rows.append((f"{entry.file}, {name}", f"{size}, {pace}"))
     if not (run / MODEL_FILE).is_file():
         rows.append((MODEL_FILE, "not exported"))
     return Table(("", "value"), tuple(rows))

@@ -101,7 +101,7 @@ def cells(of: Material, paths: Sequence[Path]) -> Iterator[Cell]:
     yield _code("network.network_table(RUN, config, len(run.classes))")
     yield from _results(of)
     yield _prose("## 7. Post-processing", outcome.postprocessing(of))
-    if of.export.get("postprocess_trials"):
+    if of.export and of.export.trials:
         yield _code("scores.trial_table(network.read_export(RUN))")
     yield _prose("## 8. Failures", outcome.failures(of))
     yield _code(

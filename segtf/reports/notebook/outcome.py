@@ -66,27 +66,22 @@ def operating_point(of: Material, split: str) -> str:
 
 def postprocessing(of: Material) -> str:
     """What was tried and taken, with the score before and after."""
-    chosen = of.export.get("postprocess")
-    if not chosen:
+    if of.export is None:
         again = shlex.join(["python", "-m", "segtf.export", str(of.folder)])
         return f"None was tried, as the network was not exported: {code(again)}."
-    trials = of.export.get("postprocess_trials")
-    tried = ""
-    if trials is not None:
-        limits = "1 limit was" if len(trials) == 1 else f"{len(trials)} limits were"
-        good = sum(trial["verdict"] != "gains too little" for trial in trials)
-        taken = sum(trial["verdict"] == "taken" for trial in trials)
-        tried = (
-            f" {limits} tried, one after the other on what those before had left: "
-            f"{good} gained at least 0.002 of the mean IoU, {taken} taken. A limit must also "
-            "gain whichever image is left out and lose no object that was found; limits above the "
-            "smallest true object, and classes on fewer than two images of val, are not tried."
-        )
-    miou = chosen["miou"]
-    score = "" if chosen["rules"] or miou is None else f" The mean IoU on val stays {miou:.4f}."
+    chosen, trials = of.export.postprocess, of.export.trials
+    limits = "1 limit was" if len(trials) == 1 else f"{len(trials)} limits were"
+    good = sum(trial.verdict != "gains too little" for trial in trials)
+    taken = sum(trial.verdict == "taken" for trial in trials)
+    same = not chosen.rules and chosen.miou is not None
+    score = f" The mean IoU on val stays {chosen.miou:.4f}." if same else ""
     return (
-        "Small components of a class may be swept out of masks, and holes in it filled, by limits "
-        f"chosen on val. Taken here: {plain(describe(chosen))}.{score}{tried}"
+        "Small components of a class may be removed from masks, and holes in it filled, by limits "
+        f"chosen on val. Taken here: {plain(describe(chosen))}.{score} {limits} tried, one after "
+        f"the other on what those before had left: {good} gained at least 0.002 of the mean IoU, "
+        f"{taken} taken. A limit must also gain whichever image is left out and lose no object "
+        "that was found; limits above the smallest true object, and classes on fewer than two "
+        "images of val, are not tried."
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from segtf.exporting.report import ExportReport
 from segtf.reports.figures import draw_confusion
 from segtf.reports.notebook.runs import interval_ends, number
 from segtf.reports.notebook.show import Picture, Table, drawn
@@ -13,7 +14,7 @@ from segtf.reports.object_figures import draw_thresholds
 from segtf.reports.runs import Run
 
 Json = dict[str, Any]
-WHAT = {"smallest": "components are swept", "hole": "holes are filled"}
+WHAT = {"smallest": "remove components", "hole": "fill holes"}
 VERDICTS = {"one image": "gains by one image alone"}  # others say it themselves
 
 
@@ -68,17 +69,17 @@ def threshold_picture(run: Run, split: str) -> Picture:
     return drawn(lambda out: draw_thresholds(run.scores[split], out), width=520)
 
 
-def trial_table(export: Json) -> Table:
+def trial_table(export: ExportReport) -> Table:
     """Every limit of post-processing that was tried on val, in the order of the trials."""
     rows = [
         (
-            trial["label"],
-            WHAT[trial["what"]],
-            f"{trial['limit']:,}",
-            f"{trial['gain']:+.5f}",
-            VERDICTS.get(trial["verdict"], trial["verdict"]),
+            trial.label,
+            WHAT[trial.what],
+            f"{trial.limit:,}",
+            f"{trial.gain:+.5f}",
+            VERDICTS.get(trial.verdict, trial.verdict),
         )
-        for trial in export.get("postprocess_trials", [])
+        for trial in export.trials
     ]
     return Table(("class", "what", "below, pixels", "val mIoU", "verdict"), tuple(rows))
 

@@ -1,4 +1,4 @@
-"""Rules are chosen on val where they help, and never where they sweep true objects away."""
+"""Rules are chosen on val where they help, and never where they remove true objects."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segtf.exporting.postprocess_choice import Answers, choose_postprocess
+from segtf.exporting.postprocess_choice import Choice, MaskStore, choose_postprocess
 from segtf.inference.postprocess import Postprocess, Rule, postprocess
 
 CLASSES = ("background", "chip", "defect")
@@ -21,16 +21,18 @@ def truths(count: int = 4, size: int = 64) -> Masks:
     return masks
 
 
-def chosen(predictions: Masks, true: Masks, **how: object) -> Postprocess:
-    answers = Answers()
-    answers.add(predictions)
-    return choose_postprocess(answers, true, CLASSES, **how).chosen  # type: ignore[arg-type]
+def choice(predictions: Masks, true: Masks) -> Choice:
+    return choose_postprocess(MaskStore(predictions), MaskStore(true), CLASSES)
 
 
-def test_false_specks_are_swept_up_to_the_least_limit_that_takes_them() -> None:
+def chosen(predictions: Masks, true: Masks) -> Postprocess:
+    return choice(predictions, true).chosen
+
+
+def test_small_false_components_are_removed_by_the_lowest_limit_that_does() -> None:
     true = truths()
     predicted = true.copy()
-    predicted[:, 48:60:4, 4:60:4] = 2  # 42 specks of a pixel
+    predicted[:, 48:60:4, 4:60:4] = 2  # 42 components of a pixel
     predicted[:, 48:51, 62:64] = 2  # and one of six
     found = chosen(predicted, true)
     assert found.rules == (Rule("defect", "share", smallest=8 / 64**2),)
@@ -49,7 +51,7 @@ def test_holes_are_filled_where_the_truth_has_none() -> None:
     assert chosen(predicted, true).rules == (Rule("chip", "share", hole=16 / 64**2),)
 
 
-def test_nothing_is_chosen_for_a_network_without_specks_or_with_few() -> None:
+def test_nothing_is_chosen_for_a_network_with_no_or_few_small_components() -> None:
     true = truths()
     assert chosen(true, true) == Postprocess((), 1.0, 1.0)
     predicted = true.copy()
@@ -57,26 +59,24 @@ def test_nothing_is_chosen_for_a_network_without_specks_or_with_few() -> None:
     assert chosen(predicted, true).rules == ()
 
 
-def test_every_limit_that_was_tried_is_told_with_its_gain_and_what_became_of_it() -> None:
+def test_every_limit_that_was_tried_is_reported_with_gain_and_verdict() -> None:
     true = truths()
     predicted = true.copy()
-    predicted[:, 48:60:4, 4:60:4] = 2  # 42 specks of a pixel
+    predicted[:, 48:60:4, 4:60:4] = 2  # 42 components of a pixel
     predicted[:, 48:51, 62:64] = 2  # and one of six
-    answers = Answers()
-    answers.add(predicted)
-    choice = choose_postprocess(answers, true, CLASSES)
-    of_defect = [t for t in choice.trials if (t.label, t.what) == ("defect", "smallest")]
+    found = choice(predicted, true)
+    of_defect = [t for t in found.trials if (t.label, t.what) == ("defect", "smallest")]
     assert [trial.limit for trial in of_defect] == [4, 8, 16, 32, 64]
     assert [trial.verdict for trial in of_defect] == [
         "another is taken",
         "taken",
         *["another is taken"] * 3,
     ]
-    before, after = choice.chosen.miou, choice.chosen.miou_after
+    before, after = found.chosen.miou, found.chosen.miou_after
     assert before is not None and after is not None
     assert of_defect[1].gain == pytest.approx(after - before)
     assert 0.002 < of_defect[0].gain < of_defect[1].gain
-    others = [trial for trial in choice.trials if trial not in of_defect]
+    others = [trial for trial in found.trials if trial not in of_defect]
     assert {(trial.label, trial.what) for trial in others} == {
         ("chip", "smallest"),
         ("chip", "hole"),
@@ -84,14 +84,13 @@ def test_every_limit_that_was_tried_is_told_with_its_gain_and_what_became_of_it(
     }
     assert {trial.verdict for trial in others} == {"gains too little"}
     predicted[1:] = true[1:]
-    answers = Answers()
-    answers.add(predicted)
-    alone = choose_postprocess(answers, true, CLASSES).trials
-    of_defect = [t for t in alone if (t.label, t.what) == ("defect", "smallest")]
+    of_defect = [
+        t for t in choice(predicted, true).trials if (t.label, t.what) == ("defect", "smallest")
+    ]
     assert {trial.verdict for trial in of_defect} == {"one image"}
 
 
-def test_what_a_single_image_shows_is_chance() -> None:
+def test_a_gain_on_a_single_image_is_not_enough() -> None:
     true = truths()
     predicted = true.copy()
     predicted[2, 44:64:2, 4:60:2] = 2
@@ -121,7 +120,7 @@ def test_no_limit_is_larger_than_a_true_object_even_of_one_that_the_network_miss
     assert chosen(predicted, true).rules == ()
 
 
-def test_a_class_that_val_does_not_show_is_not_swept_away_for_a_better_mean() -> None:
+def test_a_class_that_val_does_not_show_is_not_removed_for_a_better_mean() -> None:
     true = truths()
     true[true == 2] = 1
     predicted = true.copy()
@@ -129,28 +128,27 @@ def test_a_class_that_val_does_not_show_is_not_swept_away_for_a_better_mean() ->
     assert chosen(predicted, true).rules == ()
 
 
-def test_of_images_as_they_are_limits_are_pixels_whatever_the_size_of_each() -> None:
+def test_at_full_resolution_limits_are_pixels_whatever_the_size_of_each_image() -> None:
     true, larger = truths(), truths(size=100)
     predicted, more = true.copy(), larger.copy()
     for masks in (predicted, more):
         masks[:, 48:60:4, 4:60:4] = 2
         masks[:, -1, ::2] = 2
-    answers = Answers.of([*predicted, *more])
-    wanted = Answers.of([*true, *larger])
+    answers, wanted = MaskStore([*predicted, *more]), MaskStore([*true, *larger])
     found = choose_postprocess(answers, wanted, CLASSES, unit="pixels").chosen
     assert found.rules == (Rule("defect", "pixels", smallest=4),)
     assert found.miou_after == 1
 
 
-def test_answers_are_kept_as_they_were_while_a_network_is_asked() -> None:
-    answers = Answers()
+def test_masks_are_kept_as_they_were_while_a_network_is_asked() -> None:
+    masks = MaskStore()
     images = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), np.uint8)
-    predict = answers.keeping(lambda images: images.astype(np.float32))
+    predict = masks.keeping(lambda images: images.astype(np.float32))
     np.testing.assert_array_equal(predict(images[:3]), images[:3])
     predict(images[3:])
-    np.testing.assert_array_equal(np.stack(list(answers)), images.argmax(-1))
+    np.testing.assert_array_equal(np.stack(list(masks)), images.argmax(-1))
 
 
-def test_answers_to_other_images_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"as many\. Received: 3 and 4"):
+def test_masks_of_other_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 and 4"):
         chosen(truths(3), truths(4))

@@ -1,4 +1,4 @@
-"""Small components and holes go, whatever bands the mask is worked on in."""
+"""Small components are removed and holes filled, whatever windows the mask is worked on in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from segtf.inference import postprocess as of_ours
+from segtf.inference import postprocess as module
 from segtf.inference.postprocess import (
     Postprocess,
     Rule,
@@ -31,7 +31,7 @@ def drawn(*rows: str) -> NDArray[np.uint8]:
     return np.array([[int(digit) for digit in row] for row in rows], np.uint8)
 
 
-def swept(mask: NDArray[np.uint8], *rules: Rule) -> NDArray[np.uint8]:
+def after(mask: NDArray[np.uint8], *rules: Rule) -> NDArray[np.uint8]:
     return postprocess(mask, rules, CLASSES)
 
 
@@ -67,22 +67,22 @@ def pixel_by_pixel(mask: NDArray[np.uint8], step: Step) -> NDArray[np.uint8]:
 def test_a_component_below_the_limit_becomes_what_surrounds_most_of_it() -> None:
     mask = drawn("0000011", "0200211", "0000211", "0000011", "0022200")
     np.testing.assert_array_equal(
-        swept(mask, Rule("defect", "pixels", smallest=3)),
+        after(mask, Rule("defect", "pixels", smallest=3)),
         drawn("0000011", "0000011", "0000011", "0000011", "0022200"),
     )
-    np.testing.assert_array_equal(swept(mask, Rule("defect", "pixels", smallest=1)), mask)
+    np.testing.assert_array_equal(after(mask, Rule("defect", "pixels", smallest=1)), mask)
 
 
 def test_corners_hold_a_component_together() -> None:
     mask = drawn("2000", "0200", "0020", "0000")
-    np.testing.assert_array_equal(swept(mask, Rule("defect", "pixels", smallest=3)), mask)
-    assert not swept(mask, Rule("defect", "pixels", smallest=4)).any()
+    np.testing.assert_array_equal(after(mask, Rule("defect", "pixels", smallest=3)), mask)
+    assert not after(mask, Rule("defect", "pixels", smallest=4)).any()
 
 
 def test_what_two_classes_surround_alike_becomes_the_lower_one() -> None:
     mask = drawn("111", "121", "020", "000")
     np.testing.assert_array_equal(
-        swept(mask, Rule("defect", "pixels", smallest=3)), drawn("111", "101", "000", "000")
+        after(mask, Rule("defect", "pixels", smallest=3)), drawn("111", "101", "000", "000")
     )
 
 
@@ -90,14 +90,14 @@ def test_a_hole_is_background_that_one_class_alone_surrounds() -> None:
     mask = drawn("01111110", "01001110", "01110210", "01111110", "11111111", "10101010")
     filled = drawn("01111110", "01111110", "01110210", "01111110", "11111111", "10101010")
     # not the pixel beside class 2, nor what reaches the edge
-    np.testing.assert_array_equal(swept(mask, Rule("chip", "pixels", hole=3)), filled)
-    np.testing.assert_array_equal(swept(mask, Rule("chip", "pixels", hole=2)), mask)
+    np.testing.assert_array_equal(after(mask, Rule("chip", "pixels", hole=3)), filled)
+    np.testing.assert_array_equal(after(mask, Rule("chip", "pixels", hole=2)), mask)
 
 
 def test_components_go_before_holes_are_filled() -> None:
     mask = drawn("11111", "10001", "10201", "10001", "11111")
     rules = (Rule("chip", "pixels", hole=10), Rule("defect", "pixels", smallest=2))
-    assert (swept(mask, *rules) == 1).all()
+    assert (after(mask, *rules) == 1).all()
 
 
 def test_a_share_is_of_the_image_and_pixels_are_pixels() -> None:
@@ -105,23 +105,23 @@ def test_a_share_is_of_the_image_and_pixels_are_pixels() -> None:
     small[1, 1] = 2
     large = small.repeat(5, 0).repeat(5, 1)
     share = Rule("defect", "share", smallest=2 / 32)
-    assert not swept(small, share).any()
-    assert not swept(large, share).any()
-    assert swept(large, Rule("defect", "share", smallest=1 / 32)).any(), "as large as the limit"
-    assert swept(large, Rule("defect", "pixels", smallest=2)).any()
+    assert not after(small, share).any()
+    assert not after(large, share).any()
+    assert after(large, Rule("defect", "share", smallest=1 / 32)).any(), "as large as the limit"
+    assert after(large, Rule("defect", "pixels", smallest=2)).any()
 
 
 def test_the_mask_itself_is_left_alone_and_an_image_of_one_class_too() -> None:
     mask = drawn("2", "0", "0")
-    assert swept(mask, Rule("defect", "pixels", smallest=9)).sum() == 0
+    assert after(mask, Rule("defect", "pixels", smallest=9)).sum() == 0
     assert mask[0, 0] == 2
     whole = np.full((3, 3), 2, np.uint8)
-    np.testing.assert_array_equal(swept(whole, Rule("defect", "pixels", smallest=99)), whole)
+    np.testing.assert_array_equal(after(whole, Rule("defect", "pixels", smallest=99)), whole)
 
 
 def test_a_rule_of_an_unknown_class_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"rules of \['scratch'\].*none of the classes"):
-        swept(drawn("00"), Rule("scratch", "pixels", smallest=2))
+    with pytest.raises(ValueError, match="scratch"):
+        after(drawn("00"), Rule("scratch", "pixels", smallest=2))
 
 
 @settings(deadline=None, max_examples=300)
@@ -132,13 +132,13 @@ def test_a_rule_of_an_unknown_class_is_refused() -> None:
     st.integers(1, 60),
     st.integers(1, 120),
 )
-def test_bands_of_rows_give_what_the_whole_gives(
-    mask: NDArray[np.uint8], of: int, into: int | None, limit: int, band: int
+def test_windows_of_rows_give_the_same_as_the_whole(
+    mask: NDArray[np.uint8], of: int, into: int | None, limit: int, window: int
 ) -> None:
     step = Step(of if into is None else 0, limit, into)
     found = np.ascontiguousarray(mask.copy())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(of_ours, "BAND_PIXELS", band)
+        patch.setattr(module, "WINDOW_PIXELS", window)
         apply_step(found, step)
     np.testing.assert_array_equal(found, pixel_by_pixel(mask, step))
 
@@ -166,10 +166,10 @@ def test_a_large_mask_takes_little_memory_beside_itself() -> None:
     assert int(grown) < 40_000, "kB; component numbers of the whole would be 134 MB"
 
 
-def test_the_rules_are_said_in_words() -> None:
+def test_rules_are_described_in_words() -> None:
     rules = (Rule("defect", "share", 0.0005), Rule("chip", "pixels", 8, 64))
     assert describe(Postprocess(rules, 0.9, 0.91)) == (
-        "defect under 0.05 % of the image is swept, chip under 8 pixels is swept, "
-        "holes of chip under 64 pixels are filled; mIoU on val 0.9000 to 0.9100"
+        "remove defect below 0.05 % of the image, remove chip below 8 pixels, "
+        "fill holes of chip below 64 pixels; mIoU on val 0.9000 to 0.9100"
     )
     assert describe(Postprocess((), 0.9, 0.9)) == "none, as none helped on val"

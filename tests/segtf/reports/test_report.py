@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 
 from scripts.make_fishki import draw_image, plan_image
+from segtf.exporting.report import PrecisionReport, ValScores, write_export
+from segtf.inference.postprocess import Postprocess
 from segtf.outputs.page import flags, prose
 from segtf.report import main
 from segtf.reports.figures import draw_confusion, draw_curves
@@ -27,6 +30,7 @@ from segtf.training.survey import Objects, Survey
 from tests.segtf.reports.test_figures import write_log
 from tests.segtf.scoring.test_inspection import IMAGES as MASKS
 from tests.segtf.scoring.test_inspection import inspected
+from tests.segtf.tiny_export import REPORT
 from voc_builder.base.colours import voc_colours
 from voc_builder.base.errors import UserError
 from voc_builder.pixels.overlay import draw_overlay
@@ -111,6 +115,17 @@ def add_waits(log: Path, shares: list[float]) -> None:
     log.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+FLOAT32 = PrecisionReport("model.onnx", 25_300_000, ms=20.0, provider="CPUExecutionProvider")
+EXPORT = replace(
+    REPORT,
+    images=4,
+    onnx_bytes=FLOAT32.bytes,
+    val=ValScores(0.9, dict.fromkeys(CLASSES, 0.9)),
+    postprocess=Postprocess((), 0.9, 0.9),
+    precisions={"float32": FLOAT32},
+)
+
+
 def write_run(run: Path, size: int = 128) -> Path:
     """A run folder as a finished training leaves it, but for the networks themselves."""
     run.mkdir(parents=True)
@@ -127,21 +142,14 @@ def write_run(run: Path, size: int = 128) -> Path:
         "images": {"train": 32, "val": 4, "test": 4},
         "pixels": dict.fromkeys(("train", "val", "test"), pixels),
     }
-    comparison = {"a": "keras", "b": "onnx", "largest_difference": 3.1e-7, "equal_argmax": 1.0}
-    export = {
-        "photos": 4,
-        "tolerance": {"probability": 1e-4, "argmax": 0.9999},
-        "comparisons": [{**comparison, "passed": True}],
-        "passed": True,
-        "onnx": {"bytes": 25_300_000, "opset": 18},
-    }
+    write_export(EXPORT, run)
     environment = {
         "command": "python -m segtf.train --size 256",
         "gpus": [],
         "seconds": 640.5,
         "backend": "tensorflow",
     }
-    for name, values in {"data": about, "export": export, "environment": environment}.items():
+    for name, values in {"data": about, "environment": environment}.items():
         (run / f"{name}.json").write_text(json.dumps(values))
     curve = [1 - 0.9 * 0.9**epoch for epoch in range(40)]
     draw_curves(write_log(run / "log.csv", CLASSES, curve), run / "curves.png")
@@ -366,31 +374,25 @@ def test_a_run_that_was_scored_without_objects_keeps_its_page(tmp_path: Path) ->
 
 def test_a_failed_export_is_said_in_the_result_and_in_the_table(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
-    export = json.loads((run / "export.json").read_text())
-    export["passed"] = export["comparisons"][0]["passed"] = False
-    (run / "export.json").write_text(json.dumps(export))
+    failed = replace(EXPORT.comparisons[0], passed=False)
+    write_export(replace(EXPORT, comparisons=(failed,)), run)
     page = write_report(run).read_text(encoding="utf-8")
     assert "ONNX DO NOT answer alike" in page
     assert '<span class="bad">FAILED</span>' in page
 
 
-def test_the_page_shows_what_each_precision_costs_and_what_is_swept(tmp_path: Path) -> None:
+def test_the_page_shows_the_cost_of_each_precision_and_the_post_processing(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
-    export = json.loads((run / "export.json").read_text())
-    float32 = {"file": "model.onnx", "bytes": 25_300_000, "ms": 20.0}
-    float32 |= {"provider": "CPUExecutionProvider", "kept": True}
-    half = float32 | {"file": "model_float16.onnx", "bytes": 12_700_000, "ms": 25.0}
-    changes = {"miou_change": -0.0021, "iou_change": dict.fromkeys(CLASSES, -0.003)}
-    export |= {
-        "provider": "CPUExecutionProvider",
-        "val": {"miou": 0.9, "iou": dict.fromkeys(CLASSES, 0.9)},
-        "postprocess": {"rules": [], "miou": 0.9, "miou_after": 0.9},
-        "precisions": {
-            "float32": float32 | {"miou_change": None, "iou_change": None},
-            "float16": half | changes,
-        },
-    }
-    (run / "export.json").write_text(json.dumps(export))
+    half = PrecisionReport(
+        file="model_float16.onnx",
+        bytes=12_700_000,
+        miou_change=-0.0021,
+        iou_change=dict.fromkeys(CLASSES, -0.003),
+        ms=25.0,
+        provider="CPUExecutionProvider",
+    )
+    precisions = {**EXPORT.precisions, "float16": half}
+    write_export(replace(EXPORT, precisions=precisions), run)
     page = write_report(run).read_text(encoding="utf-8")
     for shown in ("model_float16.onnx", "12.7", "x 0.80", "-0.0021", "-0.0030", "–"):
         assert f"<td>{shown}</td>" in page
