@@ -6,6 +6,7 @@ A place is drawn once, with a colour and a height per pixel; a date adds season,
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -81,85 +82,83 @@ class Land:
 
 def draw_land(rng: Generator, place: Place, size: int) -> Land:
     """A place of 40 to 60 metres in `size` pixels."""
-    shape, metres = (size, size), rng.uniform(40, 60)
-    scale = size / metres
-    soil, grass = np.array([150, 134, 110]), np.array([112, 128, 72])
-    green = rng.uniform(0.2, 0.9) + 0.3 * noise(rng, shape, 6 * scale)
-    green = np.clip(green, 0.05, 1)[..., None]
-    colour = texture(rng, shape, (1, 1, 1), scale, 0.08) * (soil + green * (grass - soil))
-    land = Land(
-        np.full(shape, GROUND, np.uint8),
-        colour.astype(np.float32),
-        np.zeros(shape, np.float32),
-        green[..., 0].astype(np.float32),
-        scale,
-    )
-    lumps = noise(rng, shape, size / 3) + 0.2 * noise(rng, shape, size / 12)
-    if place.water:
-        blue = texture(rng, shape, np.array([70, 100, 118]) * rng.uniform(0.8, 1.2), size / 4, 0.06)
-        land.put(lumps < np.quantile(lumps, place.water), WATER, blue)
-    if place.wood:
-        edge = np.quantile(lumps, 1 - place.wood)
-        land.put(lumps > edge, VEGETATION, leaves(rng, land), 6.0, 1.0)
-        for x, y in rng.uniform(0, size, (80, 2)):
-            if lumps[int(y), int(x)] > edge:
-                draw_tree(rng, land, np.array([x, y]))
-    streets = rng.uniform(0, math.pi) + np.arange(place.streets) * math.pi / 2
-    crossing = rng.uniform(0.3, 0.7, 2) * size
-    for turn in streets:
-        draw_street(rng, land, crossing, turn)
-    for car in range(place.cars if place.streets else 0):
-        turn = streets[car % place.streets]
-        offset = rng.uniform(-0.5, 0.5) * size, rng.choice([-2.2, 2.2]) * scale
-        draw_car(rng, land, crossing + turned(offset, turn), turn)
-    turn = float(streets[0]) if place.streets else rng.uniform(0, math.pi)
-    for _ in range(place.houses):
-        draw_house(rng, land, turn)
-    for _ in range(place.clutter):
-        draw_clutter(rng, land)
-    for _ in range(place.trees):
-        if (spot := free_spot(rng, land, 1.5)) is not None:
-            draw_tree(rng, land, spot)
-    if not place.streets:
-        for _ in range(place.cars):
-            if (spot := free_spot(rng, land, 2.5)) is not None:
-                draw_car(rng, land, spot, rng.uniform(0, math.pi))
+    land = draw_ground(rng, size, size / rng.uniform(40, 60))
+    leaves = texture(rng, land.ids.shape, (62, 88, 46), 0.7 * land.scale, 0.22)
+    draw_water_and_wood(rng, land, leaves, place)
+    crossing, turn = rng.uniform(0.3, 0.7, 2) * size, rng.uniform(0, math.pi)
+    streets = [turn + number * math.pi / 2 for number in range(place.streets)]
+    for street in streets:
+        draw_street(rng, land, crossing, street)
+    for car in range(place.cars if streets else 0):
+        street = streets[car % len(streets)]
+        offset = rng.uniform(-0.5, 0.5) * size, rng.choice([-2.2, 2.2]) * land.scale
+        draw_car(rng, land, crossing + turned(offset, street), street)
+    for spot in free_spots(rng, land, place.houses, 5.0):
+        draw_house(rng, land, spot, turn)
+    for spot in free_spots(rng, land, place.clutter, 2.0):
+        draw_clutter(rng, land, spot)
+    for spot in free_spots(rng, land, place.trees, 1.5):
+        draw_tree(rng, land, leaves, spot)
+    for spot in free_spots(rng, land, 0 if streets else place.cars, 2.5):
+        draw_car(rng, land, spot, rng.uniform(0, math.pi))
     return land
 
 
-def free_spot(rng: Generator, land: Land, reach: float) -> Points | None:
-    """A point with only unpaved ground within `reach` metres; None if none is found soon."""
+def draw_ground(rng: Generator, size: int, scale: float) -> Land:
+    """Open ground: soil and grass in patches."""
+    shape = (size, size)
+    soil, grass = np.array([150, 134, 110]), np.array([112, 128, 72])
+    growth = np.clip(rng.uniform(0.2, 0.9) + 0.3 * noise(rng, shape, 6 * scale), 0.05, 1)
+    colour = soil + growth[..., None] * (grass - soil)
+    return Land(
+        np.full(shape, GROUND, np.uint8),
+        (colour * texture(rng, shape, (1, 1, 1), scale, 0.08)).astype(np.float32),
+        np.zeros(shape, np.float32),
+        growth.astype(np.float32),
+        scale,
+    )
+
+
+def draw_water_and_wood(rng: Generator, land: Land, leaves: Image, place: Place) -> None:
+    """Water where smooth noise is low, a wood where it is high."""
+    shape, size = land.ids.shape, len(land.ids)
+    level = noise(rng, shape, size / 3) + 0.2 * noise(rng, shape, size / 12)
+    if place.water:
+        blue = np.array([70, 100, 118]) * rng.uniform(0.8, 1.2)
+        water = level < np.quantile(level, place.water)
+        land.put(water, WATER, texture(rng, shape, blue, size / 4, 0.06))
+    if place.wood:
+        wood = level > np.quantile(level, 1 - place.wood)
+        land.put(wood, VEGETATION, leaves, 6.0, 1.0)
+        for x, y in rng.integers(0, size, (80, 2)):
+            if wood[y, x]:
+                draw_tree(rng, land, leaves, np.array([x, y], np.float64))
+
+
+def free_spots(rng: Generator, land: Land, count: int, reach: float) -> Iterator[Points]:
+    """At most `count` points with only unpaved ground within `reach` metres."""
     size, half = len(land.ids), max(1, round(reach * land.scale))
-    for _ in range(TRIES):
-        x, y = rng.integers(0, size, 2)
-        around = np.s_[max(y - half, 0) : y + half + 1, max(x - half, 0) : x + half + 1]
-        if (land.ids[around] == GROUND).all() and (land.growth[around] > 0).all():
-            return np.array([x, y], np.float64)
-    return None
+    for _ in range(count):
+        for x, y in rng.integers(0, size, (TRIES, 2)):
+            around = np.s_[max(y - half, 0) : y + half + 1, max(x - half, 0) : x + half + 1]
+            if (land.ids[around] == GROUND).all() and (land.growth[around] > 0).all():
+                yield np.array([x, y], np.float64)
+                break
 
 
-def leaves(rng: Generator, land: Land) -> Image:
-    """Foliage all over the land."""
-    green = np.array([62, 88, 46]) * rng.uniform(0.75, 1.3)
-    return texture(rng, land.ids.shape, green, 0.7 * land.scale, 0.22)
-
-
-def draw_tree(rng: Generator, land: Land, spot: Points) -> None:
-    """A crown 2 to 6 metres wide, lighter in its middle."""
-    radius = rng.uniform(1.0, 3.0) * land.scale
-    wobble, foliage = rng.normal(0, 0.12, 24), leaves(rng, land)
+def draw_tree(rng: Generator, land: Land, leaves: Image, spot: Points) -> None:
+    """A crown 2 to 6 metres wide of these leaves, lighter in its middle."""
+    radius, shade = rng.uniform(1.0, 3.0) * land.scale, rng.uniform(0.75, 1.3)
+    wobble = rng.normal(0, 0.12, 24)
     for part, light in ((1.0, 0.8), (0.7, 1.05), (0.35, 1.25)):
         outline = ellipse(spot, (part * radius, part * radius), 0.0, wobble=wobble)
         crown = fill(land.ids.shape, outline) & np.isin(land.ids, (VEGETATION, GROUND))
-        land.put(crown, VEGETATION, foliage * light, 5.0, 1.0)
+        land.put(crown, VEGETATION, leaves * np.float32(shade * light), 5.0, 1.0)
 
 
-def draw_house(rng: Generator, land: Land, turn: float) -> None:
+def draw_house(rng: Generator, land: Land, spot: Points, turn: float) -> None:
     """A house with a gabled or a flat roof."""
     half = tuple(rng.uniform((3.5, 2.5), (6.0, 4.0)) * land.scale)
-    spot = free_spot(rng, land, 5.0)
-    if spot is None:
-        return
     shape, turn = land.ids.shape, turn + rng.normal(0, 0.05)
     roof = np.array(ROOFS[rng.integers(len(ROOFS))]) * rng.uniform(0.85, 1.15)
     tiles = texture(rng, shape, roof, 0.5 * land.scale, 0.05)
@@ -196,11 +195,8 @@ def draw_car(rng: Generator, land: Land, spot: Points, turn: float) -> None:
     land.put(body & roof, CAR, paint, 1.5)
 
 
-def draw_clutter(rng: Generator, land: Land) -> None:
+def draw_clutter(rng: Generator, land: Land, spot: Points) -> None:
     """A container, a heap or a tank in a bright colour with a pale rim."""
-    spot = free_spot(rng, land, 2.0)
-    if spot is None:
-        return
     shape, scale, turn = land.ids.shape, land.scale, rng.uniform(0, math.pi)
     half = rng.uniform(0.9, 2.0, 2) * scale
     outline = box if rng.uniform() < 0.5 else ellipse

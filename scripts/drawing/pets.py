@@ -5,7 +5,6 @@ A body's unit is about the height of a pet; y is 0 on the ground, and its head i
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +25,7 @@ from scripts.drawing.shapes import (
     stroke,
     take_photo,
     texture,
+    turned,
 )
 
 Colour = tuple[int, int, int]
@@ -106,24 +106,20 @@ def choose_pose(rng: Generator, breed: Breed) -> Pose:
 def draw_head(breed: Breed, shape: Shape, middle: Points, scale: float, nod: float) -> list[Mask]:
     """Masks of skull and muzzle, of the ears, and of eyes and nose."""
 
-    def at(x: float, y: float) -> Points:
-        turn = np.array([[math.cos(nod), math.sin(nod)], [-math.sin(nod), math.cos(nod)]])
-        return middle + np.array([x, y]) @ turn * scale
+    def at(*points: tuple[float, float]) -> Points:
+        return middle + turned(points, nod) * scale
+
+    def line(radius: float, *points: tuple[float, float]) -> Mask:
+        return stroke(shape, at(*points), radius * scale)
 
     reach = 0.12 if breed.cat else 0.22
-    head = stroke(shape, at(0, 0)[None], 0.2 * scale)
-    head |= stroke(shape, np.stack([at(0.05, 0.05), at(reach, 0.07)]), 0.1 * scale)
-    ears = np.zeros(shape, np.bool_)
-    for side in (-0.13, 0.1):
-        if breed.ears == "pointed":
-            corners = [at(side - 0.08, -0.1), at(side + 0.08, -0.13), at(side, -0.36)]
-            ears |= fill(shape, np.stack(corners))
-        elif side < 0:
-            line = np.stack([at(side, -0.1), at(side - 0.06, 0.18)])
-            ears |= stroke(shape, line, 0.08 * scale)
-    face = stroke(shape, at(reach + 0.07, 0.04)[None], 0.04 * scale)
-    for x in (-0.01, 0.12):
-        face |= stroke(shape, at(x, -0.06)[None], 0.03 * scale)
+    head = line(0.2, (0, 0)) | line(0.1, (0.05, 0.05), (reach, 0.07))
+    if breed.ears == "hanging":
+        ears = line(0.08, (-0.13, -0.1), (-0.19, 0.18))
+    else:
+        ears = fill(shape, at((-0.21, -0.1), (-0.05, -0.13), (-0.13, -0.36)))
+        ears |= fill(shape, at((0.02, -0.1), (0.18, -0.13), (0.1, -0.36)))
+    face = line(0.04, (reach + 0.07, 0.04)) | line(0.03, (-0.01, -0.06)) | line(0.03, (0.12, -0.06))
     return [head, ears, face]
 
 
@@ -135,17 +131,15 @@ def draw_pet(
     image = draw_room(rng, shape)
     if rng.uniform() < PORTRAITS:
         scale = min(shape) * rng.uniform(1.0, 1.6)
-        target = np.array([rng.uniform(0.4, 0.6) * width, rng.uniform(0.4, 0.55) * height])
-        origin = target - pose.head * scale
+        origin = rng.uniform((0.4, 0.4), (0.6, 0.55)) * (width, height) - pose.head * scale
     else:
         scale = min(height * 0.8, width / 1.6) * rng.uniform(0.6, 1.0)
-        origin = np.array([width * rng.uniform(0.4, 0.6), height * rng.uniform(0.82, 0.96)])
+        origin = rng.uniform((0.4, 0.82), (0.6, 0.96)) * (width, height)
     shadow = fill(shape, ellipse(origin, (0.7 * scale, 0.08 * scale), 0.0))
     image *= 1 - 0.4 * cv2.GaussianBlur(shadow.astype(np.float32), (0, 0), scale / 30)[..., None]
 
-    head, ears, face = draw_head(
-        breed, shape, origin + pose.head * scale, scale, rng.uniform(-0.4, 0.4)
-    )
+    middle, nod = origin + pose.head * scale, rng.uniform(-0.4, 0.4)
+    head, ears, face = draw_head(breed, shape, middle, scale, nod)
     body = np.zeros(shape, np.bool_)
     for points, radius in pose.lines:
         body |= stroke(shape, origin + points * scale, radius * scale)
