@@ -18,7 +18,6 @@ from segtf.outputs.files import EACH, TOGETHER, Shapes, Wanted, outputs_of
 from segtf.outputs.folder import QUEUE, SCORES, predict_images
 from segtf.outputs.gallery import FOLDERS, PAGE
 from segtf.outputs.polygons import TOLERANCE
-from segtf.outputs.truth import check_truth
 from segtf.scoring.evaluation import score_table
 from segtf.scoring.operating import NONE, target_class
 from segtf.training.stopping import Stop
@@ -31,69 +30,69 @@ NAMED = 3  # images that a message names
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Predicts images with an ONNX file and writes masks, pictures, outlines and tables at their
-    full size. Exit code 1: something could not be read or written and was left out.
+    """Predict images with an ONNX file and write masks, pictures, outlines and tables at full size.
+    Exit code 1: something could not be read or written and was left out.
     """
 
     model: Path
-    """ONNX file exported by segtf, or a run folder that holds model.onnx; several with commas
-    answer together."""
+    """ONNX file exported by segtf, or a run folder with model.onnx; several, separated by commas,
+    are an ensemble."""
     images: tuple[Path, ...]
     """Images, folders (searched with their subfolders) or quoted glob patterns."""
     out: Path = Path("predictions")
     """Folder for the results; files of the same names are replaced."""
     save: str = "mask,overlay"
-    """What to write, separated by commas: mask, overlay, cutout, probabilities, labelme, rle,
+    """Outputs to write, separated by commas: mask, overlay, cutout, probabilities, labelme, rle,
     coco."""
     mode: Mode = "auto"
-    """Squeeze images to the training size, or cut tiles of that size out of them as they are; auto:
-    what training did."""
+    """Resize images to the training size, or cut tiles of that size; auto: as in training."""
     overlap: float = 0.25
-    """What neighbouring tiles share at least, as a part of their side."""
+    """Least overlap of neighbouring tiles, as a fraction of their side."""
     tta: Tta = "none"
-    """Also ask about the image mirrored (flips), or mirrored and turned (d4), and take the mean."""
+    """Test-time augmentation: mean over the mirrored image (flips), or also over its quarter turns
+    (d4)."""
     ensemble: Ensemble = "mean"
-    """How several answer together: mean of the probabilities, vote, or per-class for networks that
-    each know other classes beside the background."""
+    """How several networks are combined: mean of the probabilities, vote, or per-class for networks
+    of different classes beside the background."""
     defect_threshold: float | None = None
-    """Probability from which on a pixel is of the class that is target, such as segtf.evaluate
-    chooses on val; null: where that class is the most probable."""
+    """Decision threshold for the target class, such as segtf.evaluate chooses on val: a pixel with
+    at least that probability is of the class; null: where it is the most probable class."""
     defect: str | None = None
-    """Class that is target; null: the one called defect, else the last one."""
+    """Target class; null: the one called defect, else the last one."""
     tolerance: float = TOLERANCE
-    """How far the polygons for labelme may lie off, pixels."""
+    """Largest deviation of the polygons for labelme, pixels."""
     shapes: Shapes = "polygon"
-    """What labelme gets: polygons, or masks that are the very pixels."""
+    """Shapes for labelme: polygons, or masks that match every pixel."""
     rle_class: str | None = None
-    """Class that the run lengths are of; null: all but the background."""
+    """Class to encode as run lengths; null: all but the background."""
     queue: bool = False
-    """Also write queue.csv: which images to annotate and which annotations to check next."""
+    """Also write queue.csv: the images to annotate and the annotations to check next."""
     gallery: bool = False
     """Also write index.html, a page of all images that opens from disk, and its folder images."""
     truth: Path | None = None
-    """Folder of masks, PNG of the network's class ids, in a data set those of its very images, else
-    named as the images and in the same subfolders: images that it was not trained on are scored by
-    them at their full size (scores.json), queue and gallery compare with them; null: these two
-    compare with labelme files beside the images, where there are any."""
+    """Folder of masks, PNG of the network's class ids: those of a data set are matched by the image
+    itself, others by name and subfolder. Images that the network was not trained on are scored
+    against them at full size (scores.json); queue and gallery compare with them; null: these two
+    compare with labelme files beside the images, if there are any."""
     postprocess: bool = True
-    """Sweep small components and holes out of masks by the limits that were chosen on val, where
-    the network has some."""
+    """Remove small components and fill holes by the limits that were chosen on val, if the network
+    has any."""
     provider: Provider = "auto"
-    """What computes the network; auto: the first of TensorRT, CUDA, OpenVINO and CPU that is there
+    """Execution provider; auto: the first of TensorRT, CUDA, OpenVINO and CPU that is installed
     and starts."""
     threads: int = 0
-    """CPU threads for the network, 0 for as many as onnxruntime likes."""
+    """CPU threads for the network; 0: onnxruntime's default."""
 
 
 def _places(wanted: Wanted) -> list[str]:
-    """What lies under the folder of results, folders and files."""
+    """The folders and files in the folder of results."""
     names = [f"{Path(EACH[name]).parent}/" for name in wanted.save if name in EACH]
     names += [TOGETHER[name] for name in wanted.save if name in TOGETHER]
     return names + [PAGE] * wanted.gallery + [QUEUE] * wanted.queue
 
 
 def _threshold(config: PredictConfig, classes: Sequence[str]) -> tuple[int, float] | None:
-    """Class id and probability that the command line names."""
+    """Class id and decision threshold that the command line asks for."""
     value = config.defect_threshold
     if value is not None and not 0 < value < 1:
         raise UserError(f"--defect-threshold takes a number between 0 and 1. Received: {value:g}")
@@ -102,12 +101,12 @@ def _threshold(config: PredictConfig, classes: Sequence[str]) -> tuple[int, floa
 
 
 def _check_order(config: PredictConfig) -> None:
-    """Raises `UserError` if the images are named before the network."""
+    """Raises `UserError` if the images stand before the network."""
     networks = [path for path in config.images if any(map(is_model, model_paths(path)))]
     if networks and not is_model(config.model) and _holds_images(config.model):
-        photos = [config.model, *(path for path in config.images if path not in networks)]
-        order = (",".join(map(str, networks)), *map(str, photos[:NAMED]))
-        more = " ..." if len(photos) > NAMED else ""
+        images = [config.model, *(path for path in config.images if path not in networks)]
+        order = (",".join(map(str, networks)), *map(str, images[:NAMED]))
+        more = " ..." if len(images) > NAMED else ""
         raise UserError(
             f"{config.model}: no network, and {networks[0]} is one: the network comes first: "
             f"python -m segtf.predict {shlex.join(order)}{more}"
@@ -138,7 +137,7 @@ def predict(config: PredictConfig) -> int:
     )
     written = [(config.out / pattern).parent for pattern in EACH.values()]
     written += [config.out / folder for folder in FOLDERS]
-    photos = find_images(config.images, leave_out=written)
+    images = find_images(config.images, leave_out=written)
     predictor = open_predictor(
         model_paths(config.model),
         mode=config.mode,
@@ -150,9 +149,11 @@ def predict(config: PredictConfig) -> int:
         postprocess=config.postprocess,
     )
     if config.truth is not None:
+        from segtf.outputs.truth import check_truth
+
         check_truth(config.truth, predictor.classes)
     wanted = replace(wanted, threshold=_threshold(config, predictor.classes))
-    result = predict_images(predictor, photos, config.out, wanted, truth=config.truth)
+    result = predict_images(predictor, images, config.out, wanted, truth=config.truth)
     by = " and ".join(dict.fromkeys(provider_name(model.provider) for model in predictor.models))
     places = ", ".join(_places(wanted))
     print(f"{config.out}: {places}: {result.summary(predictor.classes)}; computed by {by}")
@@ -161,16 +162,16 @@ def predict(config: PredictConfig) -> int:
         print(score_table(result.scores))
     if result.queue:
         print(f"{config.out / QUEUE}: {describe_queue(list(result.queue))}")
-    if result.untrue > 1:
-        print(f"{result.untrue} annotations could not be compared with", file=sys.stderr)
+    if result.unusable > 1:
+        print(f"{result.unusable} annotations could not be compared with", file=sys.stderr)
     if result.left_out:
         names = ", ".join(map(str, result.left_out))
-        print(f"left out {len(result.left_out)} of {len(photos)}: {names}", file=sys.stderr)
-    return 1 if result.left_out or result.untrue else 0
+        print(f"left out {len(result.left_out)} of {len(images)}: {names}", file=sys.stderr)
+    return 1 if result.left_out or result.unusable else 0
 
 
 def _command(config: PredictConfig) -> int:
-    with Stop().listening():  # what is half written goes, also when the system ends the process
+    with Stop().listening():  # remove half-written files, also on SIGTERM
         return predict(config)
 
 

@@ -1,4 +1,4 @@
-"""Make the files that people take away from a prediction, and say where each goes."""
+"""The files that a prediction can write: where each goes, and how it is encoded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from voc_builder.pixels.image_rows import Rows, shrunk
 from voc_builder.pixels.images import encode_jpeg, resize_mask
 from voc_builder.pixels.overlay import draw_overlay
 
-PIXELS = 64_000_000  # of a picture at most: it is to be looked at
+PIXELS = 64_000_000  # of a picture at most: it is for people to look at
 # where the files of each image go under the folder of results, and those of all images together
 EACH = {
     "mask": "masks/{}.png",
@@ -39,7 +39,7 @@ Shapes = Literal["polygon", "mask"]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to make of every image."""
+    """What to write for every image."""
 
     save: tuple[str, ...] = ("mask", "overlay")  # names of `OUTPUTS`
     tolerance: float = TOLERANCE  # pixels, of the polygons for labelme
@@ -47,13 +47,11 @@ class Wanted:
     rle_class: str | None = None  # None: all but the background
     queue: bool = False
     gallery: bool = False
-    threshold: tuple[int, float] | None = (
-        None  # class id and probability, as in `segtf.inference.prediction`
-    )
+    threshold: tuple[int, float] | None = None  # class id and its decision threshold
 
 
 def outputs_of(save: str, flag: str = "--save") -> tuple[str, ...]:
-    """The outputs that a list such as `mask,overlay` names. Raises `UserError` for others."""
+    """The outputs in a list such as `mask,overlay`. Raises `UserError` for unknown ones."""
     wanted = tuple(name.strip() for name in save.split(",") if name.strip())
     unknown = [name for name in wanted if name not in OUTPUTS]
     if unknown or not wanted:
@@ -62,7 +60,7 @@ def outputs_of(save: str, flag: str = "--save") -> tuple[str, ...]:
 
 
 def check_outputs(wanted: Wanted, classes: Sequence[str]) -> None:
-    """Raises `UserError` for outputs that cannot be made of the `classes` of a network."""
+    """Raises `UserError` for outputs that are impossible with the `classes` of a network."""
     first = classes[0]
     if "cutout" in wanted.save and not has_background(classes):
         raise UserError(
@@ -85,18 +83,18 @@ def check_outputs(wanted: Wanted, classes: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class View:
-    """An image and what was answered at a size at which pictures are made: its own, but for one of
-    more than 64 megapixels, which is brought down to as many.
+    """An image and its masks at the size of pictures: full size, or resized to 64 megapixels if the
+    image has more.
     """
 
     image: NDArray[np.uint8]  # RGB, (H, W, 3)
-    mask: NDArray[np.uint8]  # (H, W)
-    background: NDArray[np.float32] | None  # (H, W)
+    mask: NDArray[np.uint8]  # class ids, (H, W)
+    background: NDArray[np.float32] | None  # its probability, (H, W)
     truth: NDArray[np.uint8] | None  # (H, W)
 
 
 def view_of(image: Rows, answer: Answer, truth: NDArray[np.uint8] | None = None) -> View:
-    """The view of an image; with the class ids `truth`, shape (H, W), if they are known."""
+    """The view of an image, with the true class ids, shape (H, W), if they are known."""
     height, width = image.shape[:2]
     side = math.sqrt(PIXELS / (height * width))
     if side >= 1:
@@ -115,32 +113,32 @@ def view_of(image: Rows, answer: Answer, truth: NDArray[np.uint8] | None = None)
 
 
 def encode_overlay(view: View, classes: Sequence[str], colours: NDArray[np.uint8]) -> bytes:
-    """A JPEG of the image with the classes drawn over it. Raises `UserError` if it is too long."""
+    """A JPEG of the image with its classes drawn over it. Raises `UserError` if a side is too long
+    for a JPEG.
+    """
     return encode_jpeg(draw_overlay(view.image, view.mask, classes, colours))
 
 
 def encode_labelme(
-    image: Path,
-    mask: NDArray[np.uint8],
-    classes: Sequence[str],
-    file: Path,
-    *,
-    tolerance: float = TOLERANCE,
-    shapes: Shapes = "polygon",
+    image: Path, mask: NDArray[np.uint8], classes: Sequence[str], file: Path, wanted: Wanted
 ) -> bytes:
-    """The labelme file of class ids, shape (H, W), that is to lie at `file` and names its image
-    from there.
+    """The labelme file of class ids, shape (H, W), for the path `file`; it names its image relative
+    to that.
     """
     content = labelme_annotation(
-        mask, classes, _way(image, file.parent), tolerance=tolerance, shapes=shapes
+        mask,
+        classes,
+        _relative(image, file.parent),
+        tolerance=wanted.tolerance,
+        shapes=wanted.shapes,
     )
     return json.dumps(content, ensure_ascii=False, indent=2).encode()
 
 
-def _way(image: Path, folder: Path) -> str:
-    """How a file in the folder names the image, with slashes as labelme writes them."""
+def _relative(image: Path, folder: Path) -> str:
+    """The path from a folder to the image, with slashes as labelme writes them."""
     try:
-        way = os.path.relpath(image.resolve(), folder.resolve())
+        path = os.path.relpath(image.resolve(), folder.resolve())
     except ValueError:  # on another drive
-        way = str(image.resolve())
-    return Path(way).as_posix()
+        path = str(image.resolve())
+    return Path(path).as_posix()

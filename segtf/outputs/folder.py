@@ -1,4 +1,4 @@
-"""Predict many images: while the network works on one, another is read and a third is written."""
+"""Predict many images: while the network works on one, others are read and written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +33,8 @@ from segtf.outputs.files import (
 from segtf.outputs.gallery import Drawn, Gallery, image_scores
 from segtf.outputs.matting import encode_cutout
 from segtf.outputs.rle import RleWriter, encode_rle, foreground
-from segtf.outputs.truth import Find, read_truth, truth_finder
-from segtf.run.folder import write_json
 from segtf.scoring import metrics
-from segtf.scoring.evaluation import pixel_scores
-from segtf.scoring.faults import Faults, find_faults
+from segtf.scoring.faults import find_faults
 from voc_builder.base.errors import UserError
 from voc_builder.base.files import replacing
 from voc_builder.base.progress import in_threads, note, progress
@@ -45,58 +42,58 @@ from voc_builder.pixels.image_rows import LARGE, Rows, count_pixels, open_image
 from voc_builder.pixels.overlay import count_ids, draw_overlay, format_fraction
 from voc_builder.pixels.png import encode_mask
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from segtf.outputs.truth import Truths
 
 AT_ONCE = 3  # images
 QUEUE, SCORES = "queue.csv", "scores.json"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no other image will fare better
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no other image can be written either
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What became of some images."""
+    """The outcome for some images."""
 
     done: int  # images
-    left_out: tuple[Path, ...]  # images that could not be read, or whose results not be written
-    untrue: int  # annotations that could not be compared with
+    left_out: tuple[Path, ...]  # images that cannot be read, or whose results cannot be written
+    unusable: int  # annotations that cannot be compared with
     pixels: NDArray[np.int64]  # of each class, over all images; shape (C,)
     seconds: float
     queue: tuple[Queued, ...] = ()  # in the order of the file
-    scores: Json | None = None  # of the images with an annotation; None where there is none
+    scores: dict[str, Any] | None = None  # of the annotated images; None without any
 
     def summary(self, classes: Sequence[str]) -> str:
-        """One line: how many, how fast, and the share of each class."""
-        shares = self.pixels / max(1, self.pixels.sum())
-        named = zip(classes, shares, strict=True)
-        areas = ", ".join(f"{label} {format_fraction(float(share))}" for label, share in named)
-        speed = self.done / self.seconds
+        """One line: how many images, how fast, and the fraction of the area of each class."""
+        fractions = self.pixels / max(1, self.pixels.sum())
+        named = zip(classes, fractions.tolist(), strict=True)
+        areas = ", ".join(f"{label} {format_fraction(fraction)}" for label, fraction in named)
         images = "1 image" if self.done == 1 else f"{self.done} images"
-        return f"{images}, {speed:.2g} a second, area: {areas}"
+        return f"{images}, {self.done / self.seconds:.2g} a second, area: {areas}"
 
 
 @dataclass(frozen=True)
 class _Done:
-    """What the files of all images together need of one of them: nothing of the size of a mask, as
-    several of them wait for one before them.
+    """What the files of all images together need of one: nothing as large as a mask, since several
+    wait for one before them.
     """
 
     shape: tuple[int, ...]  # of the image, (H, W)
     pixels: NDArray[np.int64]
     queued: Queued
-    counts: metrics.Counts | None = None  # by true and predicted class, of an image that is scored
-    seen: bool = False  # it has an annotation, but a network was trained on it
-    untrue: str = ""  # why its annotation cannot be compared with
-    rle: str = ""
-    coco: tuple[Json, ...] = ()
-    drawn: Drawn | None = None
+    counts: metrics.Counts | None  # by true and predicted class, if there is an annotation
+    trained_on: bool  # annotated, but a network was trained on it
+    problem: str  # why its annotation cannot be compared with
+    rle: str
+    coco: tuple[dict[str, Any], ...]
+    drawn: Drawn | None
 
 
 def draw_image(
     predictor: Predictor, image: Rows, *, truth: NDArray[np.uint8] | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Class ids, shape (H, W), and RGB overlay, shape (H, W, 3), of an RGB image, shape (H, W, 3);
-    the outlines of the class ids `truth`, shape (H, W), are drawn too if they are given. The
-    overlay of an image of more than 64 megapixels is brought down to as many.
+    """Class ids, shape (H, W), and RGB overlay, shape (H, W, 3), of an RGB image, shape (H, W, 3),
+    with the outlines of the class ids `truth`, shape (H, W), if given. The overlay of an image of
+    more than 64 megapixels is resized to that many.
     """
     answer = ask(predictor, image)
     view = view_of(image, answer, truth)
@@ -115,65 +112,59 @@ def predict_images(
     truth: Path | None = None,
 ) -> Prediction:
     """Writes what is `wanted` of every image into the folder `out`. An image that cannot be read or
-    whose results cannot be written, is named on stderr and left out. `truth` is a folder of masks
-    to compare with, as in `truth_finder`; images that a network was trained on, as its run says,
-    are not scored. Raises `UserError` if `out` cannot be written at all.
+    whose results cannot be written is named on stderr and left out. With `truth`, a folder of
+    masks, predictions are scored too, see `segtf.outputs.truth`. Raises `UserError` if `out` cannot
+    be written at all.
     """
     check_outputs(wanted, predictor.classes)
-    _make_folder(out)
+    with _explained(out):
+        out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    find = truth_finder(images, truth) if truth or wanted.queue or wanted.gallery else None
-    work = _Work(predictor, out, wanted, truth, find)
-    left_out, untrue, pixels = [], 0, np.zeros(len(predictor.classes), np.int64)
+    truths = None
+    if truth or wanted.queue or wanted.gallery:
+        from segtf.outputs.truth import Truths
+
+        truths = Truths(images, truth, predictor)
+    work = _Work(predictor, out, wanted, truths)
+    left_out, unusable, pixels = [], 0, np.zeros(len(predictor.classes), np.int64)
     named = list(zip(images, image_ids(images), strict=True))
     found = in_threads(work.attempt, named, min(AT_ONCE, len(named)))
     with _explained(out), ExitStack() as files:
         together = _Together(work, images, files)
         files.enter_context(closing(found))
         for (path, image_id), done in progress(
-            zip(named, found, strict=True), total=len(images), what="photos"
+            zip(named, found, strict=True), total=len(images), what="images"
         ):
             if isinstance(done, UserError):
                 note(str(done) if str(path) in str(done) else f"{path}: {done}")
                 left_out.append(path)
                 continue
-            if done.untrue:
-                if not untrue:  # the others are mostly of its kind
-                    note(f"{done.untrue}: it is not compared with")
-                untrue += 1
+            if done.problem:
+                if not unusable:  # the others are mostly of the same kind
+                    note(f"{done.problem}: it is not compared with")
+                unusable += 1
             together.add(image_id, path, done)
             pixels += done.pixels
-        queue, scores = together.write()
+        queue = together.write()
+        scores = truths.write_scores(out / SCORES) if truths and truth else None
     seconds = time.perf_counter() - started
     count = len(images) - len(left_out)
-    return Prediction(count, tuple(left_out), untrue, pixels, seconds, tuple(queue), scores)
+    return Prediction(count, tuple(left_out), unusable, pixels, seconds, tuple(queue), scores)
 
 
 class _Work:
     """What is done with one image, in a thread of its own."""
 
     def __init__(
-        self,
-        predictor: Predictor,
-        out: Path,
-        wanted: Wanted,
-        truth: Path | None,
-        find: Find | None,
+        self, predictor: Predictor, out: Path, wanted: Wanted, truths: Truths | None
     ) -> None:
-        self.predictor, self.out, self.wanted, self.truth = predictor, out, wanted, truth
-        self._find = find  # None: annotations are not wanted
+        self.predictor, self.out, self.wanted, self.truths = predictor, out, wanted, truths
         by = ", ".join(str(model.path) for model in predictor.models)
         self.gallery = Gallery(out, predictor.classes, predictor.colours, subtitle=f"by {by}")
-        self._large = threading.Lock()  # for images of which memory holds no two
-        paths = [model.path for model in predictor.models]
-        self._trained_on = frozenset[str]()
-        if truth is not None:
-            from segtf.run.provenance import trained_on_by_models
-
-            self._trained_on = trained_on_by_models(paths)
+        self._large = threading.Lock()  # memory may not hold two large images
 
     def attempt(self, named: tuple[Path, str]) -> _Done | UserError:
-        """What `do` gives, or why it cannot be."""
+        """The result of `do`, or why there is none."""
         path, image_id = named
         large = count_pixels(path) > LARGE
         try:
@@ -188,46 +179,47 @@ class _Work:
 
     def do(self, path: Path, image_id: str, image: Rows) -> _Done:
         """Predicts an image and writes its files."""
-        save, classes = self.wanted.save, self.predictor.classes
+        wanted, save, classes = self.wanted, self.wanted.save, self.predictor.classes
+        probabilities = self._place("probabilities", image_id)
         answer = ask(
             self.predictor,
             image,
             background="cutout" in save,
-            threshold=self.wanted.threshold,
-            probabilities=self._place("probabilities", image_id)
-            if "probabilities" in save
-            else None,
+            threshold=wanted.threshold,
+            probabilities=probabilities if "probabilities" in save else None,
         )
-        truth, untrue = self._truth(path, answer)
-        judged = truth is not None and (self.wanted.queue or self.wanted.gallery)
+        mask = answer.mask
+        truth, problem = self.truths.read(path, mask.shape) if self.truths else (None, "")
+        counts = None if truth is None else metrics.confusion(truth, mask, len(classes))
+        compared = truth is not None and (wanted.queue or wanted.gallery)
         view = None
-        if judged or self.wanted.gallery or {"overlay", "cutout"} & set(save):
+        if compared or wanted.gallery or {"overlay", "cutout"} & set(save):
             view = view_of(image, answer, truth)
         self._write(path, image_id, answer, view)
-        counts = None if truth is None else metrics.confusion(truth, answer.mask, len(classes))
-        seen = counts is not None and self._was_trained_on(path)
-        faults = None
-        if judged and view is not None and view.truth is not None:
+        faults = drawn = None
+        if compared and view and view.truth is not None:
             faults = find_faults(view.truth, view.mask, classes)
-        scores = {} if counts is None else image_scores(counts, classes)
+        if wanted.gallery and view:
+            drawn = self.gallery.draw(
+                image_id,
+                view.image,
+                view.mask,
+                truth=view.truth,
+                faults=faults,
+                scores={} if counts is None else image_scores(counts, classes),
+                uncertainty=answer.uncertainty,
+            )
         return _Done(
-            answer.mask.shape,
-            count_ids(answer.mask)[: len(classes)],
-            Queued(path, answer.uncertainty, faults),
-            None if seen or self.truth is None else counts,
-            seen,
-            untrue,
-            self._rle(answer.mask) if "rle" in save else "",
-            tuple(coco_annotations(answer.mask, classes)) if "coco" in save else (),
-            self._drawn(image_id, view, answer, faults, scores)
-            if view and self.wanted.gallery
-            else None,
+            shape=mask.shape,
+            pixels=count_ids(mask)[: len(classes)],
+            queued=Queued(path, answer.uncertainty, faults),
+            counts=counts,
+            trained_on=truth is not None and bool(self.truths and self.truths.trained_on(path)),
+            problem=problem,
+            rle=encode_rle(foreground(mask, classes, wanted.rle_class)) if "rle" in save else "",
+            coco=tuple(coco_annotations(mask, classes)) if "coco" in save else (),
+            drawn=drawn,
         )
-
-    def _was_trained_on(self, path: Path) -> bool:
-        from segtf.run.provenance import digest_image
-
-        return bool(self._trained_on) and digest_image(path) in self._trained_on
 
     def _place(self, name: str, image_id: str) -> Path:
         return self.out / EACH[name].format(image_id)
@@ -245,42 +237,7 @@ class _Work:
             _write(self._place("cutout", image_id), encoded)
         if "labelme" in save:
             file = self._place("labelme", image_id)
-            tolerance, shapes = self.wanted.tolerance, self.wanted.shapes
-            mask = answer.mask
-            encoded = encode_labelme(path, mask, classes, file, tolerance=tolerance, shapes=shapes)
-            _write(file, encoded)
-
-    def _truth(self, path: Path, answer: Answer) -> tuple[NDArray[np.uint8] | None, str]:
-        """The true class ids of an image, if they are wanted and known, and why they cannot be."""
-        height, width = answer.mask.shape
-        try:
-            found = self._find(path) if self._find else None
-            if found is None:
-                return None, ""
-            return read_truth(found, path, self.predictor.classes, height, width), ""
-        except UserError as error:
-            return None, " ".join(str(error).split())
-
-    def _rle(self, mask: NDArray[np.uint8]) -> str:
-        return encode_rle(foreground(mask, self.predictor.classes, self.wanted.rle_class))
-
-    def _drawn(
-        self,
-        image_id: str,
-        view: View,
-        answer: Answer,
-        faults: Faults | None,
-        scores: dict[str, float | None],
-    ) -> Drawn:
-        return self.gallery.draw(
-            image_id,
-            view.image,
-            view.mask,
-            truth=view.truth,
-            faults=faults,
-            scores=scores,
-            uncertainty=answer.uncertainty,
-        )
+            _write(file, encode_labelme(path, answer.mask, classes, file, self.wanted))
 
 
 class _Together:
@@ -291,25 +248,20 @@ class _Together:
     def __init__(self, work: _Work, images: Sequence[Path], files: ExitStack) -> None:
         self.work, self.wanted, self.out = work, work.wanted, work.out
         texts = {
-            name: files.enter_context(_text_in_place_of(work.out / path))
+            name: files.enter_context(_replacing_text(work.out / path))
             for name, path in TOGETHER.items()
             if name in work.wanted.save
         }
         self._rle = RleWriter(texts["rle"]) if "rle" in texts else None
         self._coco = CocoWriter(texts["coco"], work.predictor.classes) if "coco" in texts else None
         self._queue: list[Queued] = []
-        self._counts: list[tuple[str, metrics.Counts]] = []
-        self._seen = 0  # images with an annotation that a network was trained on
-        self._untrue = 0  # images whose annotation cannot be compared with, which is told of each
         self._root = shared_folder(images)
 
     def add(self, image_id: str, path: Path, done: _Done) -> None:
         """Takes in the next image."""
         self._queue.append(done.queued)
-        self._seen += done.seen
-        self._untrue += bool(done.untrue)
-        if done.counts is not None:
-            self._counts.append((image_id, done.counts))
+        if self.work.truths is not None:
+            self.work.truths.add(image_id, done.counts, done.trained_on, bool(done.problem))
         if self._rle is not None:
             self._rle.add(image_id, done.rle)
         if self._coco is not None:
@@ -318,10 +270,8 @@ class _Together:
         if done.drawn is not None:
             self.work.gallery.append(done.drawn)
 
-    def write(self) -> tuple[list[Queued], Json | None]:
-        """Writes what stands at the end of the files that are wanted; returns the queue, if it is,
-        and the scores, if there is a folder of masks.
-        """
+    def write(self) -> list[Queued]:
+        """Writes the end of the files that are wanted; returns the queue, if it is."""
         if self._coco is not None:
             self._coco.end()
         if self.wanted.gallery:
@@ -329,32 +279,12 @@ class _Together:
         queue = sort_queue(self._queue) if self.wanted.queue else []
         if self.wanted.queue:
             _write(self.out / QUEUE, encode_queue(queue))
-        return queue, self._scores()
-
-    def _scores(self) -> Json | None:
-        """Writes and returns the scores of the images that no network was trained on."""
-        if self.work.truth is None:
-            return None
-        if self._seen:
-            note(f"not scored: {self._seen} annotated images that the network was trained on")
-        elif not self._counts and not self._untrue:
-            note(f"nothing is scored: no image has a mask in {self.work.truth}")
-        if not self._counts:
-            (self.out / SCORES).unlink(missing_ok=True)  # that of another time
-            return None
-        values = pixel_scores(self._counts, self.work.predictor.classes)
-        write_json({**values, "left_out_as_trained_on": self._seen}, self.out / SCORES)
-        return values
-
-
-def _make_folder(out: Path) -> None:
-    with _explained(out):
-        out.mkdir(parents=True, exist_ok=True)
+        return queue
 
 
 @contextmanager
 def _explained(out: Path) -> Iterator[None]:
-    """Says of an `OSError` which file could not be written, as `UserError`."""
+    """Turns an `OSError` into a `UserError` that names the file."""
     try:
         yield
     except OSError as error:
@@ -363,8 +293,8 @@ def _explained(out: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _text_in_place_of(path: Path) -> Iterator[TextIO]:
-    """A text file, UTF-8, that takes the place of `path` when the block ends."""
+def _replacing_text(path: Path) -> Iterator[TextIO]:
+    """A text file, UTF-8, that replaces `path` when the block ends."""
     with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         yield file
 
@@ -375,6 +305,6 @@ def _write(path: Path, encoded: bytes) -> None:
 
 
 def write_file(path: Path, encoded: bytes) -> None:
-    """Raises `UserError` if the place cannot be written."""
+    """Writes a file, and its folder. Raises `UserError` if it cannot be written."""
     with _explained(path):
         _write(path, encoded)

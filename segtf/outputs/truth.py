@@ -1,4 +1,7 @@
-"""Find what people have annotated on images that are predicted."""
+"""Find the annotations of images that are predicted, and score predictions against them.
+
+Images that a network was trained on are not scored: their scores would be optimistically biased.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segtf.inference.find_images import folder_of, shared_folder
+from segtf.inference.predictor import Predictor
+from segtf.run.folder import write_json
+from segtf.run.provenance import digest_image, stored_image, trained_on_by_models
+from segtf.scoring import metrics
+from segtf.scoring.evaluation import pixel_scores
 from voc_builder.base.colours import VOID
 from voc_builder.base.errors import UserError
 from voc_builder.base.progress import note
@@ -26,13 +35,13 @@ Find = Callable[[Path], Path | None]
 
 
 def check_truth(masks: Path, classes: Sequence[str]) -> None:
-    """Raises `UserError` if `masks` is no folder, or that of a VOC tree with other classes."""
+    """Raises `UserError` if `masks` is no folder, or of a VOC tree with other classes."""
     if not masks.is_dir():
         raise UserError(f"--truth {masks}: no such folder: name the one of the masks")
     if is_tree(masks.parent) and (known := _classes(masks.parent)) != tuple(classes):
         raise UserError(
             f"--truth {masks}: the classes there are {', '.join(known)}, those of the network "
-            f"{', '.join(classes)}: their ids mean other things; build the masks with its classes"
+            f"{', '.join(classes)}: the ids differ in meaning; build the masks with its classes"
         )
 
 
@@ -40,13 +49,70 @@ def _classes(tree: Path) -> tuple[str, ...]:
     return read_dataset(tree, records=False).classes
 
 
-def truth_finder(images: Sequence[Path], masks: Path | None = None) -> Find:
-    """A function that gives the annotation of each of the `images`, None for one without. Raises
-    `UserError` for masks of a VOC tree that is damaged.
+class Truths:
+    """The annotations of images, and the scores of their predictions.
 
-    Of a VOC tree's folder of masks an image has one if the tree holds that very image, whatever its
-    name; of another folder see `match_masks`. Without a folder it is the labelme file of its name
-    beside it, of which `read_truth` finds out whether it is that of another image.
+    `masks` is a folder of masks, see `truth_finder`; without one annotations are labelme files
+    beside the images, and nothing is scored. Raises `UserError` for masks of a damaged VOC tree.
+    """
+
+    def __init__(self, images: Sequence[Path], masks: Path | None, predictor: Predictor) -> None:
+        self._find, self._masks, self._classes = (
+            truth_finder(images, masks),
+            masks,
+            predictor.classes,
+        )
+        models = [model.path for model in predictor.models]
+        self._hashes = frozenset[str]() if masks is None else trained_on_by_models(models)
+        self._counts: list[tuple[str, metrics.Counts]] = []
+        self._trained_on = self._unusable = 0  # images
+
+    def read(self, image: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8] | None, str]:
+        """The true class ids of an image, if it has an annotation, and why that is unusable."""
+        try:
+            found = self._find(image)
+            if found is None:
+                return None, ""
+            return read_truth(found, image, self._classes, *shape[:2]), ""
+        except UserError as error:
+            return None, " ".join(str(error).split())
+
+    def trained_on(self, image: Path) -> bool:
+        """Whether a network was trained on an image, by the run folder of the network."""
+        return bool(self._hashes) and digest_image(image) in self._hashes
+
+    def add(
+        self, image_id: str, counts: metrics.Counts | None, trained_on: bool, unusable: bool
+    ) -> None:
+        """Takes in the pixels of an image by true and predicted class, if it has an annotation."""
+        self._trained_on += trained_on
+        self._unusable += unusable
+        if counts is not None and not trained_on:
+            self._counts.append((image_id, counts))
+
+    def write_scores(self, file: Path) -> dict[str, Any] | None:
+        """Writes and returns the scores of the images that no network was trained on; removes the
+        file of an earlier prediction if there are none.
+        """
+        if self._trained_on:
+            note(f"not scored: {self._trained_on} annotated images that the network was trained on")
+        elif not self._counts and not self._unusable:
+            note(f"nothing is scored: no image has a mask in {self._masks}")
+        if not self._counts:
+            file.unlink(missing_ok=True)
+            return None
+        values = pixel_scores(self._counts, self._classes)
+        write_json({**values, "left_out_as_trained_on": self._trained_on}, file)
+        return values
+
+
+def truth_finder(images: Sequence[Path], masks: Path | None = None) -> Find:
+    """A function that gives the annotation file of one of the `images`, or None. Raises `UserError`
+    for masks of a damaged VOC tree.
+
+    In the folder of masks of a VOC tree an image has a mask if the tree holds that very image,
+    whatever its name; for other folders see `match_masks`. Without a folder it is the labelme file
+    of the same name beside the image; `read_truth` checks that it is not of another image.
     """
     if masks is None:
         return _beside
@@ -61,8 +127,8 @@ def _beside(image: Path) -> Path | None:
 
 
 class TreeMasks:
-    """The masks of a VOC tree by the image that they are of. Raises `UserError` if the tree cannot
-    be read.
+    """The masks of a VOC tree, found by the bytes of the image. Raises `UserError` if the tree
+    cannot be read.
     """
 
     def __init__(self, masks: Path) -> None:
@@ -73,9 +139,7 @@ class TreeMasks:
                 self._by_size[path.stat().st_size].append(image_id)
 
     def of(self, image: Path) -> Path | None:
-        """The mask of an image that the tree holds, of twins that of its name if there is one."""
-        from segtf.run.provenance import stored_image
-
+        """The mask of an image that the tree holds; among duplicates the one of its name wins."""
         encoded = stored_image(image)
         alike = self._by_size.get(len(encoded), [])
         for image_id in sorted(alike, key=lambda one: one != image.stem):
@@ -87,11 +151,11 @@ class TreeMasks:
 
 
 def match_masks(images: Sequence[Path], masks: Path) -> dict[Path, Path]:
-    """The PNG files of a folder of masks, by the image that they are of.
+    """The PNG files of a folder of masks, by their image.
 
-    A mask is that of the image with its path: as seen from the folder that all images share, or
-    their own folders as far as they go. A mask in no subfolder is also that of the only image with
-    its stem. A mask that several images have the same right to is none's, and a note says so.
+    A mask belongs to the image with the same relative path, from the folder that all images share
+    or from any folder above the image. A mask in no subfolder also belongs to the only image with
+    its stem. A mask that several images could claim is skipped, with a note on stderr.
     """
     root = shared_folder(images)
     by_path: dict[Path, list[Path]] = defaultdict(list)

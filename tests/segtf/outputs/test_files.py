@@ -91,7 +91,7 @@ def test_every_output_tells_the_same_mask(
 ) -> None:
     out = tmp_path / "out"
     done = predict_images(predictor, images, out, Wanted(OUTPUTS, shapes="mask"))
-    assert (done.done, done.left_out, done.untrue) == (3, (), 0)
+    assert (done.done, done.left_out, done.unusable) == (3, (), 0)
     coco = COCO(str(out / "coco.json"))
     with (out / "rle.csv").open(encoding="utf-8") as file:
         runs = {row["id"]: row["rle_mask"] for row in csv.DictReader(file)}
@@ -229,7 +229,9 @@ def test_the_queue_has_unsure_images_first_and_then_annotations_that_disagree(
         Image.fromarray(image).save(images[-1])
     annotate(images[1], "chip")  # a box in a corner: far off
     truth = masks(images[2:3], predictor)[0]
-    content = files.encode_labelme(images[2], truth, CLASSES, images[2].with_suffix(".json"))
+    content = files.encode_labelme(
+        images[2], truth, CLASSES, images[2].with_suffix(".json"), Wanted()
+    )
     images[2].with_suffix(".json").write_bytes(content)
 
     done = predict_images(predictor, images, tmp_path, Wanted(("mask",), queue=True))
@@ -408,7 +410,7 @@ def test_an_annotation_that_does_not_fit_is_named_and_the_image_is_done_without_
     done = predict_images(
         predictor, images, tmp_path, Wanted(queue=True), truth=tmp_path / "truths"
     )
-    assert (done.done, done.untrue) == (3, 1)
+    assert (done.done, done.unusable) == (3, 1)
     assert re.search(part, capsys.readouterr().err)
     assert [row[0] for row in queue_of(tmp_path)[1:]] == ["annotate"] * 3
 
@@ -420,8 +422,8 @@ def test_the_page_has_all_images_in_order_with_truths_where_they_are_known(
     predict_images(predictor, images, tmp_path, Wanted(("mask",), gallery=True))
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     values: dict[str, Any] = json.loads(re.search(r"(\{\"classes\".*\})", page)[1])  # type: ignore[index]
-    assert [row[0] for row in values["photos"]] == ["a", "b", "ж"]
-    assert [row[4] is not None for row in values["photos"]] == [False, True, False]
+    assert [row[0] for row in values["images"]] == ["a", "b", "ж"]
+    assert [row[4] is not None for row in values["images"]] == [False, True, False]
     assert len(list((tmp_path / "images/thumbnails").iterdir())) == 3
 
 
