@@ -194,12 +194,14 @@ def _numbers(one: Run) -> dict[str, float | None]:
     """Scores of both splits, epochs and time by the names of their columns, as in a log.csv."""
     scores: dict[str, float | None] = {}
     for split in SPLITS:
-        found = one.scores.get(split, {})
-        for name in ("miou", "iou_micro_imagewise", "pixel_accuracy"):
-            scores[f"{split}_{name}"] = found.get(name)
-        scores[f"{split}_dice"] = found.get("dice_mean")
+        scores |= {
+            f"{split}_miou": one.score(split, lambda of: of.miou),
+            f"{split}_iou_micro_imagewise": one.score(split, lambda of: of.iou_micro_imagewise),
+            f"{split}_pixel_accuracy": one.score(split, lambda of: of.pixel_accuracy),
+            f"{split}_dice": one.score(split, lambda of: of.dice_mean),
+        }
         for name in one.classes:
-            scores[f"{split}_iou_{name}"] = found.get("iou", {}).get(name)
+            scores[f"{split}_iou_{name}"] = one.class_iou(split, name)
     measures = one.measures("val")
     counted = {name.replace(" ", "_"): measures[name] for name in COUNTED}
     counted["epochs_done"] = counted.pop("epochs")  # `epochs` is the setting

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from segtf.inference.ensembles import Ensemble, model_paths
 from segtf.inference.predictor import Tta
@@ -17,6 +17,7 @@ from segtf.run.folder import read_data, read_run_dataset
 from segtf.run.provenance import describe_images, find_trained_on, note_unknown_provenance
 from segtf.scoring.evaluation import Evaluation, evaluate_split
 from segtf.scoring.operating import Decided, Target, decide, given, target_class
+from segtf.scoring.split_scores import Origin, SplitScores
 from segtf.training.costs import images_at_once
 from voc_builder.base.classes import has_background
 from voc_builder.base.command import run
@@ -27,8 +28,6 @@ from voc_builder.base.tensorflow import import_tensorflow
 if TYPE_CHECKING:
     from segtf.inference.backends import Engine
     from voc_builder.tree.voc import Dataset
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class EvaluateConfig:
     """Instead of the largest F1: the highest threshold that finds this share of the objects."""
 
 
-def evaluate(config: EvaluateConfig) -> Json:
+def evaluate(config: EvaluateConfig) -> SplitScores:
     """The scores of a model on a split, written where `config` says."""
     from segtf.inference.backends import asked_together, open_engine
 
@@ -93,9 +92,13 @@ def evaluate(config: EvaluateConfig) -> Json:
     _refuse_trained_on(runs, dataset, config.split)
     import_tensorflow()  # when nothing is left to be refused
     found, decided = _scored(config, engine, dataset, target, runs)
-    values = results(found, dataset.classes, target, decided)
-    _write(config, engine, engines, dataset, values)
-    return values
+    plain = len(engines) == 1 and config.tta == "none"
+    models = tuple(str(each.path) for each in engines)
+    asked = {} if plain else {"models": models, "ensemble": config.ensemble, "tta": config.tta}
+    origin = Origin.of(config.split, engine.kind, engine.shape, dataset, **asked)
+    scores = results(found, dataset.classes, origin, target, decided)
+    _write(config, engine, dataset, scores)
+    return scores
 
 
 def _require_folder(out: Path | None) -> None:
@@ -105,30 +108,14 @@ def _require_folder(out: Path | None) -> None:
             raise UserError(f"--out {out}: {place} is no folder: name another")
 
 
-def _write(
-    config: EvaluateConfig,
-    engine: Engine,
-    engines: Sequence[Engine],
-    dataset: Dataset,
-    values: Json,
-) -> None:
+def _write(config: EvaluateConfig, engine: Engine, dataset: Dataset, scores: SplitScores) -> None:
     """Writes the scores where `config` says, or says that it names no place for them."""
     own = engine.run is not None and dataset.sha256 == read_data(engine.run)["sha256"]
     out = config.out or (engine.run if own else None)
     if out is None:
         note("the scores are not written: name a folder for them with --out")
         return
-    plain = len(engines) == 1 and config.tta == "none"
-    models = [str(each.path) for each in engines]
-    write_results(
-        values,
-        config.split,
-        out,
-        model=engine.kind,
-        shape=engine.shape,
-        data={"path": str(dataset.path), "sha256": dataset.sha256},
-        asked=None if plain else {"models": models, "ensemble": config.ensemble, "tta": config.tta},
-    )
+    write_results(scores, out)
 
 
 def _for_classes(engine: Engine, dataset: Dataset) -> Engine:
@@ -232,8 +219,8 @@ def _trained_on(overlap: Mapping[Path, Sequence[str]], dataset: Dataset, split: 
 
 
 def _command(config: EvaluateConfig) -> None:
-    values = evaluate(config)
-    print(f"{config.split}: {values['images']} images\n{result_tables(values)}")
+    scores = evaluate(config)
+    print(f"{config.split}: {scores.images} images\n{result_tables(scores)}")
 
 
 def main() -> int:

@@ -23,6 +23,7 @@ from segtf.run.folder import (
     read_run_dataset,
     write_json,
 )
+from segtf.run.typed_json import to_json
 from segtf.training.stopping import Stop
 from voc_builder.base.command import run
 from voc_builder.base.errors import UserError, going_on
@@ -161,6 +162,7 @@ def _scored(
     from segtf.reports.results import result_tables, results, write_results
     from segtf.scoring.evaluation import evaluate_split
     from segtf.scoring.operating import decide, target_class
+    from segtf.scoring.split_scores import Origin
 
     predict = keras_predict(folder / BEST)
     decided, target = None, target_class(dataset.classes)
@@ -174,19 +176,13 @@ def _scored(
         found = evaluate_split(asked, split, dataset.classes, 1, class_id)
         if split.name == "val" and target is not None:
             decided = decide(target, found, "val")
-        values = results(found, dataset.classes, target, decided)
+        origin = Origin.of(split.name, "keras", config.shape, dataset)
+        scores = results(found, dataset.classes, origin, target, decided)
         if wanted:
-            val = on_val(ValScores(values["miou"], values["iou"]), masks, split, config)
-        write_results(
-            values,
-            split.name,
-            folder,
-            model="keras",
-            shape=config.shape,
-            data={"path": str(dataset.path), "sha256": dataset.sha256},
-        )
-        print(f"\n{split.name}: {values['images']} images, best network")
-        print(result_tables(values))
+            val = on_val(ValScores(scores.miou, dict(scores.iou)), masks, split, config)
+        write_results(scores, folder)
+        print(f"\n{split.name}: {scores.images} images, best network")
+        print(result_tables(scores))
     return val
 
 
@@ -196,7 +192,8 @@ def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
     """
     from segtf.inference.predictor import open_predictor
     from segtf.outputs.folder import draw_image, write_file
-    from segtf.scoring.faults import image_row
+    from segtf.scoring.faults import image_scores
+    from segtf.scoring.split_scores import ShownScores
     from voc_builder.base.progress import progress
     from voc_builder.pixels.image_rows import open_image
     from voc_builder.pixels.images import encode_jpeg
@@ -210,8 +207,8 @@ def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
         with open_image(dataset.image(image_id)) as image:
             mask, overlay = draw_image(predictor, image, truth=truth)
         write_file(folder / OVERLAYS / f"{image_id}.jpg", encode_jpeg(overlay))
-        rows.append(image_row(image_id, truth, mask, predictor.classes))
-    write_json({"split": split.name, "photos": rows}, folder / SHOWN)
+        rows.append(image_scores(image_id, truth, mask, predictor.classes))
+    write_json(to_json(ShownScores(split.name, tuple(rows))), folder / SHOWN)
 
 
 def _command(config: FinishConfig) -> int:

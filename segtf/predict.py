@@ -158,7 +158,7 @@ def predict(config: PredictConfig) -> int:
     places = ", ".join(_places(wanted))
     print(f"{config.out}: {places}: {result.summary(predictor.classes)}; computed by {by}")
     if result.scores:
-        print(f"{config.out / SCORES}: {result.scores['images']} annotated images")
+        print(f"{config.out / SCORES}: {result.scores.images} annotated images")
         print(score_table(result.scores))
     if result.queue:
         print(f"{config.out / QUEUE}: {describe_queue(list(result.queue))}")

@@ -35,6 +35,7 @@ from segtf.outputs.matting import encode_cutout
 from segtf.outputs.rle import RleWriter, encode_rle, foreground
 from segtf.scoring import metrics
 from segtf.scoring.faults import find_faults
+from segtf.scoring.split_scores import PixelScores
 from voc_builder.base.errors import UserError
 from voc_builder.base.files import replacing
 from voc_builder.base.progress import in_threads, note, progress
@@ -60,7 +61,7 @@ class Prediction:
     pixels: NDArray[np.int64]  # of each class, over all images; shape (C,)
     seconds: float
     queue: tuple[Queued, ...] = ()  # in the order of the file
-    scores: dict[str, Any] | None = None  # of the annotated images; None without any
+    scores: PixelScores | None = None  # of the annotated images; None without any
 
     def summary(self, classes: Sequence[str]) -> str:
         """One line: how many images, how fast, and the fraction of the area of each class."""

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +19,10 @@ from segtf.inference.find_images import folder_of, shared_folder
 from segtf.inference.predictor import Predictor
 from segtf.run.folder import write_json
 from segtf.run.provenance import digest_image, stored_image, trained_on_by_models
+from segtf.run.typed_json import to_json
 from segtf.scoring import metrics
 from segtf.scoring.evaluation import pixel_scores
+from segtf.scoring.split_scores import PixelScores
 from voc_builder.base.colours import VOID
 from voc_builder.base.errors import UserError
 from voc_builder.base.progress import note
@@ -90,7 +91,7 @@ class Truths:
         if counts is not None and not trained_on:
             self._counts.append((image_id, counts))
 
-    def write_scores(self, file: Path) -> dict[str, Any] | None:
+    def write_scores(self, file: Path) -> PixelScores | None:
         """Writes and returns the scores of the images that no network was trained on; removes the
         file of an earlier prediction if there are none.
         """
@@ -101,9 +102,9 @@ class Truths:
         if not self._counts:
             file.unlink(missing_ok=True)
             return None
-        values = pixel_scores(self._counts, self._classes)
-        write_json({**values, "left_out_as_trained_on": self._trained_on}, file)
-        return values
+        scores = pixel_scores(self._counts, self._classes)
+        write_json({**to_json(scores), "left_out_as_trained_on": self._trained_on}, file)
+        return scores
 
 
 def truth_finder(images: Sequence[Path], masks: Path | None = None) -> Find:

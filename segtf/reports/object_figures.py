@@ -12,20 +12,20 @@ from matplotlib.patches import Patch
 
 from segtf.reports.figures import VAL, chart_style, save_chart, shorten
 from segtf.scoring.operating import decision_text
+from segtf.scoring.split_scores import ObjectScores, PointScores, SizeCounts
 
 FOUND, MISSED, OBJECTS = VAL, "#c8453b", "#d97706"
 ROW, GAP = 0.3, 0.36  # inches: a bar, and what is above the first one of a class
 WIDTH, CURVE = 7.5, 4.5  # inches: the width of both pictures, the height of the curve
 NARROW = 0.09  # of all objects: a bar that is shorter has no room for its number
-Json = dict[str, Any]
 
 
-def draw_objects(values: Json, out: Path) -> None:
-    """Found and missed objects of each class by size, of the values of `metrics_SPLIT.json`."""
+def draw_objects(objects: ObjectScores, out: Path) -> None:
+    """Found and missed objects of each class by size."""
     groups = [
         (name, rows)
-        for name, counts in values["objects"]["classes"].items()
-        if (rows := [row for row in counts["sizes"] if row["true"] or row["false"]])
+        for name, counts in objects.classes.items()
+        if (rows := [row for row in counts.sizes if row.true or row.false_positives])
     ]
     height = 0.9 + sum(GAP + ROW * len(rows) for _, rows in groups)
     with matplotlib.rc_context(chart_style()):
@@ -34,26 +34,22 @@ def draw_objects(values: Json, out: Path) -> None:
         save_chart(figure, out)
 
 
-def draw_thresholds(values: Json, out: Path) -> None:
-    """Precision and recall of all thresholds, and the operating point that `values`, those of
-    `metrics_SPLIT.json`, hold.
-    """
+def draw_thresholds(point: PointScores, split: str, out: Path) -> None:
+    """Precision and recall of all thresholds on a split, and the operating point."""
     with matplotlib.rc_context(chart_style()):
         figure = Figure(figsize=(WIDTH, CURVE), layout="constrained")
-        _draw_curve(figure.subplots(), values["operating_point"], values["split"])
+        _draw_curve(figure.subplots(), point, split)
         save_chart(figure, out)
 
 
-def size_name(row: Json) -> str:
-    """What a size of `metrics_SPLIT.json` means, in pixels."""
-    if row["size"] == "specks":
+def size_name(row: SizeCounts) -> str:
+    """A size of objects in words and pixels."""
+    if row.size == "specks":
         return "specks, under 3 px wide"
-    if row["size"] == "large":
-        return "large"
-    return f"{row['size']}, up to {row['up_to']:,} px"
+    return row.size if row.up_to is None else f"{row.size}, up to {row.up_to:,} px"
 
 
-def _draw_bars(axes: Any, groups: list[tuple[str, list[Json]]]) -> None:
+def _draw_bars(axes: Any, groups: list[tuple[str, list[SizeCounts]]]) -> None:
     """A bar for each size of each class: found and missed as shares, the counts as words."""
     places, names, at = [], [], 0.0
     for name, rows in groups:
@@ -91,20 +87,20 @@ def _name_group(axes: Any, name: str, at: float) -> None:
     label.set_parse_math(False)
 
 
-def _draw_bar(axes: Any, row: Json, at: float) -> None:
+def _draw_bar(axes: Any, row: SizeCounts, at: float) -> None:
     left = 0.0
-    for count, colour in ((row["found"], FOUND), (row["true"] - row["found"], MISSED)):
+    for count, colour in ((row.found, FOUND), (row.false_negatives, MISSED)):
         if not count:
             continue
-        share = count / row["true"]
+        share = count / row.true
         axes.barh(at, share, height=ROW * 0.78, left=left, color=colour, linewidth=0)
         if share >= NARROW:
             middle = left + share / 2
             axes.text(middle, at, f"{count:,}", ha="center", va="center_baseline", color="white")
         left += share
-    text = f"{row['found']:,} of {row['true']:,}" if row["true"] else "none there"
-    if row["false"]:
-        text += f", {row['false']:,} false alarm{'s' if row['false'] > 1 else ''}"
+    text = f"{row.found:,} of {row.true:,}" if row.true else "none there"
+    if row.false_positives:
+        text += f", {row.false_positives:,} false alarm{'s' * (row.false_positives > 1)}"
     axes.annotate(
         text,
         (1, at),
@@ -115,20 +111,22 @@ def _draw_bar(axes: Any, row: Json, at: float) -> None:
     )
 
 
-def _draw_curve(axes: Any, point: Json, split: str) -> None:
+def _draw_curve(axes: Any, point: PointScores, split: str) -> None:
     """Precision over recall of all thresholds, over pixels and over objects, and the chosen one."""
-    curve = point["curve"]
-    for key, colour, style in (("pixels", VAL, "-"), ("objects", OBJECTS, "--")):
-        recall, precision = (
-            np.array(curve[f"{key}_{of}"], np.float64) for of in ("recall", "precision")
-        )
-        axes.plot(recall, precision, style, color=colour, linewidth=1.8, label=f"over {key}")
-        scores = point[key]
-        if scores["precision"] is None or scores["recall"] is None:
+    curve = point.curve
+    pixels = (curve.pixels_recall, curve.pixels_precision, point.pixels)
+    objects = (curve.objects_recall, curve.objects_precision, point.objects)
+    for key, (recall, precision, at), colour, style in (
+        ("pixels", pixels, VAL, "-"),
+        ("objects", objects, OBJECTS, "--"),
+    ):
+        columns = [np.array(column, np.float64) for column in (recall, precision)]
+        axes.plot(*columns, style, color=colour, linewidth=1.8, label=f"over {key}")
+        if at.precision is None or at.recall is None:
             continue  # nothing is marked, or there is nothing to find
         axes.plot(
-            scores["recall"],
-            scores["precision"],
+            at.recall,
+            at.precision,
             "o",
             color=colour,
             markersize=9,
@@ -141,14 +139,14 @@ def _draw_curve(axes: Any, point: Json, split: str) -> None:
     axes.grid(True)
     axes.legend(
         loc="best",  # where it hides least of the curves
-        title=f"● threshold {point['threshold']:.3f}: {why}",
+        title=f"● threshold {point.threshold:.3f}: {why}",
         alignment="left",
         frameon=True,
         framealpha=0.8,
         edgecolor="white",
     )
-    if not point["objects"]["true"]:
-        text = f"no {shorten(point['class'], 30)} in {split}"
+    if not point.objects.true:
+        text = f"no {shorten(point.class_name, 30)} in {split}"
         axes.text(0.5, 0.5, text, ha="center", parse_math=False)
-    title = axes.set_title(f"Thresholds of {shorten(point['class'], 30)}, {split}", loc="left")
+    title = axes.set_title(f"Thresholds of {shorten(point.class_name, 30)}, {split}", loc="left")
     title.set_parse_math(False)

@@ -30,6 +30,7 @@ from segtf.reports.report_training import sizing_section, training_section
 from segtf.run.folder import CONFIG, DATA, ENVIRONMENT, LOG, SHOWN, read_sizing
 from segtf.run.log import read_log
 from segtf.run.size import describe_size
+from segtf.scoring.split_scores import SplitScores, read_run_scores, read_shown_scores
 from voc_builder.base.errors import UserError
 from voc_builder.base.files import replacing
 from voc_builder.pixels.overlay import format_fraction
@@ -60,11 +61,13 @@ def sections(run: Path) -> list[Section]:
         raise UserError(f"{run}: not a run folder (no {CONFIG}): name one of artifacts/runs")
     config = _read_config(run / CONFIG)
     about, environment = _read_json(run / DATA), _read_json(run / ENVIRONMENT)
-    val, test = _read_json(run / "metrics_val.json"), _read_json(run / "metrics_test.json")
+    scores = read_run_scores(run)
+    val, test = scores.get("val"), scores.get("test")
     export = read_export(run)
     log = read_log(run / LOG) if (run / LOG).is_file() else None
-    classes = (test or val or about or {}).get("classes", [])
-    sizing, shown = read_sizing(run), _read_json(run / SHOWN)
+    known = test or val
+    classes = list(known.classes) if known else (about or {}).get("classes", [])
+    sizing, shown = read_sizing(run), read_shown_scores(run / SHOWN)
     training = training_section(run, config, environment, sizing, log)
     return [
         Section("result", "Result", _result(config, val, test, export, classes)),
@@ -72,7 +75,7 @@ def sections(run: Path) -> list[Section]:
         Section("size", "Framework, size and batch", sizing_section(sizing, classes)),
         Section("training", "Training", training),
         Section("scores", "Scores", _scores(run, val, test, classes)),
-        *objects_sections(run, {"test": test, "val": val}),
+        *objects_sections(run, dict(reversed(scores.items()))),
         Section("confusion", "Confusion matrices", _confusions(run)),
         Section("export", "Export", export_section(run, export)),
         Section(
@@ -111,8 +114,8 @@ def _score(value: float | None) -> str:
 
 def _result(
     config: Json,
-    val: Json | None,
-    test: Json | None,
+    val: SplitScores | None,
+    test: SplitScores | None,
     export: ExportReport | None,
     classes: list[str],
 ) -> str:
@@ -122,19 +125,19 @@ def _result(
     if metrics is None:
         return "".join([*notes, missing("There are no validation scores either.")])
     cards = [
-        f'<div class="card first">mean IoU, {split}<b>{_score(metrics["miou"])}</b>'
-        f'<span class="soft">Dice {_score(metrics["dice_mean"])}</span></div>'
+        f'<div class="card first">mean IoU, {split}<b>{_score(metrics.miou)}</b>'
+        f'<span class="soft">Dice {_score(metrics.dice_mean)}</span></div>'
     ]
     cards += [
         f'<div class="card"><span class="name">{class_name(i, name)}</span>'
-        f"<b>{_score(metrics['iou'].get(name))}</b>"
-        f'<span class="soft">IoU; Dice {_score(metrics["dice"].get(name))}</span></div>'
+        f"<b>{_score(metrics.iou.get(name))}</b>"
+        f'<span class="soft">IoU; Dice {_score(metrics.dice.get(name))}</span></div>'
         for i, name in enumerate(classes)
     ]
     scale = "in tiles of" if config.get("crop") else "at"
-    size = describe_size(metrics["size"])
-    text = f"{metrics['images']} {split} images {scale} {size} pixels"
-    text += f", pixel accuracy {_score(metrics['pixel_accuracy'])}"
+    size = describe_size(metrics.origin.size)
+    text = f"{metrics.images} {split} images {scale} {size} pixels"
+    text += f", pixel accuracy {_score(metrics.pixel_accuracy)}"
     if export:
         verdict = "answer alike" if export.passed else "DO NOT answer alike"
         kind = "good" if export.passed else "bad"
@@ -165,7 +168,9 @@ def _about_data(about: Json | None) -> str:
     return f'{table(head, rows)}<p class="soft">{where}</p>'
 
 
-def _scores(run: Path, val: Json | None, test: Json | None, classes: list[str]) -> str:
+def _scores(
+    run: Path, val: SplitScores | None, test: SplitScores | None, classes: list[str]
+) -> str:
     splits = {name: m for name, m in (("val", val), ("test", test)) if m}
     command = f"python -m segtf.evaluate {quote(str(run))}"
     notes = [
@@ -177,13 +182,13 @@ def _scores(run: Path, val: Json | None, test: Json | None, classes: list[str]) 
         return "".join(notes)
     head = ["class", *(f"{name} {score}" for name in splits for score in ("IoU", "Dice"))]
     rows = [
-        [class_name(i, c), *(bar(m[k].get(c)) for m in splits.values() for k in ("iou", "dice"))]
+        [class_name(i, c), *(bar(of.get(c)) for m in splits.values() for of in (m.iou, m.dice))]
         for i, c in enumerate(classes)
     ]
     rows.append(
-        ["<b>mean</b>", *(bar(m[k]) for m in splits.values() for k in ("miou", "dice_mean"))]
+        ["<b>mean</b>", *(bar(of) for m in splits.values() for of in (m.miou, m.dice_mean))]
     )
-    accuracy = ", ".join(f"{n} {_score(m['pixel_accuracy'])}" for n, m in splits.items())
+    accuracy = ", ".join(f"{n} {_score(m.pixel_accuracy)}" for n, m in splits.items())
     note = "A dash: the class is neither in the images nor predicted; it is left out of the mean."
     soft = f'<p class="soft">Pixel accuracy: {accuracy}. {note}</p>'
     return "".join([*notes, table(head, rows), soft])

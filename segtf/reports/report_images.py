@@ -5,21 +5,20 @@ from __future__ import annotations
 import re
 from html import escape
 from pathlib import Path, PurePath
-from typing import Any
 
 from segtf.outputs.page import missing, picture, prose
 from segtf.run.folder import OVERLAYS, PROGRESS
 from segtf.scoring.faults import Faults, faults_of
+from segtf.scoring.split_scores import ImageScores, ShownScores
 from voc_builder.base.files import replacing
 from voc_builder.pixels.images import decode_image, encode_jpeg, resize_image
 
 THUMBNAIL = 480  # pixels, the longer side
 STRIP = 1200  # pixels, the width of a progress picture on the page
 THUMBNAILS = "thumbnails"  # folder in the run
-Json = dict[str, Any]
 
 
-def image_gallery(run: Path, shown: Json | None) -> str:
+def image_gallery(run: Path, shown: ShownScores | None) -> str:
     """Thumbnails of the overlays, those with the most faults first by the scores of the masks that
     they show; by name where a run of an earlier version has none.
     """
@@ -31,10 +30,11 @@ def image_gallery(run: Path, shown: Json | None) -> str:
     )
     if not paths:
         return missing("There are no overlays: the run has not come to its end.")
-    scores = {image["id"]: image for image in (shown or {}).get("photos", [])}
+    scores = {} if shown is None else {image.id: image for image in shown.rows}
 
     def faults(path: Path) -> Faults:
-        return faults_of(scores.get(_image_id(path, folder), {}))
+        row = scores.get(_image_id(path, folder))
+        return Faults(0, 0, 0.0) if row is None else faults_of(row)
 
     figures = []
     for path in sorted(paths, key=lambda path: (faults(path).rank, path.name)):
@@ -54,11 +54,11 @@ def _image_id(path: Path, folder: Path) -> str:
     return path.relative_to(folder).with_suffix("").as_posix()
 
 
-def _image_caption(image_id: str, scores: Json | None) -> str:
+def _image_caption(image_id: str, scores: ImageScores | None) -> str:
     if scores is None:
         return f"<b>{escape(image_id)}</b>"
     of_classes = ", ".join(
-        f"{escape(name)} {value:.3f}" for name, value in scores["iou"].items() if value is not None
+        f"{escape(name)} {value:.3f}" for name, value in scores.iou.items() if value is not None
     )
     faults = prose(str(faults_of(scores)))
     return f'<b>{escape(image_id)}</b> {faults}<br><span class="soft">IoU {of_classes}</span>'

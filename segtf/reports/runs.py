@@ -18,6 +18,7 @@ from segtf.run.config import OF_THIS_START
 from segtf.run.folder import CONFIG, DATA, ENVIRONMENT, LOG
 from segtf.run.log import Log, best_epoch, read_log
 from segtf.run.size import describe_size
+from segtf.scoring.split_scores import SplitScores, metrics_file, read_scores
 from voc_builder.base.errors import UserError
 
 REPEATS = ("seed", "fold")  # what the runs of a group may differ in
@@ -33,7 +34,7 @@ class Run:
     settings: dict[str, Any]
     about: dict[str, Any]  # data.json
     log: Log
-    scores: dict[str, dict[str, Any]]  # metrics_SPLIT.json by split; without test images val alone
+    scores: dict[str, SplitScores]  # by split; without test images val alone
     environment: dict[str, Any]
 
     @property
@@ -49,19 +50,25 @@ class Run:
         """Seed and fold; None for a run that was validated on val as split."""
         return self.settings.get("seed"), self.settings.get("fold")
 
+    def score(self, split: str, read: Callable[[SplitScores], float | None]) -> float | None:
+        """A score of a split; None also where the split was not scored."""
+        return read(self.scores[split]) if split in self.scores else None
+
+    def class_iou(self, split: str, name: str) -> float | None:
+        """IoU of a class on a split."""
+        return self.score(split, lambda of: of.iou.get(name))
+
     def measures(self, split: str) -> dict[str, float]:
         """Every number of a run by the name that a table gives it; NaN for what it has not. Scores
         other than mIoU are of `split`.
         """
         best = best_epoch(self.log)
-        of_split = self.scores.get(split, {})
-        miou = {f"{name} mIoU": self.scores.get(name, {}).get("miou") for name in SPLITS}
         values = {
-            **miou,
-            "micro imagewise": of_split.get("iou_micro_imagewise"),
-            "pixel accuracy": of_split.get("pixel_accuracy"),
-            "Dice": of_split.get("dice_mean"),
-            **{f"IoU {name}": of_split.get("iou", {}).get(name) for name in self.classes},
+            **{f"{name} mIoU": self.score(name, lambda of: of.miou) for name in SPLITS},
+            "micro imagewise": self.score(split, lambda of: of.iou_micro_imagewise),
+            "pixel accuracy": self.score(split, lambda of: of.pixel_accuracy),
+            "Dice": self.score(split, lambda of: of.dice_mean),
+            **{f"IoU {name}": self.class_iou(split, name) for name in self.classes},
             "epochs": self.log["epoch"][-1] + 1,
             "best epoch": None if best is None else self.log["epoch"][best] + 1,
             "minutes": self.environment["seconds"] / 60,
@@ -133,7 +140,7 @@ def read_run(path: Path) -> Run:
         settings=settings,
         about=about,
         log=read_log(path / LOG),
-        scores={name: _read(path / _scores(name), json.loads) for name in _scored(about)},
+        scores={name: read_scores(path / metrics_file(name)) for name in _scored(about)},
         environment=_read(path / ENVIRONMENT, json.loads),
     )
     _check(run)
@@ -145,7 +152,7 @@ def missing_files(path: Path) -> list[str]:
     none of a finished run. Raises `UserError` if it is damaged.
     """
     splits = _scored(_read(path / DATA, json.loads))
-    needed = [LOG, ENVIRONMENT, *(_scores(split) for split in splits)]
+    needed = [LOG, ENVIRONMENT, *(metrics_file(split) for split in splits)]
     return [name for name in needed if not (path / name).is_file()]
 
 
@@ -259,10 +266,6 @@ def _scored(about: dict[str, Any]) -> list[str]:
     return [name for name in SPLITS if name == "val" or about.get("images", {}).get(name)]
 
 
-def _scores(split: str) -> str:
-    return f"metrics_{split}.json"
-
-
 def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     try:
         values = parse(path.read_text(encoding="utf-8"))
@@ -277,9 +280,7 @@ def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
 def _check(run: Run) -> None:
     try:
         str(run.about["sha256"])[:1]
-        for split in run.scores:
-            run.measures(split)
-            _images(run, split)
+        run.measures("val")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{run.path}: a damaged file in it ({error!r}): train it again") from None
 
@@ -297,8 +298,8 @@ def _resolved(paths: Iterable[Path]) -> set[Path]:
 
 
 def _images(run: Run, split: str) -> tuple[str, ...]:
-    images = run.scores.get(split, {}).get("photos", [])
-    return tuple(sorted({image["id"] for image in images}))  # tiles of an image have one id
+    images = run.scores[split].rows if split in run.scores else ()
+    return tuple(sorted({image.id for image in images}))  # tiles of an image have one id
 
 
 def _scale(run: Run) -> str:

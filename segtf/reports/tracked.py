@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segtf.run.log import Log
+from segtf.scoring.split_scores import read_run_scores
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -34,13 +34,10 @@ def best_scores(run: Path) -> list[Metric]:
     from mlflow.entities import Metric
 
     found: dict[str, float | None] = {}
-    for split in ("val", "test"):
-        path = run / f"metrics_{split}.json"
-        if path.is_file():
-            values = json.loads(path.read_text(encoding="utf-8"))
-            found |= {f"best_{split}_{name}": values[name] for name in ("miou", "dice_mean")}
-            for score in ("iou", "dice"):
-                found |= {f"best_{split}_{score}_{c}": v for c, v in values[score].items()}
+    for split, scores in read_run_scores(run).items():
+        found |= {f"best_{split}_miou": scores.miou, f"best_{split}_dice_mean": scores.dice_mean}
+        found |= {f"best_{split}_iou_{name}": value for name, value in scores.iou.items()}
+        found |= {f"best_{split}_dice_{name}": value for name, value in scores.dice.items()}
     known = {name: value for name, value in found.items() if value is not None}
     now, names = round(1000 * time.time()), _allowed_names(list(known))
     return [Metric(names[name], value, now, 0) for name, value in known.items()]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,19 @@ from segtf.inference.decision import most_probable
 from segtf.scoring import metrics
 from segtf.scoring.inspection import (
     Inspected,
+    boundary_iou,
     inspect_image,
-    inspection_values,
     number,
+    object_scores,
     objects_by_image,
+    score_intervals,
+)
+from segtf.scoring.split_scores import (
+    ImageScores,
+    Origin,
+    PixelScores,
+    PointScores,
+    SplitScores,
 )
 from segtf.scoring.thresholds import ThresholdCounts, count_thresholds, no_counts
 from voc_builder.base.progress import progress
@@ -26,7 +35,6 @@ if TYPE_CHECKING:
     from segtf.data.records import Split
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, H, W, 3) -> (N, H, W, C)
-Json = dict[str, Any]
 Box = tuple[slice, slice]  # rows and columns
 
 
@@ -126,59 +134,71 @@ def _answers(predict: Predict, split: Split, batch: int) -> Iterator[NDArray[np.
         yield from predict(np.asarray(split.images[start : start + batch]))
 
 
-def scores(evaluation: Evaluation, classes: Sequence[str]) -> Json:
-    """Every score of DESIGN's `metrics_SPLIT.json` by its name; a class that is neither there nor
-    predicted has none (null).
-    """
-    values = pixel_scores(evaluation.images, classes)
-    confusions = [of_image for _, of_image in evaluation.images]
-    objects = objects_by_image(evaluation.inspected, classes)
-    rows = zip(values["photos"], objects, strict=True)
-    return {
-        **values,
-        **inspection_values(evaluation.inspected, confusions, classes),
-        "photos": [{**row, "objects": of_objects} for row, of_objects in rows],
-    }
-
-
-def pixel_scores(images: Sequence[tuple[str, metrics.Counts]], classes: Sequence[str]) -> Json:
-    """The scores of pixels alone, from the id and the counts of each image."""
+def pixel_scores(
+    images: Sequence[tuple[str, metrics.Counts]], classes: Sequence[str]
+) -> PixelScores:
+    """The scores over pixels, from the id and the counts of each image."""
     confusions = [of_image for _, of_image in images]
     counts = sum(confusions, np.zeros((len(classes), len(classes)), np.int64))
-    return {
-        "images": len(images),
-        "classes": list(classes),
-        "iou": _by_class(classes, metrics.iou(counts)),
-        "dice": _by_class(classes, metrics.dice(counts)),
-        "miou": number(metrics.miou(counts)),
-        "dice_mean": number(metrics.mean(metrics.dice(counts))),
-        "pixel_accuracy": number(metrics.pixel_accuracy(counts)),
-        "iou_micro_imagewise": number(metrics.iou_micro_imagewise(confusions)),
-        "confusion": counts.tolist(),
-        "photos": [
-            {
-                "id": image_id,
-                "miou": number(metrics.miou(of_image)),
-                "iou": _by_class(classes, metrics.iou(of_image)),
-                "wrong": number(1 - metrics.pixel_accuracy(of_image)),
-            }
+    return PixelScores(
+        images=len(images),
+        classes=tuple(classes),
+        iou=_by_class(classes, metrics.iou(counts)),
+        dice=_by_class(classes, metrics.dice(counts)),
+        miou=number(metrics.miou(counts)),
+        dice_mean=number(metrics.mean(metrics.dice(counts))),
+        pixel_accuracy=number(metrics.pixel_accuracy(counts)),
+        iou_micro_imagewise=number(metrics.iou_micro_imagewise(confusions)),
+        confusion=tuple(map(tuple, counts.tolist())),
+        rows=tuple(
+            ImageScores(
+                image_id,
+                miou=number(metrics.miou(of_image)),
+                iou=_by_class(classes, metrics.iou(of_image)),
+                wrong=number(1 - metrics.pixel_accuracy(of_image)),
+            )
             for image_id, of_image in images
-        ],
-    }
+        ),
+    )
 
 
-def score_table(values: Json) -> str:
+def split_scores(
+    evaluation: Evaluation,
+    classes: Sequence[str],
+    origin: Origin,
+    point: PointScores | None = None,
+    why_none: str | None = None,
+) -> SplitScores:
+    """All scores of a split: those at the decision threshold `point`, or why there is none."""
+    pixels = pixel_scores(evaluation.images, classes)
+    objects = objects_by_image(evaluation.inspected, classes)
+    rows = zip(pixels.rows, objects, strict=True)
+    outlines = boundary_iou(evaluation.inspected, classes)
+    confusions = [of_image for _, of_image in evaluation.images]
+    return SplitScores(
+        **{
+            **vars(pixels),
+            "rows": tuple(replace(row, objects=of_objects) for row, of_objects in rows),
+        },
+        origin=origin,
+        objects=object_scores(evaluation.inspected, classes),
+        boundary_iou=_by_class(classes, outlines),
+        boundary_miou=number(metrics.mean(outlines)),
+        intervals=score_intervals(evaluation.inspected, confusions, classes),
+        operating_point=point,
+        no_operating_point=why_none,
+    )
+
+
+def score_table(scores: PixelScores) -> str:
     """IoU and Dice of each class as text columns."""
-    width = max(len(name) for name in (*values["classes"], "micro, imagewise"))
+    width = max(len(name) for name in (*scores.classes, "micro, imagewise"))
     rows = [("class", "IoU", "Dice")]
+    rows += [(name, _text(scores.iou[name]), _text(scores.dice[name])) for name in scores.classes]
     rows += [
-        (name, _text(values["iou"][name]), _text(values["dice"][name]))
-        for name in values["classes"]
-    ]
-    rows += [
-        ("mean", _text(values["miou"]), _text(values["dice_mean"])),
-        ("pixel accuracy", _text(values["pixel_accuracy"]), ""),
-        ("micro, imagewise", _text(values["iou_micro_imagewise"]), ""),
+        ("mean", _text(scores.miou), _text(scores.dice_mean)),
+        ("pixel accuracy", _text(scores.pixel_accuracy), ""),
+        ("micro, imagewise", _text(scores.iou_micro_imagewise), ""),
     ]
     return "\n".join(f"{name:<{width}}  {iou:>6}  {dice:>6}".rstrip() for name, iou, dice in rows)
 

@@ -6,20 +6,18 @@ a faultless image as little as a class that is absent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segtf.scoring import metrics
 from segtf.scoring.evaluation import pixel_scores
-from segtf.scoring.inspection import named_counts
+from segtf.scoring.inspection import object_counts
 from segtf.scoring.objects import count_objects, find_objects, object_classes, without_specks
+from segtf.scoring.split_scores import ImageScores
 from voc_builder.pixels.overlay import format_fraction
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,34 +49,27 @@ def find_faults(
     truth: NDArray[np.uint8], mask: NDArray[np.uint8], classes: Sequence[str]
 ) -> Faults:
     """The faults of class ids against the true ones, 255 void, both of shape (H, W)."""
-    return faults_of(image_row("", truth, mask, classes))
+    return faults_of(image_scores("", truth, mask, classes))
 
 
-def faults_of(row: Mapping[str, Any]) -> Faults:
-    """The faults in an entry of `images` in `metrics_SPLIT.json` or of `image_row`; one of an
-    earlier version tells no wrong pixels.
-    """
-    objects = row.get("objects", {}).values()
+def faults_of(row: ImageScores) -> Faults:
+    """The faults of an image; one that was scored by an earlier version has no wrong pixels."""
+    objects = (row.objects or {}).values()
     return Faults(
-        sum(each["true"] - each["found"] for each in objects),
-        sum(each["false"] for each in objects),
-        row.get("wrong") or 0.0,
+        sum(each.false_negatives for each in objects),
+        sum(each.false_positives for each in objects),
+        row.wrong or 0.0,
     )
 
 
-def image_row(
+def image_scores(
     image_id: str, truth: NDArray[np.uint8], mask: NDArray[np.uint8], classes: Sequence[str]
-) -> Json:
-    """The scores of one image as an entry of `images` in `metrics_SPLIT.json` has them."""
+) -> ImageScores:
+    """The scores of class ids against the true ones, 255 void, both of shape (H, W)."""
     counts = metrics.confusion(truth, mask, len(classes))
-    (row,) = pixel_scores([(image_id, counts)], classes)["photos"]
-    return {**row, "objects": _objects(truth, mask, classes)}
-
-
-def _objects(truth: NDArray[np.uint8], mask: NDArray[np.uint8], classes: Sequence[str]) -> Json:
-    """Of each class with objects: `true`, `found`, `alarms` and `false`."""
-    found = {}
+    (row,) = pixel_scores([(image_id, counts)], classes).rows
+    objects = {}
     for i in object_classes(classes):
-        (row,) = without_specks(count_objects([find_objects(truth, mask, i)], (0, 0)))
-        found[classes[i]] = named_counts(row)
-    return found
+        (found,) = without_specks(count_objects([find_objects(truth, mask, i)], (0, 0)))
+        objects[classes[i]] = object_counts(found)
+    return replace(row, objects=objects)

@@ -5,14 +5,12 @@ well outlines agree, and how sure each of these numbers is.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segtf.scoring import metrics
 from segtf.scoring.boundary import boundary_counts
 from segtf.scoring.intervals import (
     LEVEL,
@@ -23,10 +21,9 @@ from segtf.scoring.intervals import (
     rate_intervals,
     share_intervals,
 )
-from segtf.scoring.metrics import Counts, share
+from segtf.scoring.metrics import Counts, Scores, share
 from segtf.scoring.objects import (
     AIMED,
-    ALARMS,
     FALSE,
     FOUND,
     HIT,
@@ -39,8 +36,15 @@ from segtf.scoring.objects import (
     size_limits,
     without_specks,
 )
-
-Json = dict[str, Any]
+from segtf.scoring.split_scores import (
+    ClassObjects,
+    Intervals,
+    ObjectCounts,
+    ObjectRule,
+    ObjectScores,
+    SizeCounts,
+    SplitScores,
+)
 
 
 @dataclass(frozen=True)
@@ -61,71 +65,76 @@ def inspect_image(
     return Inspected(objects, boundary_counts(truth, prediction, len(classes)))
 
 
-def inspection_values(
+def object_scores(images: Sequence[Inspected], classes: Sequence[str]) -> ObjectScores:
+    """Found objects and false alarms of each class that has objects."""
+    limits, counted = _counted(images, object_classes(classes))
+    return ObjectScores(
+        ObjectRule(FOUND, AIMED),
+        {
+            classes[i]: _class_objects(counts.sum(axis=0), limits[i], len(images))
+            for i, counts in counted.items()
+        },
+    )
+
+
+def boundary_iou(images: Sequence[Inspected], classes: Sequence[str]) -> Scores:
+    """Boundary IoU of each class, shape (C,)."""
+    return share(*np.moveaxis(_outlines(images, classes).sum(axis=0), -1, 0))
+
+
+def score_intervals(
     images: Sequence[Inspected], confusions: Sequence[Counts], classes: Sequence[str]
-) -> Json:
-    """The keys `objects`, `boundary_iou`, `boundary_miou` and `intervals` of `metrics_SPLIT.json`,
-    of the images of a split and their confusion matrices, shape (C, C), in the same order.
+) -> Intervals:
+    """Intervals of the scores of a split, of its images and their confusion matrices, shape (C, C),
+    in the same order.
     """
-    ids = object_classes(classes)
-    limits, counted = _counted(images, ids)
-    outlines = np.array([image.boundary for image in images]).reshape(-1, len(classes), 2)
+    outlines = _outlines(images, classes)
     pixels = parts_of(np.array(confusions).reshape(-1, len(classes), len(classes)))
-    boundary_iou = share(*np.moveaxis(outlines.sum(axis=0), -1, 0))
-    names = [classes[i] for i in ids]
-    totals = np.zeros((len(images), len(names), 4), np.int64)
-    for column, i in enumerate(ids):
-        totals[:, column] = without_specks(counted[i])
-    return {
-        "objects": {
-            "rule": {"found": FOUND, "aimed": AIMED},
-            "classes": {
-                classes[i]: _class_values(counted[i].sum(axis=0), limits[i], len(images))
-                for i in ids
-            },
-        },
-        "boundary_iou": _by_name(classes, [number(value) for value in boundary_iou]),
-        "boundary_miou": number(metrics.mean(boundary_iou)),
-        "intervals": {
-            "level": LEVEL,
-            "resamples": RESAMPLES,
-            "miou": _interval(mean_share_interval(pixels)),
-            "iou": _by_name(classes, map(_interval, share_intervals(pixels))),
-            "boundary_miou": _interval(mean_share_interval(outlines)),
-            "boundary_iou": _by_name(classes, map(_interval, share_intervals(outlines))),
-            "found": _by_name(names, map(_interval, share_intervals(totals[..., [HIT, TRUE]]))),
-            "false_a_photo": _by_name(names, map(_interval, rate_intervals(totals[..., FALSE]))),
-        },
-    }
+    _, counted = _counted(images, object_classes(classes))
+    names = [classes[i] for i in counted]
+    objects = np.zeros((len(images), len(names), 4), np.int64)
+    for column, counts in enumerate(counted.values()):
+        objects[:, column] = without_specks(counts)
+    return Intervals(
+        LEVEL,
+        RESAMPLES,
+        miou=mean_share_interval(pixels),
+        iou=_by_name(classes, share_intervals(pixels)),
+        boundary_miou=mean_share_interval(outlines),
+        boundary_iou=_by_name(classes, share_intervals(outlines)),
+        found=_by_name(names, share_intervals(objects[..., [HIT, TRUE]])),
+        false_positives_per_image=_by_name(names, rate_intervals(objects[..., FALSE])),
+    )
 
 
-def objects_by_image(images: Sequence[Inspected], classes: Sequence[str]) -> list[Json]:
-    """Of each image and class with objects: `true`, `found`, `alarms` and `false`; the key
-    `objects` of the entries of `images` in `metrics_SPLIT.json`.
-    """
-    ids = object_classes(classes)
-    _, counted = _counted(images, ids)
-    totals = {i: without_specks(counted[i]) for i in ids}
-    return [{classes[i]: named_counts(totals[i][row]) for i in ids} for row in range(len(images))]
+def objects_by_image(
+    images: Sequence[Inspected], classes: Sequence[str]
+) -> list[dict[str, ObjectCounts]]:
+    """The objects of each image by class."""
+    _, counted = _counted(images, object_classes(classes))
+    totals = {classes[i]: without_specks(counts) for i, counts in counted.items()}
+    return [
+        {name: object_counts(rows[i]) for name, rows in totals.items()} for i in range(len(images))
+    ]
 
 
-def object_table(values: Json) -> str:
+def object_table(scores: SplitScores) -> str:
     """Found and missed objects and false alarms of each class as text columns; the intervals behind
     them, `?` where they rest on too few images.
     """
     rows = [("class", "objects", "found", "", "missed", "false alarms", "per image", "")]
-    for name, counts in values["objects"]["classes"].items():
-        found, rate = (values["intervals"][key][name] for key in ("found", "false_a_photo"))
+    assert scores.objects is not None and scores.intervals is not None
+    for name, counts in scores.objects.classes.items():
         rows.append(
             (
                 name,
-                str(counts["true"]),
-                percent(counts["found_share"]),
-                interval_text(found, percent),
-                str(counts["missed"]),
-                str(counts["false"]),
-                decimal(counts["false_a_photo"]),
-                interval_text(rate, decimal),
+                str(counts.true),
+                percent(counts.found_fraction),
+                interval_text(scores.intervals.found[name], percent),
+                str(counts.false_negatives),
+                str(counts.false_positives),
+                decimal(counts.false_positives_per_image),
+                interval_text(scores.intervals.false_positives_per_image[name], decimal),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -152,18 +161,18 @@ def decimal(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def interval_text(interval: Json, text: Any) -> str:
-    """An interval of `metrics_SPLIT.json`, its ends as `text` writes numbers; a question mark where
-    it rests on too few images, nothing where there is none.
+def interval_text(interval: Interval, text: Callable[[float], str]) -> str:
+    """An interval, its ends as `text` writes numbers; a question mark where it rests on too few
+    images, nothing where there is none.
     """
-    if interval["low"] is None:
+    if interval.low is None or interval.high is None:
         return ""
-    ends = f"{text(interval['low']).removesuffix(' %')}–{text(interval['high'])}"
-    return f"{ends} ?" if interval["few"] else ends
+    ends = f"{text(interval.low).removesuffix(' %')}–{text(interval.high)}"
+    return f"{ends} ?" if interval.few else ends
 
 
-def number(value: float) -> float | None:
-    """What JSON takes for a number that may be NaN."""
+def number(value: float | Scores) -> float | None:
+    """A single number; None for NaN."""
     return None if math.isnan(value) else float(value)
 
 
@@ -176,41 +185,33 @@ def _counted(
     return limits, {i: count_objects(found, limits[i]) for i, found in of_class.items()}
 
 
-def _class_values(counts: Counts, limits: tuple[int, int], images: int) -> Json:
-    """The numbers of a class, of counts of shape (sizes, 4)."""
-    total = named_counts(counts[1:].sum(axis=0))
-    upto = (None, *limits, None)
-    return {
-        **total,
-        "missed": total["true"] - total["found"],
-        "found_share": number(share(total["found"], total["true"]).item()),
-        "false_share": number(share(total["false"], total["alarms"]).item()),
-        "false_a_photo": number(share(total["false"], images).item()),
-        "sizes": [
-            {"size": name, "up_to": limit, **named_counts(row)}
-            for name, limit, row in zip(SIZES, upto, counts, strict=True)
-        ],
-    }
+def _outlines(images: Sequence[Inspected], classes: Sequence[str]) -> Counts:
+    return np.array([image.boundary for image in images]).reshape(-1, len(classes), 2)
 
 
-def named_counts(row: Counts) -> Json:
-    """`true`, `found`, `alarms` and `false`, of the columns that `count_objects` gives."""
-    return {
-        "true": int(row[TRUE]),
-        "found": int(row[HIT]),
-        "alarms": int(row[ALARMS]),
-        "false": int(row[FALSE]),
-    }
+def _class_objects(counts: Counts, limits: tuple[int, int], images: int) -> ClassObjects:
+    """The scores of a class, of counts of shape (sizes, 4)."""
+    total = object_counts(counts[1:].sum(axis=0))
+    return ClassObjects(
+        total.true,
+        total.found,
+        total.predicted,
+        total.false_positives,
+        total.false_negatives,
+        found_fraction=number(share(total.found, total.true)),
+        false_fraction=number(share(total.false_positives, total.predicted)),
+        false_positives_per_image=number(share(total.false_positives, images)),
+        sizes=tuple(
+            SizeCounts(name, limit, *row.tolist())
+            for name, limit, row in zip(SIZES, (None, *limits, None), counts, strict=True)
+        ),
+    )
 
 
-def _interval(interval: Interval) -> Json:
-    return {
-        "low": number(interval.low),
-        "high": number(interval.high),
-        "photos": interval.images,
-        "few": interval.few,
-    }
+def object_counts(row: Counts) -> ObjectCounts:
+    """The columns that `count_objects` gives."""
+    return ObjectCounts(*row.tolist())
 
 
-def _by_name(names: Sequence[str], values: Any) -> Json:
-    return dict(zip(names, values, strict=True))
+def _by_name(names: Sequence[str], intervals: Sequence[Interval]) -> dict[str, Interval]:
+    return dict(zip(names, intervals, strict=True))

@@ -19,9 +19,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Annotated
 
 import numpy as np
 
+from segtf.run.typed_json import Key
 from segtf.scoring.metrics import Counts, Scores, share
 
 LEVEL = 0.95
@@ -34,16 +36,12 @@ TAIL = (1 - LEVEL) / 2
 
 @dataclass(frozen=True)
 class Interval:
-    """Between which values a score lies; NaN where that cannot be said."""
+    """Between which values a score lies; None where that cannot be said."""
 
-    low: float
-    high: float
-    images: int  # that it rests on
-
-    @property
-    def few(self) -> bool:
-        """Whether there are too few images for the 95 % to be more than a rough guess."""
-        return self.images < FEW
+    low: float | None
+    high: float | None
+    images: Annotated[int, Key("photos")]  # that it rests on
+    few: bool  # too few images for the 95 % to be more than a rough guess
 
 
 def parts_of(confusions: Counts) -> Counts:
@@ -77,7 +75,7 @@ def mean_share_interval(parts: Counts, *, resamples: int = RESAMPLES, seed: int 
     scores = _shares(parts.sum(axis=0))
     there = ~np.isnan(scores)
     if not there.any():
-        return Interval(math.nan, math.nan, 0)
+        return _of_images(0)
     drawn = _shares(_resampled_sums(parts[:, there], resamples, seed))
     drawn = np.where(np.isnan(drawn), scores[there], drawn).mean(axis=1)
     holders = int((parts[:, there, 1] > 0).sum(axis=0).min())
@@ -128,14 +126,18 @@ def _interval(
     """
     drawn = drawn[~np.isnan(drawn)]
     if images < 2 or not drawn.size:
-        return Interval(math.nan, math.nan, images)
+        return _of_images(images)
     if drawn.max() == 0:
-        return Interval(0.0, margin(images), images)
+        return _of_images(images, 0.0, margin(images))
     if drawn.min() == most:
-        return Interval(most - margin(images), most, images)
+        return _of_images(images, most - margin(images), most)
     tail = _expanded_tail(images)
     low, high = np.quantile(drawn, [tail, 1 - tail])
-    return Interval(float(low), float(high), images)
+    return _of_images(images, float(low), float(high))
+
+
+def _of_images(images: int, low: float | None = None, high: float | None = None) -> Interval:
+    return Interval(low, high, images, images < FEW)
 
 
 def _expanded_tail(images: int) -> float:

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from segtf.scoring import metrics
 from segtf.scoring.evaluation import Evaluation
 from segtf.scoring.inspection import decimal, number, percent
-from segtf.scoring.metrics import share
+from segtf.scoring.metrics import Scores, share
 from segtf.scoring.objects import (
     ALARMS,
     FALSE,
@@ -28,6 +27,15 @@ from segtf.scoring.objects import (
     object_classes,
     size_limits,
     without_specks,
+)
+from segtf.scoring.split_scores import (
+    ChosenPoint,
+    ClassObjects,
+    PointObjects,
+    PointPixels,
+    PointScores,
+    SplitScores,
+    ThresholdCurve,
 )
 from segtf.scoring.thresholds import (
     BINS,
@@ -47,7 +55,6 @@ from voc_builder.base.errors import UserError
 DEFECT = "defect"  # the class that is target if there is one of that name
 AUTO, NONE = "auto", "none"
 FEW = 20  # objects; of fewer, a single one more would move the recall by over 5 %
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class Decided:
     threshold: float | None
     text: str
     split: str | None = None  # on which it was chosen; None: it was given
-    chosen: Json | None = None
+    chosen: ChosenPoint | None = None
 
 
 def target_class(
@@ -128,8 +135,7 @@ def decide(target: Target, found: Evaluation, split: str) -> Decided:
     wanted = "largest F1 over objects"
     if target.recall is not None:
         wanted = f"recall over objects of at least {target.recall:g}"
-    scores = {"precision": point.precision, "recall": point.recall, "f1": point.f1}
-    chosen = {"true": true, **{name: number(value) for name, value in scores.items()}}
+    chosen = ChosenPoint(true, number(point.precision), number(point.recall), number(point.f1))
     return Decided(point.threshold, f"{wanted} with at least {kept}", split, chosen)
 
 
@@ -173,90 +179,91 @@ def given(target: Target) -> Decided:
     return Decided(target.threshold, "as asked")
 
 
-def operating_values(name: str, decided: Decided, counts: ThresholdCounts, *, images: int) -> Json:
-    """The key `operating_point` of `metrics_SPLIT.json`: the threshold of the class `name`, how it
-    was decided, and what it and every other one give on the images that are scored: `counts` of
-    so many of them.
+def point_scores(
+    name: str, decided: Decided, counts: ThresholdCounts, *, images: int
+) -> PointScores:
+    """The threshold of the class `name`, how it was decided, and what it and every other one give
+    on the images that are scored: `counts` of so many of them.
     """
     assert decided.threshold is not None
     at = round(decided.threshold * BINS)
-    curves = {"pixels": pixel_curve(counts), "objects": object_curve(counts)}
-    of = {
-        key: {
-            score: number(column[at])
-            for score, column in (
-                ("precision", curve.precision),
-                ("recall", curve.recall),
-                ("f1", curve.f1),
-            )
-        }
-        for key, curve in curves.items()
-    }
+    pixels, objects = pixel_curve(counts), object_curve(counts)
     right, marked = counts.pixels[at]
-    of["pixels"]["iou"] = number(share(right, marked + counts.pixels[0, 0] - right).item())
     row = counted_objects(counts)[at]
-    objects: Json = {
-        **of["objects"],
-        "true": int(row[TRUE]),
-        "found": int(row[HIT]),
-        "missed": int(row[TRUE] - row[HIT]),
-        "alarms": int(row[ALARMS]),
-        "false": int(row[FALSE]),
-        "found_share": number(share(row[HIT], row[TRUE]).item()),
-        "false_a_photo": number(share(row[FALSE], images).item()),
-    }
-    rounded = {
-        f"{key}_{score}": [number(round(value, 5)) for value in column]
-        for key, curve in curves.items()
-        for score, column in (("precision", curve.precision), ("recall", curve.recall))
-    }
-    return {
-        "class": name,
-        "threshold": decided.threshold,
-        "criterion": decided.text,
-        "split": decided.split,
-        "chosen": decided.chosen,
-        "pixels": of["pixels"],
-        "objects": objects,
-        "curve": {"threshold": THRESHOLDS.tolist(), **rounded},
-    }
+    return PointScores(
+        name,
+        decided.threshold,
+        decided.text,
+        decided.split,
+        decided.chosen,
+        PointPixels(
+            *_scores_at(pixels, at), iou=number(share(right, marked + counts.pixels[0, 0] - right))
+        ),
+        PointObjects(
+            *_scores_at(objects, at),
+            true=int(row[TRUE]),
+            found=int(row[HIT]),
+            false_negatives=int(row[TRUE] - row[HIT]),
+            predicted=int(row[ALARMS]),
+            false_positives=int(row[FALSE]),
+            found_fraction=number(share(row[HIT], row[TRUE])),
+            false_positives_per_image=number(share(row[FALSE], images)),
+        ),
+        ThresholdCurve(
+            tuple(THRESHOLDS.tolist()),
+            *(_rounded(column) for of in (pixels, objects) for column in (of.precision, of.recall)),
+        ),
+    )
 
 
-def decision_text(point: Json) -> str:
-    """Why the threshold of an `operating_point` is this one, in words."""
-    if point["chosen"] is None:
-        return str(point["criterion"])
-    true = point["chosen"]["true"]
+def _scores_at(curve: Curve, at: int) -> tuple[float | None, float | None, float | None]:
+    """Precision, recall and F1 of a threshold."""
+    return number(curve.precision[at]), number(curve.recall[at]), number(curve.f1[at])
+
+
+def _rounded(column: Scores) -> tuple[float | None, ...]:
+    return tuple(number(round(value, 5)) for value in column)
+
+
+def decision_text(point: PointScores) -> str:
+    """Why the threshold of an operating point is this one, in words."""
+    if point.chosen is None:
+        return point.criterion
+    true = point.chosen.true
     few = ", a rough guess" if true < FEW else ""
     objects = "1 object" if true == 1 else f"{true:,} objects"
-    return f"{point['criterion']}, chosen on {objects} in {point['split']}{few}"
+    return f"{point.criterion}, chosen on {objects} in {point.split}{few}"
 
 
-def compared(values: Json) -> list[tuple[str, Json]]:
-    """What `metrics_SPLIT.json` says of the class that is target where the most probable class
-    takes a pixel, and at its operating point: `iou` and the counts of its objects.
+def compared(
+    scores: SplitScores,
+) -> list[tuple[str, float | None, ClassObjects | PointObjects]]:
+    """IoU and objects of the target class where it is the most probable one, and at its operating
+    point, each with its name.
     """
-    point = values["operating_point"]
-    name = point["class"]
-    usual = {**values["objects"]["classes"][name], "iou": values["iou"][name]}
-    at_point = {**point["objects"], "iou": point["pixels"]["iou"]}
-    return [("most probable class", usual), (f"from {point['threshold']:.3f} on", at_point)]
+    point = scores.operating_point
+    assert point is not None and scores.objects is not None
+    name = point.class_name
+    return [
+        ("most probable class", scores.iou[name], scores.objects.classes[name]),
+        (f"from {point.threshold:.3f} on", point.pixels.iou, point.objects),
+    ]
 
 
-def operating_table(values: Json) -> str:
+def operating_table(scores: SplitScores) -> str:
     """The operating point beside the most probable class, as text."""
-    point = values["operating_point"]
+    point = scores.operating_point
+    assert point is not None
     rows = [("", "IoU", "found", "missed", "false alarms", "per image")]
-    for name, of in compared(values):
-        iou = "–" if of["iou"] is None else f"{of['iou']:.4f}"
+    for name, iou, of in compared(scores):
         rows.append(
             (
                 name,
-                iou,
-                f"{of['found']} of {of['true']} ({percent(of['found_share'])})",
-                str(of["missed"]),
-                str(of["false"]),
-                decimal(of["false_a_photo"]),
+                "–" if iou is None else f"{iou:.4f}",
+                f"{of.found} of {of.true} ({percent(of.found_fraction)})",
+                str(of.false_negatives),
+                str(of.false_positives),
+                decimal(of.false_positives_per_image),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -267,5 +274,5 @@ def operating_table(values: Json) -> str:
         ).rstrip()
         for row in rows
     )
-    head = f"{point['class']} from a probability of {point['threshold']:.3f} on"
+    head = f"{point.class_name} from a probability of {point.threshold:.3f} on"
     return "\n".join([f"{head} ({decision_text(point)}):", *lines])

@@ -17,7 +17,9 @@ from matplotlib.figure import Figure
 
 from segtf.compare import main
 from segtf.reports import draw_comparison
+from segtf.scoring.split_scores import read_scores
 from tests.segtf.reports.test_figures import read_picture, write_log
+from tests.segtf.split_scores import change_scores, image_scores, split_scores, write_scores
 
 CLASSES = ["__background__", "fishka", "def|ect"]
 SETTINGS = {"data": "fishki", "size": 256, "loss": "ce + dice", "mosaic": 0.0, "seed": 42}
@@ -52,10 +54,14 @@ def write_run(
     write_log(run / "log.csv", classes, [miou * (1 - 0.6**n) for n in range(1, epochs + 1)])
     for split in ("val", "test")[: 1 + test]:
         score = miou if split == "test" else miou - 0.01
-        iou = dict.fromkeys(classes, score)
-        scores = {"miou": score, "dice_mean": score, "iou": iou, "photos": [{"id": i} for i in ids]}
-        counted = {"iou_micro_imagewise": score / 2, "pixel_accuracy": score / 4}
-        (run / f"metrics_{split}.json").write_text(json.dumps(scores | counted))
+        scores = split_scores(
+            dict.fromkeys(classes, score),
+            score,
+            rows=tuple(map(image_scores, ids)),
+            iou_micro_imagewise=score / 2,
+            pixel_accuracy=score / 4,
+        )
+        write_scores(run, split, scores)
     return run
 
 
@@ -260,9 +266,8 @@ def test_without_test_images_the_scores_are_those_of_val(tmp_path: Path) -> None
 @pytest.mark.usefixtures("unpainted")
 def test_a_class_that_a_fold_has_not_is_left_out_of_the_mean(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / f"{n}", 0.6 + 0.1 * n, folds=3, fold=n) for n in (1, 2, 3)]
-    scores = json.loads((runs[0] / "metrics_test.json").read_text())
-    scores["iou"]["fishka"] = None
-    (runs[0] / "metrics_test.json").write_text(json.dumps(scores))
+    iou = read_scores(runs[0] / "metrics_test.json").iou
+    change_scores(runs[0], "test", iou={**iou, "fishka": None})
     (row,) = compared(tmp_path, runs)
     assert row["IoU fishka"] == "0.8500 ± 0.0707 (n = 2)"
     assert row["IoU def/ect"] == "0.8000 ± 0.1000"
@@ -330,7 +335,7 @@ def test_a_folder_that_is_no_finished_run_is_refused(
     (stopped / "metrics_test.json").write_text("{")
     assert "metrics_test.json: damaged" in refused(capsys, good, stopped)
     (stopped / "metrics_test.json").write_text('{"miou": "high", "images": []}')
-    assert "stopped: a damaged file in it" in refused(capsys, good, stopped)
+    assert "metrics_test.json: damaged" in refused(capsys, good, stopped)
 
 
 @pytest.mark.usefixtures("unpainted")

@@ -22,6 +22,7 @@ from segtf.run.config import TrainConfig
 from segtf.run.folder import write_json
 from segtf.run.provenance import find_trained_on, trained_on
 from segtf.scoring import metrics
+from segtf.scoring.split_scores import read_scores
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 from tests.voc_builder.folders import write_image, write_mask
 from voc_builder.base.errors import UserError
@@ -36,15 +37,14 @@ CLASSES = ("__background__", "fishka", "defect")
 def test_run_saved_model_and_onnx_score_the_same(run: Path, split: str) -> None:
     models = (run, run / "saved_model", run / "model.onnx")
     found = [evaluate(EvaluateConfig(model, split=split)) for model in models]  # type: ignore[arg-type]
-    pixels = np.array(found[0]["confusion"]).sum()
+    pixels = np.array(found[0].confusion).sum()
     for other in found[1:]:
-        moved = np.abs(np.array(other["confusion"]) - found[0]["confusion"]).sum()
+        moved = np.abs(np.array(other.confusion) - np.array(found[0].confusion)).sum()
         # the export's own tolerance, and a pixel whose classes tie, which counts in two cells
         assert moved <= 2e-4 * pixels + 2
-        assert other["miou"] == pytest.approx(found[0]["miou"], abs=1e-3)
-    for values, name in zip(found, ("", "_saved_model", "_onnx"), strict=True):
-        written = json.loads((run / f"metrics_{split}{name}.json").read_text())
-        assert {key: written[key] for key in values} == values
+        assert other.miou == pytest.approx(found[0].miou, abs=1e-3)
+    for scores, name in zip(found, ("", "_saved_model", "_onnx"), strict=True):
+        assert read_scores(run / f"metrics_{split}{name}.json") == scores
 
 
 @pytest.mark.slow
@@ -98,29 +98,29 @@ def read(path: Path) -> dict[str, Any]:
 def test_objects_outlines_intervals_and_the_point_are_written_with_their_picture(
     channels: Path,
 ) -> None:
-    values = evaluate(EvaluateConfig(channels, batch=1))
-    written = read(channels.parent / "metrics_test_onnx.json")
-    assert {key: written[key] for key in values} == values
-    assert list(written["objects"]["classes"]) == ["fishka", "defect"]
-    assert set(written["boundary_iou"]) == set(written["intervals"]["iou"]) == set(CLASSES)
-    assert set(written["photos"][0]["objects"]) == {"fishka", "defect"}
-    assert written["operating_point"]["class"] == "defect"
+    scores = evaluate(EvaluateConfig(channels, batch=1))
+    assert read_scores(channels.parent / "metrics_test_onnx.json") == scores
+    assert scores.objects and scores.boundary_iou and scores.intervals and scores.operating_point
+    assert list(scores.objects.classes) == ["fishka", "defect"]
+    assert set(scores.boundary_iou) == set(scores.intervals.iou) == set(CLASSES)
+    assert set(scores.rows[0].objects or {}) == {"fishka", "defect"}
+    assert scores.operating_point.class_name == "defect"
     for picture in ("objects", "thresholds"):
         path = channels.parent / f"{picture}_test_onnx.png"
         assert path.read_bytes().startswith(b"\x89PNG")
-    tables = result_tables(values)
+    tables = result_tables(scores)
     assert "false alarms" in tables.split("\n\n")[1]
     assert "chosen on 1 object in val" in tables.split("\n\n")[2]
 
 
 def test_the_threshold_for_test_images_is_chosen_on_val(channels: Path) -> None:
-    test = evaluate(EvaluateConfig(channels))["operating_point"]
-    val = evaluate(EvaluateConfig(channels, split="val"))["operating_point"]
-    assert test["split"] == val["split"] == "val"
-    assert test["threshold"] == val["threshold"]
-    assert test["chosen"] == val["chosen"]
-    assert val["chosen"] == {key: val["objects"][key] for key in val["chosen"]}
-    assert test["curve"] != val["curve"], "that of the images that are scored"
+    test = evaluate(EvaluateConfig(channels)).operating_point
+    val = evaluate(EvaluateConfig(channels, split="val")).operating_point
+    assert test and val and val.chosen
+    assert test.split == val.split == "val"
+    assert (test.threshold, test.chosen) == (val.threshold, val.chosen)
+    assert (val.chosen.true, val.chosen.f1) == (val.objects.true, val.objects.f1)
+    assert test.curve != val.curve, "that of the images that are scored"
 
 
 def test_a_threshold_that_is_given_needs_no_val(
@@ -129,15 +129,15 @@ def test_a_threshold_that_is_given_needs_no_val(
     scored = []
     whole = command._evaluated
     monkeypatch.setattr(command, "_evaluated", lambda *how: (scored.append(how[3]), whole(*how))[1])
-    point = evaluate(EvaluateConfig(channels, defect_threshold="0.25", defect="fishka"))
+    config = EvaluateConfig(channels, defect_threshold="0.25", defect="fishka")
+    point = evaluate(config).operating_point
     assert scored == ["test"]
-    assert point["operating_point"]["threshold"] == 0.25
-    assert point["operating_point"]["class"] == "fishka"
+    assert point and (point.threshold, point.class_name) == (0.25, "fishka")
     assert (channels.parent / "thresholds_test_onnx.png").is_file()
-    assert evaluate(EvaluateConfig(channels, defect_threshold="none"))["operating_point"] is None
+    assert evaluate(EvaluateConfig(channels, defect_threshold="none")).operating_point is None
     assert not (channels.parent / "thresholds_test_onnx.png").is_file(), "it would be out of date"
-    recalled = evaluate(EvaluateConfig(channels, split="val", defect_recall=0.5))
-    assert recalled["operating_point"]["objects"]["recall"] >= 0.5
+    recalled = evaluate(EvaluateConfig(channels, split="val", defect_recall=0.5)).operating_point
+    assert recalled and (recalled.objects.recall or 0) >= 0.5
     assert scored == ["test", "test", "val"], "val is scored once where it is wanted itself"
 
 
@@ -157,8 +157,9 @@ def test_images_cut_into_tiles_count_as_whole_ones(
     whole = evaluate(
         EvaluateConfig(write_channels_run(tmp_path / "whole", chips, shape=(96, 96)), split="train")
     )
-    assert whole["objects"]["classes"]["fishka"]["true"] >= 8
-    assert of_tiles == overhanging == whole
+    assert whole.objects and whole.objects.classes["fishka"].true >= 8
+    for tiles in (of_tiles, overhanging):
+        assert dataclasses.replace(tiles, origin=whole.origin) == whole
 
 
 def test_turned_images_and_several_networks_have_a_name_of_their_own(
@@ -168,7 +169,8 @@ def test_turned_images_and_several_networks_have_a_name_of_their_own(
     evaluate(EvaluateConfig(channels))
     before = (run / "metrics_test_onnx.json").read_bytes()
     turned = evaluate(EvaluateConfig(channels, tta="flips"))
-    assert turned["confusion"] == json.loads(before)["confusion"], "channels have no direction"
+    plain = read_scores(run / "metrics_test_onnx.json")
+    assert turned.confusion == plain.confusion, "channels have no direction"
     assert read(run / "metrics_test_onnx_flips.json")["tta"] == "flips"
     twice = Path(f"{channels},{channels}")
     evaluate(EvaluateConfig(twice, ensemble="vote", tta="d4"))
@@ -182,13 +184,14 @@ def test_networks_of_several_runs_are_written_where_out_says_alone(
 ) -> None:
     other = write_channels_run(tmp_path / "other", chips)
     both = Path(f"{channels},{other}")
-    values = evaluate(EvaluateConfig(both))
+    scores = evaluate(EvaluateConfig(both))
     assert "not written: name a folder for them with --out" in capfd.readouterr().err
     assert not list(tmp_path.rglob("metrics_*"))
-    assert values["confusion"] == evaluate(EvaluateConfig(channels))["confusion"]
+    assert scores.confusion == evaluate(EvaluateConfig(channels)).confusion
     evaluate(EvaluateConfig(both, out=tmp_path / "scores"))
     assert (tmp_path / "scores/objects_test_onnx_mean.png").is_file()
-    assert read(tmp_path / "scores/metrics_test_onnx_mean.json")["confusion"] == values["confusion"]
+    written = read_scores(tmp_path / "scores/metrics_test_onnx_mean.json")
+    assert written.confusion == scores.confusion
 
 
 def test_networks_that_know_other_classes_are_scored_on_data_of_all_of_them(
@@ -199,13 +202,13 @@ def test_networks_that_know_other_classes_are_scored_on_data_of_all_of_them(
     background, fishka, defect = chips.classes
     one = write_channels_run(tmp_path / "one", chips, classes=(background, defect, fishka))
     both = Path(f"{one},{one}")
-    values = evaluate(EvaluateConfig(both, ensemble="per-class"))
+    scores = evaluate(EvaluateConfig(both, ensemble="per-class"))
     (split,) = load_splits(chips, ("test",), Loading((32, 32)))
     by_hand = [
         metrics.confusion(mask, image[..., [0, 2, 1]].argmax(-1).astype(np.uint8), 3)
         for image, mask in zip(split.images, split.masks, strict=True)
     ]
-    assert values["confusion"] == np.sum(by_hand, axis=0).tolist(), "green is a defect there"
+    np.testing.assert_array_equal(scores.confusion, np.sum(by_hand, axis=0))
     wrong = write_channels_run(tmp_path / "wrong", chips, classes=(background, "cat", fishka))
     with pytest.raises(UserError, match=r"cat; .* score it on data of its own classes"):
         evaluate(EvaluateConfig(Path(f"{one},{wrong}"), ensemble="per-class"))
@@ -227,13 +230,13 @@ def test_the_background_of_such_networks_counts_not_where_the_data_have_none(
         for name in ("fishka", "defect")
     ]
     both = Path(",".join(map(str, runs)))
-    values = evaluate(EvaluateConfig(both, data=belt, ensemble="per-class"))
+    scores = evaluate(EvaluateConfig(both, data=belt, ensemble="per-class"))
     (split,) = load_splits(chips, ("test",), Loading((32, 32)))
     by_hand = [  # blue is a chip for one and as probably a defect for the other, red is neither
         metrics.confusion(mask, (image[..., 2] > image[..., 1]).astype(np.uint8), 3)
         for image, mask in zip(split.images, split.masks, strict=True)
     ]
-    assert values["confusion"] == np.sum(by_hand, axis=0).tolist()
+    np.testing.assert_array_equal(scores.confusion, np.sum(by_hand, axis=0))
 
 
 def test_networks_of_several_folds_are_scored_on_test_alone(
@@ -246,10 +249,10 @@ def test_networks_of_several_folds_are_scored_on_test_alone(
     said = f"/2 was trained on {of_val} of the {of_val} val images of "
     with pytest.raises(UserError, match=f"--split val: .*{said}"):
         evaluate(EvaluateConfig(both, split="val"))
-    values = evaluate(EvaluateConfig(both))
-    assert values["operating_point"] is None
-    assert re.search(f"no threshold of defect: .*{said}", values["no_operating_point"])
-    assert evaluate(EvaluateConfig(models[1]))["images"] == values["images"]
+    scores = evaluate(EvaluateConfig(both))
+    assert scores.operating_point is None
+    assert re.search(f"no threshold of defect: .*{said}", scores.no_operating_point or "")
+    assert evaluate(EvaluateConfig(models[1])).images == scores.images
     assert "was trained on" not in capfd.readouterr().err
 
 
@@ -268,7 +271,7 @@ def test_images_that_a_network_was_trained_on_are_no_test_of_it(
     assert not (tmp_path / "scores").exists()
     capfd.readouterr()
     of_train = EvaluateConfig(channels, data=other.path, split="train", defect_threshold="none")
-    assert evaluate(of_train)["images"] == 10
+    assert evaluate(of_train).images == 10
     assert "was trained on" not in capfd.readouterr().err
 
     older = write_channels_run(tmp_path / "older", chips, trained_on=None)
@@ -279,7 +282,7 @@ def test_images_that_a_network_was_trained_on_are_no_test_of_it(
         about = read(silent.parent / "data.json")
         write_json({**about, **change}, silent.parent / "data.json")
         capfd.readouterr()
-        assert evaluate(EvaluateConfig(silent, data=other.path))["images"] == 5
+        assert evaluate(EvaluateConfig(silent, data=other.path)).images == 5
         told = f"{silent.parent}: its run folder, which tells what it was trained on, does not know"
         assert capfd.readouterr().err.count(told) == 1
 
@@ -322,10 +325,10 @@ def test_networks_of_several_data_sets_need_one_named(chips: Dataset, tmp_path: 
 def test_without_defects_in_val_no_threshold_is_chosen(dataset: Dataset, tmp_path: Path) -> None:
     assert not dataset.images["val"].get("defect")
     model = write_channels_run(tmp_path / "run", dataset)
-    values = evaluate(EvaluateConfig(model))
-    assert values["operating_point"] is None
-    assert values["no_operating_point"] == "no threshold of defect: val shows none"
-    assert values["no_operating_point"] in result_tables(values)
+    scores = evaluate(EvaluateConfig(model))
+    assert scores.operating_point is None
+    assert scores.no_operating_point == "no threshold of defect: val shows none"
+    assert scores.no_operating_point in result_tables(scores)
 
 
 def test_a_network_of_a_fold_is_scored_on_that_fold_of_the_data_named_again(
@@ -348,8 +351,8 @@ def test_an_onnx_file_away_from_its_run_is_scored_on_named_data(
     run: Path, dataset, tmp_path: Path
 ) -> None:  # type: ignore[no-untyped-def]
     model = Path(shutil.copy(run / "model.onnx", tmp_path))
-    values = evaluate(EvaluateConfig(model, data=dataset.path, out=tmp_path / "scores"))
-    assert values["images"] == 2
+    scores = evaluate(EvaluateConfig(model, data=dataset.path, out=tmp_path / "scores"))
+    assert scores.images == 2
     assert (tmp_path / "scores/confusion_test_onnx.png").is_file()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -22,6 +21,7 @@ from segtf.inference.postprocess import Postprocess, Rule
 from segtf.run.config import TrainConfig
 from segtf.run.folder import write_json
 from segtf.scoring.faults import Faults, faults_of
+from segtf.scoring.split_scores import read_run_scores, read_shown_scores
 from segtf.train import train
 from tests.segtf.reports.test_figures import write_log
 from tests.segtf.tiny_onnx import INFO, write_channels_model
@@ -53,14 +53,13 @@ def test_val_and_test_are_scored_at_the_threshold_that_was_chosen_on_val(
         backends, "keras_predict", lambda path: lambda images: images / np.float32(255)
     )
     finish(run)
-    val, test = (
-        json.loads((run / f"metrics_{split}.json").read_text()) for split in ("val", "test")
-    )
-    assert val["images"] == test["images"] == 5
-    assert test["operating_point"]["threshold"] == val["operating_point"]["threshold"]
-    assert test["operating_point"]["chosen"] == val["operating_point"]["chosen"]
-    assert val["operating_point"]["chosen"]["f1"] == val["operating_point"]["objects"]["f1"]
-    assert test["objects"]["classes"]["defect"]["true"] == 1
+    val, test = read_run_scores(run).values()
+    assert val.images == test.images == 5
+    point, other = val.operating_point, test.operating_point
+    assert point and other and point.chosen
+    assert (other.threshold, other.chosen) == (point.threshold, point.chosen)
+    assert point.chosen.f1 == point.objects.f1
+    assert test.objects and test.objects.classes["defect"].true == 1
     pictures = {path.name for path in run.glob("*.png")}
     assert pictures >= {
         f"{what}_{split}.png" for what in ("objects", "thresholds") for split in ("val", "test")
@@ -114,10 +113,10 @@ def test_overlays_are_scored_by_the_masks_that_they_show(dataset: Dataset, tmp_p
         tree.mask(image_id).write_bytes(encode_mask(np.zeros((40, 40), np.uint8)))
     split = SimpleNamespace(name="test", ids=[*ids, *ids])
     command._draw_overlays(tmp_path, tree, split)  # type: ignore[arg-type]
-    shown = json.loads((tmp_path / "overlays/scores.json").read_text())
-    assert shown["split"] == "test"
-    assert [row["id"] for row in shown["photos"]] == list(ids)
-    assert [faults_of(row) for row in shown["photos"]] == [Faults(0, 0, 0.0)] * len(ids)
+    shown = read_shown_scores(tmp_path / "overlays/scores.json")
+    assert shown and shown.split == "test"
+    assert [row.id for row in shown.rows] == list(ids)
+    assert [faults_of(row) for row in shown.rows] == [Faults(0, 0, 0.0)] * len(ids)
 
 
 @pytest.mark.parametrize("left_out", [False, True])

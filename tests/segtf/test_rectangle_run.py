@@ -69,7 +69,7 @@ def test_a_rectangle_is_trained_scored_exported_and_predicted(
     assert OnnxModel(tmp_path / "int8.onnx").probabilities(images).shape == answers.shape
 
     again = evaluate(EvaluateConfig(run / "model.onnx"))
-    assert again["miou"] == pytest.approx(scores["miou"], abs=1e-3)
+    assert again.miou == pytest.approx(scores["miou"], abs=1e-3)
     image = decode_image(dataset.image(dataset.splits["test"][0]).read_bytes(), "photo")[:70]
     for mode in ("resize", "tile"):
         assert open_predictor([run], mode=mode).mask(image).shape == (70, 96)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from segtf.scoring.split_scores import SplitScores
 from segtf.verdict import advice, read_scores, score_columns
+from tests.segtf.split_scores import split_scores, write_scores
 from voc_builder.base.errors import UserError
 
 
-def scores(iou: float | None, *names: str) -> dict[str, Any]:
+def scores(iou: float | None, *names: str) -> SplitScores:
     """Of the background and one more class."""
-    classes = list(names or ("background", "object"))
-    return {
-        "classes": classes,
-        "iou": {classes[0]: 0.98, classes[-1]: iou},
-        "dice": {classes[0]: 0.99, classes[-1]: None if iou is None else 2 * iou / (1 + iou)},
-        "miou": 0.8,
-        "dice_mean": 0.9,
-    }
+    first, last = names * 2 or ("background", "object")
+    dice = None if iou is None else 2 * iou / (1 + iou)
+    return split_scores(
+        {first: 0.98, last: iou}, 0.8, dice={first: 0.99, last: dice}, dice_mean=0.9
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +52,7 @@ def test_columns_show_iou_and_dice_of_each_class_and_split() -> None:
 
 
 def test_a_run_without_test_images_has_scores_on_val(tmp_path: Path) -> None:
-    (tmp_path / "metrics_val.json").write_text(json.dumps(scores(0.5)))
+    write_scores(tmp_path, "val", scores(0.5))
     assert list(read_scores(tmp_path)) == ["val"]
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +17,12 @@ from segtf.reports.notebook.show import Picture, Text, sheet, view
 from segtf.reports.runs import Run
 from segtf.run.folder import SHOWN
 from segtf.scoring import metrics
-from segtf.scoring.faults import Faults, faults_of, image_row
+from segtf.scoring.faults import Faults, faults_of, image_scores
 from segtf.scoring.inspection import percent
 from segtf.scoring.objects import object_classes
+from segtf.scoring.split_scores import ImageScores, ObjectCounts, read_shown_scores
 from voc_builder.pixels.image_rows import open_image
 from voc_builder.tree.voc import Dataset
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class Failure:
     """An image and what the network made of it."""
 
     image_id: str
-    row: Json  # its scores, those of the prediction where there is one
+    row: ImageScores  # its scores, those of the prediction where there is one
     image: NDArray[np.uint8]  # (H, W, 3)
     truth: NDArray[np.uint8]  # (H, W)
     prediction: NDArray[np.uint8] | None  # (H, W); None without an exported network
@@ -50,30 +47,28 @@ def worst_images(run: Run, dataset: Dataset, *, count: int = 4) -> list[Failure]
     """
     # rows of an earlier version tell no wrong pixels, but a mean IoU
     found = [row for row in _rows(run) if faults_of(row) or _old_and_wrong(row)]
-    found.sort(key=lambda row: (faults_of(row).rank, row.get("miou") or 0.0, row["id"]))
+    found.sort(key=lambda row: (faults_of(row).rank, row.miou or 0.0, row.id))
     rows = found[:count]
-    masks = _predictions(run.path, dataset, [row["id"] for row in rows])
+    masks = _predictions(run.path, dataset, [row.id for row in rows])
     failures = []
     for row, mask in zip(rows, masks, strict=True):
-        image_id, truth = row["id"], load_mask(dataset, row["id"])
-        of_mask = row if mask is None else image_row(image_id, truth, mask, dataset.classes)
+        image_id, truth = row.id, load_mask(dataset, row.id)
+        of_mask = row if mask is None else image_scores(image_id, truth, mask, dataset.classes)
         failures.append(Failure(image_id, of_mask, load_image(dataset, image_id), truth, mask))
     wrong = [one for one in failures if one.faults or one.prediction is None]
     return sorted(wrong, key=lambda one: one.faults.rank)
 
 
-def _old_and_wrong(row: Json) -> bool:
-    return "wrong" not in row and row["miou"] is not None and row["miou"] < 1
+def _old_and_wrong(row: ImageScores) -> bool:
+    return row.wrong is None and row.miou is not None and row.miou < 1
 
 
-def _rows(run: Run) -> list[Json]:
+def _rows(run: Run) -> tuple[ImageScores, ...]:
     """The scores of the images of `scored_split`: of the masks that the overlays show, or, where a
     run of an earlier version or without an export has none, from `metrics_SPLIT.json`.
     """
-    split, path = scored_split(run), run.path / SHOWN
-    shown = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    values: Json = shown if shown.get("split") == split else run.scores[split]
-    return list(values["photos"])
+    split, shown = scored_split(run), read_shown_scores(run.path / SHOWN)
+    return shown.rows if shown and shown.split == split else run.scores[split].rows
 
 
 def scored_split(run: Run) -> str:
@@ -122,7 +117,7 @@ def sentence(failure: Failure, classes: Sequence[str]) -> str:
     if failure.prediction is not None:
         counts = metrics.confusion(failure.truth, failure.prediction, len(classes))
         parts += [missed(counts, classes), over_marked(counts, classes)]
-    parts.append(_objects(failure.row.get("objects", {})))
+    parts.append(_objects(failure.row.objects or {}))
     head = f"{plain(failure.image_id)}: {failure.faults}."
     return " ".join([head, *(part for part in parts if part)])
 
@@ -165,13 +160,13 @@ def _part(share: float) -> str:
     return "all" if share == 1 else f"{percent(share)} of them"
 
 
-def _objects(objects: dict[str, Json]) -> str:
+def _objects(objects: Mapping[str, ObjectCounts]) -> str:
     """Objects missed and false alarms, of the classes that have any."""
     said = []
     for name, counts in objects.items():
-        lost, false = counts["true"] - counts["found"], counts["false"]
+        lost, false = counts.false_negatives, counts.false_positives
         if lost:
-            said.append(f"{lost} of {counts['true']} objects of {plain(name)} missed")
+            said.append(f"{lost} of {counts.true} objects of {plain(name)} missed")
         if false:
             said.append(f"{false} false alarm{'s' * (false > 1)} of {plain(name)}")
     return f"{', '.join(said)}." if said else ""

@@ -43,19 +43,19 @@ def overall(run: Run) -> str:
     """Mean IoU on the images that decide least, with its interval."""
     split = scored_split(run)
     values = run.scores[split]
-    if values["miou"] is None:
+    if values.miou is None:
         return f"No class of {split} has a score."
     text = (
-        f"**A mean IoU of {values['miou']:.3f}** on the {values['images']:,} images of {split}, "
-        f"mean Dice {values['dice_mean']:.3f}"
+        f"**A mean IoU of {values.miou:.3f}** on the {values.images:,} images of {split}, "
+        f"mean Dice {values.dice_mean:.3f}"
     )
-    interval = values.get("intervals", {}).get("miou")
-    if interval is None or interval["low"] is None:
+    interval = values.intervals.miou if values.intervals else None
+    if interval is None or interval.low is None or interval.high is None:
         return f"{text}."
     text += f"; 95 % interval {interval_ends(interval).removesuffix(' ?')}"
-    if interval["few"]:
-        text += f", a rough guess, as it rests on {interval['photos']} images"
-    if interval["high"] - interval["low"] > 2 * GAP:
+    if interval.few:
+        text += f", a rough guess, as it rests on {interval.images} images"
+    if interval.high - interval.low > 2 * GAP:
         text += ". It is so wide that small differences between networks mean nothing: what is "
         text += "missing most is images to score on"
     return f"{text}."
@@ -67,18 +67,18 @@ def weakest(run: Run, dataset: Dataset) -> str:
     """
     split = scored_split(run)
     values = run.scores[split]
-    scored = [name for name in run.classes if values["iou"].get(name) is not None]
+    scored = {name: iou for name, iou in values.iou.items() if iou is not None}
     if len(scored) < 2:
         return ""
-    name = min(scored, key=lambda each: float(values["iou"][each]))
+    name = min(scored, key=scored.__getitem__)
     pixels, photos = dataset.pixels["train"], dataset.images["train"].get(name, 0)
     share = pixels.get(name, 0) / max(1, sum(pixels.get(each, 0) for each in run.classes))
     text = (
-        f"**The weakest class is {plain(name)}**, IoU {values['iou'][name]:.3f} on {split}. It "
+        f"**The weakest class is {plain(name)}**, IoU {scored[name]:.3f} on {split}. It "
         f"covers {format_fraction(share)} of the labelled pixels of train, on {photos:,} of its "
         f"{len(dataset.splits['train']):,} images."
     )
-    counts = np.array(values["confusion"], np.int64)
+    counts = np.array(values.confusion, np.int64)
     own = run.classes.index(name)
     missed, invented = counts[own].copy(), counts[:, own].copy()
     missed[own] = invented[own] = 0
@@ -101,13 +101,13 @@ def weakest(run: Run, dataset: Dataset) -> str:
 def objects(run: Run) -> str:
     """Which share of the objects is found, and how many alarms are false."""
     split = scored_split(run)
-    counted = run.scores[split].get("objects", {}).get("classes", {})
+    counted = run.scores[split].objects
     said = []
-    for name, of in counted.items():
-        if of["true"] or of["false"]:
-            found = f"{of['found']:,} of {of['true']:,} {plain(name)} found"
-            share = f" ({percent(of['found_share'])})" if of["true"] else ""
-            said.append(f"{found}{share}, {of['false']:,} false alarms")
+    for name, of in (counted.classes if counted else {}).items():
+        if of.true or of.false_positives:
+            found = f"{of.found:,} of {of.true:,} {plain(name)} found"
+            share = f" ({percent(of.found_fraction)})" if of.true else ""
+            said.append(f"{found}{share}, {of.false_positives:,} false alarms")
     return f"**As objects, on {split}**: {'; '.join(said)}." if said else ""
 
 
@@ -118,7 +118,7 @@ def val_and_test(run: Run) -> str:
             "**There is no test split**: the scores are of val, by which the epoch was chosen, and "
             "so a little too good. `--split 80/10/10` keeps images apart for the end."
         )
-    val, test = run.scores["val"]["miou"], run.scores["test"]["miou"]
+    val, test = run.scores["val"].miou, run.scores["test"].miou
     if val is None or test is None:
         return ""
     if val - test > GAP:
@@ -201,9 +201,9 @@ def choice(runs: Sequence[Run], chosen: Run) -> str:
         f"**{plain(best.name)}** was chosen, by the best mean IoU on val: {_miou(best)}, where the "
         f"next, {plain(second.name)}, has {_miou(second)}. Test had no part in it."
     )
-    interval = best.scores["val"].get("intervals", {}).get("miou")
-    low = interval["low"] if interval else None
-    if low is not None and val_miou(second) >= low:
+    intervals = best.scores["val"].intervals
+    interval = intervals.miou if intervals else None
+    if interval and interval.low is not None and val_miou(second) >= interval.low:
         text += (
             f" The difference of {val_miou(best) - val_miou(second):.3f} lies within the 95 % "
             f"interval of {interval_ends(interval)}: a hint, no proof. Folds or more seeds would "

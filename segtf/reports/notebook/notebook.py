@@ -160,7 +160,8 @@ def _results(of: Material) -> Iterator[Cell]:
     for name in of.run.scores:
         yield _prose(f"Confusion matrix of {name}: rows are the truth, in percent of the row.")
         yield _code(f'scores.confusion_picture(run, "{name}")')
-    if of.run.scores[split].get("objects", {}).get("classes"):
+    objects = of.run.scores[split].objects
+    if objects and objects.classes:
         yield _prose(
             f"Objects of {split}, found and missed: one is found if at least a quarter of its "
             "pixels are predicted as its class; an alarm is false unless a tenth of its pixels lie "

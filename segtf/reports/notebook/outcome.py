@@ -19,11 +19,11 @@ def summary(of: Material) -> str:
     values = of.run.scores[split]
     how = "crops of" if of.config.crop else "images at"
     encoder = f" on {of.config.encoder}" if has_encoder(of.config.arch) else ""
-    miou = "no" if values["miou"] is None else f"a mean IoU of **{values['miou']:.4f}**"
+    miou = "no" if values.miou is None else f"a mean IoU of **{values.miou:.4f}**"
     name = NAMES[of.config.arch]
     return (
         f"{name[0].upper()}{name[1:]}{encoder} ({how} {pixels(of.config.shape)}) that finds "
-        f"{listed(target(of.dataset.classes))} reaches {miou} on {values['images']:,} images of "
+        f"{listed(target(of.dataset.classes))} reaches {miou} on {values.images:,} images of "
         f"{split}. This notebook tells how: the data, what was tried, what was chosen and why, and "
         "where it fails. Its cells read the run's folder, in which it lies, and can be executed "
         "from top to bottom with `segtf` installed; no training framework is needed."
@@ -34,7 +34,7 @@ def results(of: Material) -> str:
     """The best and the worst class, and what the intervals mean."""
     split = scored_split(of.run)
     values = of.run.scores[split]
-    scored = {name: iou for name, iou in values["iou"].items() if iou is not None}
+    scored = {name: iou for name, iou in values.iou.items() if iou is not None}
     if not scored:
         return f"No class has a score on {split}."
     best, worst = max(scored, key=scored.__getitem__), min(scored, key=scored.__getitem__)
@@ -52,15 +52,15 @@ def results(of: Material) -> str:
 
 def operating_point(of: Material, split: str) -> str:
     """The threshold of the class that is target, and what it changes; nothing without one."""
-    point = of.run.scores[split].get("operating_point")
+    point = of.run.scores[split].operating_point
     if not point:
         return ""
-    (_, usual), (_, at) = compared(of.run.scores[split])
+    (_, _, usual), (_, _, at) = compared(of.run.scores[split])
     return (
-        f"A pixel counts as {plain(point['class'])} from a probability of "
-        f"{point['threshold']:.3f} on ({decision_text(point)}). On {split} that finds "
-        f"{at['found']} of {at['true']} objects with {at['false']} false alarms; taking the most "
-        f"probable class finds {usual['found']} with {usual['false']}."
+        f"A pixel counts as {plain(point.class_name)} from a probability of "
+        f"{point.threshold:.3f} on ({decision_text(point)}). On {split} that finds "
+        f"{at.found} of {at.true} objects with {at.false_positives} false alarms; taking the most "
+        f"probable class finds {usual.found} with {usual.false_positives}."
     )
 
 

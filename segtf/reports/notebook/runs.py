@@ -18,6 +18,7 @@ from segtf.reports.runs import (
 )
 from segtf.run.folder import CONFIG, DATA
 from segtf.run.size import describe_size
+from segtf.scoring.intervals import Interval
 from voc_builder.base.errors import UserError
 
 
@@ -72,7 +73,7 @@ def checked_runs(run: Path, others: Sequence[Path]) -> list[Path]:
 
 def val_miou(run: Run) -> float:
     """Mean IoU on val, 0 to 1; NaN where there is none."""
-    score = run.scores["val"]["miou"]
+    score = run.scores["val"].miou
     return math.nan if score is None else float(score)
 
 
@@ -94,13 +95,13 @@ def run_table(runs: Sequence[Run], chosen: Run) -> Table:
     rows = []
     for run in ranked(runs):
         measures = run.measures("val")
-        interval = run.scores["val"].get("intervals", {}).get("miou")
+        intervals = run.scores["val"].intervals
         rows.append(
             (
                 f"{run.name} (this one)" if run.path == chosen.path else run.name,
                 *(values[place[run.path]] for values in settings.values()),
                 number(measures["val mIoU"]),
-                "–" if interval is None else interval_ends(interval),
+                "–" if intervals is None else interval_ends(intervals.miou),
                 number(measures["Dice"]),
                 f"{measures['best epoch']:.0f} of {measures['epochs']:.0f}"
                 if not math.isnan(measures["best epoch"])
@@ -133,9 +134,8 @@ def number(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
-def interval_ends(interval: dict[str, float | None]) -> str:
+def interval_ends(interval: Interval) -> str:
     """The ends of a 95 % interval, with a question mark where few images stand behind it."""
-    low, high = interval["low"], interval["high"]
-    if low is None or high is None:
+    if interval.low is None or interval.high is None:
         return "–"
-    return f"{low:.3f}–{high:.3f}{' ?' if interval['few'] else ''}"
+    return f"{interval.low:.3f}–{interval.high:.3f}{' ?' if interval.few else ''}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from segtf.reports.notebook.runs import interval_ends, number
 from segtf.reports.notebook.show import Picture, Table, drawn
 from segtf.reports.object_figures import draw_thresholds
 from segtf.reports.runs import Run
+from segtf.scoring.intervals import Interval
 
 Json = dict[str, Any]
 WHAT = {"smallest": "remove components", "hole": "fill holes"}
@@ -30,35 +32,32 @@ def class_table(run: Run) -> Table:
     for name in run.classes:
         row = [name]
         for values in run.scores.values():
-            interval = values.get("intervals", {}).get("iou", {}).get(name)
-            row += [number(values["iou"].get(name)), _ends(interval)]
-            row += [number(values["dice"].get(name)), _ends(interval, dice=True)]
+            interval = values.intervals.iou.get(name) if values.intervals else None
+            row += [number(values.iou.get(name)), _ends(interval)]
+            row += [number(values.dice.get(name)), _ends(interval, dice=True)]
         rows.append(tuple(row))
     mean = ["mean"]
     for values in run.scores.values():
-        interval = values.get("intervals", {}).get("miou")
-        mean += [number(values["miou"]), _ends(interval), number(values["dice_mean"]), "–"]
+        interval = values.intervals.miou if values.intervals else None
+        mean += [number(values.miou), _ends(interval), number(values.dice_mean), "–"]
     return Table(tuple(head), (*rows, tuple(mean)))
 
 
 def total_table(run: Run) -> Table:
     """What is one number for a split: images, pixel accuracy, micro IoU of each image."""
-    names = {
-        "images": "photos",
-        "pixel_accuracy": "pixel accuracy",
-        "iou_micro_imagewise": "IoU of an image, all classes together, mean",
-        "boundary_miou": "mean IoU of outlines",
-    }
-    rows = [
-        (text, *(_plain(values.get(key)) for values in run.scores.values()))
-        for key, text in names.items()
-    ]
-    return Table(("", *run.scores), tuple(rows))
+    splits = run.scores.values()
+    rows = (
+        ("photos", *(f"{of.images:,}" for of in splits)),
+        ("pixel accuracy", *(number(of.pixel_accuracy) for of in splits)),
+        ("IoU per image, all classes together", *(number(of.iou_micro_imagewise) for of in splits)),
+        ("mean IoU of outlines", *(number(of.boundary_miou) for of in splits)),
+    )
+    return Table(("", *run.scores), rows)
 
 
 def confusion_picture(run: Run, split: str) -> Picture:
     """The confusion matrix of a split, rows are the truth."""
-    counts = np.array(run.scores[split]["confusion"], np.int64)
+    counts = np.array(run.scores[split].confusion, np.int64)
     count = len(run.classes)
     width = 460 if count <= 3 else 640 if count <= 6 else None
     return drawn(lambda out: draw_confusion(counts, run.classes, out), width=width)
@@ -66,7 +65,9 @@ def confusion_picture(run: Run, split: str) -> Picture:
 
 def threshold_picture(run: Run, split: str) -> Picture:
     """Precision and recall of the class that is target, over its threshold."""
-    return drawn(lambda out: draw_thresholds(run.scores[split], out), width=520)
+    point = run.scores[split].operating_point
+    assert point is not None
+    return drawn(lambda out: draw_thresholds(point, split, out), width=520)
 
 
 def trial_table(export: ExportReport) -> Table:
@@ -84,14 +85,10 @@ def trial_table(export: ExportReport) -> Table:
     return Table(("class", "what", "below, pixels", "val mIoU", "verdict"), tuple(rows))
 
 
-def _plain(value: float | None) -> str:
-    return f"{value:,}" if isinstance(value, int) else number(value)
-
-
-def _ends(interval: Json | None, *, dice: bool = False) -> str:
-    if interval is None or interval["low"] is None:
+def _ends(interval: Interval | None, *, dice: bool = False) -> str:
+    if interval is None or interval.low is None or interval.high is None:
         return "–"
     if dice:
-        ends = {key: 2 * interval[key] / (1 + interval[key]) for key in ("low", "high")}
-        interval = {**interval, **ends}
+        low, high = (2 * iou / (1 + iou) for iou in (interval.low, interval.high))
+        interval = replace(interval, low=low, high=high)
     return interval_ends(interval)

@@ -33,6 +33,7 @@ from segtf.outputs.rle import decode_rle
 from segtf.outputs.truth import check_truth
 from segtf.run.config import TrainConfig
 from segtf.run.provenance import digest_image, trained_on
+from segtf.run.typed_json import to_json
 from segtf.scoring import metrics
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 from tests.voc_builder.folders import write_image, write_mask
@@ -305,7 +306,7 @@ def test_an_image_is_not_compared_with_the_annotation_of_another_of_its_name(
         (images[0], "annotate"),
         (asked[1], "check"),
     ]
-    assert (done.scores or {})["images"] == 1
+    assert done.scores and done.scores.images == 1
 
     twin = Path(shutil.copy(images[0], images[0].with_suffix(".bmp")))
     annotate(twin, "chip")  # a.json names a.bmp
@@ -335,7 +336,7 @@ def test_images_with_masks_are_scored_at_their_full_size_but_those_it_was_traine
     done = predict_images(own, images, tmp_path, Wanted(("mask",)), truth=truths)
     assert "not scored: 1 annotated images that the network was" in capsys.readouterr().err
     written = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
-    assert written == {**(done.scores or {}), "left_out_as_trained_on": 1}
+    assert written == {**to_json(done.scores), "left_out_as_trained_on": 1}
     counts = metrics.confusion(first, first, 3) + metrics.confusion(second, other, 3)
     assert written["confusion"] == counts.tolist()
     assert [image["id"] for image in written["photos"]] == ["a", "b"]
@@ -343,7 +344,7 @@ def test_images_with_masks_are_scored_at_their_full_size_but_those_it_was_traine
 
     (run / "config.yaml").unlink()  # what lies beside the network is not of a run
     all_three = predict_images(own, images, tmp_path, Wanted(("mask",)), truth=truths)
-    assert (all_three.scores or {})["images"] == 3
+    assert all_three.scores and all_three.scores.images == 3
     assert "its run folder, which tells what it was trained on, is" in capsys.readouterr().err
 
 

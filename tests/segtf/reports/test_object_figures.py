@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,35 +16,37 @@ from segtf.reports.object_figures import (
     draw_thresholds,
     size_name,
 )
-from segtf.scoring.operating import Target, given, operating_values
+from segtf.scoring.operating import Target, given, point_scores
+from segtf.scoring.split_scores import (
+    ClassObjects,
+    ObjectRule,
+    ObjectScores,
+    PointScores,
+    SizeCounts,
+)
 from segtf.scoring.thresholds import count_thresholds
 from tests.segtf.reports.test_figures import read_picture
 
-Json = dict[str, Any]
+
+def row(
+    size: str, true: int, found: int, *, up_to: int | None = None, false: int = 0
+) -> SizeCounts:
+    return SizeCounts(size, up_to, true, found, found + false, false)
 
 
-def row(size: str, true: int, found: int, *, up_to: int | None = None, false: int = 0) -> Json:
-    alarms = found + false
-    return {
-        "size": size,
-        "up_to": up_to,
-        "true": true,
-        "found": found,
-        "alarms": alarms,
-        "false": false,
+def objects(**classes: list[SizeCounts]) -> ObjectScores:
+    of = {
+        name: ClassObjects(0, 0, 0, 0, 0, None, None, None, tuple(rows))
+        for name, rows in classes.items()
     }
+    return ObjectScores(ObjectRule(0.25, 0.1), of)
 
 
-def objects(**classes: list[Json]) -> Json:
-    sizes = {name: {"sizes": rows} for name, rows in classes.items()}
-    return {"split": "test", "objects": {"classes": sizes}}
-
-
-def point() -> Json:
+def point() -> PointScores:
     truth = np.zeros((20, 20), np.uint8)
     truth[5:10, 5:10] = 1
     counts = count_thresholds(np.where(truth == 1, 0.7, 0.2).astype(np.float32), truth, 1)
-    return operating_values("дефект $x_1$", given(Target(1, 0.5)), counts, images=1)
+    return point_scores("дефект $x_1$", given(Target(1, 0.5)), counts, images=1)
 
 
 def pixels_of(path: Path, colour: str) -> int:
@@ -75,13 +77,12 @@ def test_the_chosen_threshold_stands_on_the_curve(tmp_path: Path) -> None:
     found = point()
     halves = {}
     for name, recall, precision in (("right", 1.0, 1.0), ("left", 0.0, 1.0), ("none", 0.0, None)):
-        scores = {"recall": recall, "precision": precision, "f1": None}
-        at = {
-            **found,
-            "objects": {**found["objects"], **scores},
-            "pixels": {**scores, "precision": None},
-        }
-        draw_thresholds({"split": "test", "operating_point": at}, tmp_path / f"{name}.png")
+        at = replace(
+            found,
+            objects=replace(found.objects, recall=recall, precision=precision),
+            pixels=replace(found.pixels, precision=None),
+        )
+        draw_thresholds(at, "test", tmp_path / f"{name}.png")
         picture = (read_picture(tmp_path / f"{name}.png") == rgb(OBJECTS)).all(axis=2)
         half = picture.shape[1] // 2
         halves[name] = (int(picture[:, :half].sum()), int(picture[:, half:].sum()))

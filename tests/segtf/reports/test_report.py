@@ -22,14 +22,15 @@ from segtf.reports.object_figures import draw_objects, draw_thresholds
 from segtf.reports.report import write_report
 from segtf.run.config import TrainConfig
 from segtf.run.log import read_log, waiting
-from segtf.scoring.inspection import inspection_values
-from segtf.scoring.operating import Target, given, operating_values
+from segtf.scoring.operating import Target, given, point_scores
+from segtf.scoring.split_scores import SplitScores
 from segtf.scoring.thresholds import count_thresholds
 from segtf.training.sizing import Machine, choose, write_sizing
 from segtf.training.survey import Objects, Survey
 from tests.segtf.reports.test_figures import write_log
-from tests.segtf.scoring.test_inspection import IMAGES as MASKS
-from tests.segtf.scoring.test_inspection import inspected
+from tests.segtf.scoring.inspected_images import IMAGES as MASKS
+from tests.segtf.scoring.inspected_images import inspection
+from tests.segtf.split_scores import change_scores, image_scores, split_scores, write_scores
 from tests.segtf.tiny_export import REPORT
 from voc_builder.base.colours import voc_colours
 from voc_builder.base.errors import UserError
@@ -53,38 +54,23 @@ SHOWN = [
 ]
 
 
-def scored_objects() -> dict[str, Any]:
-    """What `metrics_SPLIT.json` holds of objects, of other images than the rest is of."""
-    images, confusions = inspected()
+def scores(split: str) -> SplitScores:
+    """The scores of objects are of other images than the rest."""
     truth, prediction = MASKS[1]
     counts = count_thresholds((prediction == 2).astype(np.float32), truth, 2)
-    point = operating_values(CLASSES[2], given(Target(2, 0.25)), counts, images=3)
-    return {**inspection_values(images, confusions, CLASSES), "operating_point": point}
-
-
-def scores(split: str) -> dict[str, Any]:
-    counts = np.array([[1_200_000, 3_000, 0], [2_000, 480_000, 9_000], [0, 4_000, 51_000]])
-    iou = dict(zip(CLASSES, (0.9958, 0.9639, None if split == "val" else 0.7969), strict=True))
-    return {
-        "split": split,
-        "images": len(IMAGES),
-        "size": 256,
-        "classes": CLASSES,
-        "iou": iou,
-        "dice": iou,
-        "miou": 0.9188,
-        "dice_mean": 0.9554,
-        "pixel_accuracy": 0.9897,
-        "iou_micro_imagewise": 0.98,
-        "confusion": counts.tolist(),
-        **scored_objects(),
-        "photos": [
-            {"id": name, "miou": miou, "iou": dict.fromkeys(CLASSES, miou)}
+    return split_scores(
+        dict(zip(CLASSES, (0.9958, 0.9639, None if split == "val" else 0.7969), strict=True)),
+        0.9188,
+        dice_mean=0.9554,
+        pixel_accuracy=0.9897,
+        confusion=((1_200_000, 3_000, 0), (2_000, 480_000, 9_000), (0, 4_000, 51_000)),
+        rows=tuple(
+            image_scores(name, miou, iou=dict.fromkeys(CLASSES, miou))
             for name, miou in IMAGES.items()
-        ],
-        "model": "keras",
-        "data": {"path": "artifacts/datasets/fishki", "sha256": "0a1b" * 16},
-    }
+        ),
+        operating_point=point_scores(CLASSES[2], given(Target(2, 0.25)), counts, images=3),
+        **inspection(CLASSES),
+    )
 
 
 def write_overlay(path: Path, index: int, size: int) -> None:
@@ -154,11 +140,12 @@ def write_run(run: Path, size: int = 128) -> Path:
     curve = [1 - 0.9 * 0.9**epoch for epoch in range(40)]
     draw_curves(write_log(run / "log.csv", CLASSES, curve), run / "curves.png")
     for split in ("val", "test"):
-        (run / f"metrics_{split}.json").write_text(json.dumps(scores(split)))
-        counts = np.array(scores(split)["confusion"])
-        draw_confusion(counts, CLASSES, run / f"confusion_{split}.png")
-        draw_objects(scores(split), run / f"objects_{split}.png")
-        draw_thresholds(scores(split), run / f"thresholds_{split}.png")
+        found = scores(split)
+        write_scores(run, split, found)
+        assert found.objects and found.operating_point
+        draw_confusion(np.array(found.confusion), CLASSES, run / f"confusion_{split}.png")
+        draw_objects(found.objects, run / f"objects_{split}.png")
+        draw_thresholds(found.operating_point, split, run / f"thresholds_{split}.png")
     (run / "overlays").mkdir()
     (run / "overlays/scores.json").write_text(json.dumps({"split": "test", "photos": SHOWN}))
     for index, name in enumerate(IMAGES):
@@ -364,8 +351,7 @@ def test_the_page_says_what_an_inspector_asks_of_test_and_val(finished: Path) ->
 def test_a_run_that_was_scored_without_objects_keeps_its_page(tmp_path: Path) -> None:
     run = write_run(tmp_path / "older")
     for split in ("val", "test"):
-        without = {key: scores(split)[key] for key in scores(split).keys() - scored_objects()}
-        (run / f"metrics_{split}.json").write_text(json.dumps(without))
+        change_scores(run, split, objects=None, intervals=None, operating_point=None)
         (run / f"objects_{split}.png").unlink()
     page = write_report(run).read_text(encoding="utf-8")
     assert page.count("There are no counts of objects") == 1

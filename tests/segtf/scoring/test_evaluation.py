@@ -17,15 +17,18 @@ from segtf.scoring.evaluation import (
     answered_images,
     evaluate_split,
     join_tiles,
+    pixel_scores,
     score_table,
-    scores,
+    split_scores,
 )
 from segtf.scoring.inspection import Inspected, inspect_image
 from segtf.scoring.objects import HIT, TRUE, count_objects, without_specks
+from segtf.scoring.split_scores import ObjectCounts, Origin
 from segtf.scoring.thresholds import count_thresholds
 from voc_builder.base.colours import VOID
 
 CLASSES = ("__background__", "chip", "flaw")
+ORIGIN = Origin("val", 16, 16, 16, "keras")
 COUNTS = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
 Mask = NDArray[np.uint8]
 
@@ -135,34 +138,35 @@ def evaluation(**images: metrics.Counts) -> Evaluation:
 
 def test_scores_of_a_split_are_those_of_all_images_together() -> None:
     first, second = COUNTS // 2, COUNTS - COUNTS // 2
-    values = scores(evaluation(a=first, b=second), CLASSES)
-    assert values["iou"] == {
+    scores = split_scores(evaluation(a=first, b=second), CLASSES, ORIGIN)
+    assert scores.iou == {
         "__background__": pytest.approx(6 / 9),
         "chip": pytest.approx(3 / 6),
         "flaw": None,
     }
-    assert values["dice"]["chip"] == pytest.approx(6 / 9)
-    assert values["miou"] == pytest.approx((6 / 9 + 3 / 6) / 2)
-    assert values["pixel_accuracy"] == pytest.approx(9 / 12)
-    assert values["confusion"] == COUNTS.tolist()
-    assert [image["id"] for image in values["photos"]] == ["a", "b"]
-    json.dumps(values, allow_nan=False)
+    assert scores.dice["chip"] == pytest.approx(6 / 9)
+    assert scores.miou == pytest.approx((6 / 9 + 3 / 6) / 2)
+    assert scores.pixel_accuracy == pytest.approx(9 / 12)
+    np.testing.assert_array_equal(scores.confusion, COUNTS)
+    assert [image.id for image in scores.rows] == ["a", "b"]
+    json.dumps(scores.to_json(), allow_nan=False)
 
 
 def test_scores_hold_what_an_inspector_asks() -> None:
-    values = scores(evaluate_split(predict, split_of(16), CLASSES, 4), CLASSES)
-    flaw = values["objects"]["classes"]["flaw"]
-    assert (flaw["true"], flaw["found"], flaw["missed"], flaw["false"]) == (4, 2, 2, 1)
-    assert values["intervals"]["found"]["flaw"]["photos"] == 3
-    assert 0 < values["boundary_miou"] < 1
-    of_images = {image["id"]: image["objects"]["flaw"] for image in values["photos"]}
-    assert of_images["first"] == {"true": 2, "found": 1, "alarms": 2, "false": 1}
-    assert of_images["small"] == {"true": 1, "found": 0, "alarms": 0, "false": 0}
+    scores = split_scores(evaluate_split(predict, split_of(16), CLASSES, 4), CLASSES, ORIGIN)
+    assert scores.objects and scores.intervals and scores.boundary_miou
+    flaw = scores.objects.classes["flaw"]
+    assert (flaw.true, flaw.found, flaw.false_positives) == (4, 2, 1)
+    assert scores.intervals.found["flaw"].images == 3
+    assert 0 < scores.boundary_miou < 1
+    of_images = {image.id: (image.objects or {})["flaw"] for image in scores.rows}
+    assert of_images["first"] == ObjectCounts(2, 1, 2, 1)
+    assert of_images["small"] == ObjectCounts(1, 0, 0, 0)
 
 
 def test_the_table_names_a_class_without_score_by_a_dash() -> None:
-    values = scores(evaluation(a=COUNTS), CLASSES)
-    assert score_table(values).splitlines() == [
+    scores = pixel_scores([("a", COUNTS)], CLASSES)
+    assert score_table(scores).splitlines() == [
         "class                IoU    Dice",
         "__background__    0.6667  0.8000",
         "chip              0.5000  0.6667",

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
-from segtf.scoring.faults import Faults, faults_of, find_faults, image_row
+from segtf.scoring.faults import Faults, faults_of, find_faults, image_scores
+from segtf.scoring.split_scores import ImageScores, ObjectCounts
 from tests.segtf.drawn_masks import any_masks
 from voc_builder.base.colours import VOID
 
@@ -59,7 +60,7 @@ def test_only_a_mask_equal_to_the_truth_has_no_fault_and_it_comes_last(
     faults = find_faults(truth, mask, CLASSES)
     assert bool(faults) == bool((truth != mask).any())
     assert faults.rank <= Faults(0, 0, 0.0).rank
-    assert faults == faults_of(image_row("a", truth, mask, CLASSES))
+    assert faults == faults_of(image_scores("a", truth, mask, CLASSES))
 
 
 def test_one_missed_object_is_worse_than_any_number_of_wrong_pixels() -> None:
@@ -68,6 +69,7 @@ def test_one_missed_object_is_worse_than_any_number_of_wrong_pixels() -> None:
 
 
 def test_rows_of_earlier_versions_tell_objects_alone() -> None:
-    row = {"id": "a", "objects": {"chip": {"true": 3, "found": 1, "alarms": 2, "false": 1}}}
+    counts = ObjectCounts(true=3, found=1, predicted=2, false_positives=1)
+    row = ImageScores("a", 0.3, {}, None, {"chip": counts})
     assert faults_of(row) == Faults(2, 1, 0.0)
-    assert not faults_of({"id": "a", "miou": 0.3})
+    assert not faults_of(ImageScores("a", 0.3, {}, None))

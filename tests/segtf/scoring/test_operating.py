@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import reduce
 from operator import add
 from typing import Any
@@ -20,10 +19,18 @@ from segtf.scoring.operating import (
     decision_text,
     given,
     operating_table,
-    operating_values,
+    point_scores,
     target_class,
 )
+from segtf.scoring.split_scores import (
+    ChosenPoint,
+    ClassObjects,
+    ObjectRule,
+    ObjectScores,
+    PointObjects,
+)
 from segtf.scoring.thresholds import ThresholdCounts, count_thresholds
+from tests.segtf.split_scores import split_scores
 from voc_builder.base.errors import UserError
 
 CLASSES = ("__background__", "part", "defect")
@@ -106,7 +113,7 @@ def test_a_threshold_is_chosen_over_objects_however_few_pixels_they_have() -> No
     # over pixels 0.5 would do: 400 of 416; over objects it would miss one of two
     assert decided.threshold is not None
     assert SURE["other"] < decided.threshold < SURE["small"]
-    assert decided.chosen == {"true": 2, "precision": 1.0, "recall": 1.0, "f1": 1.0}
+    assert decided.chosen == ChosenPoint(true=2, precision=1.0, recall=1.0, f1=1.0)
     assert (decided.text, decided.split) == (CRITERION, "val")
 
 
@@ -152,25 +159,23 @@ def test_an_operating_point_says_what_it_gives_on_the_images_that_are_scored() -
     decided = decide(Target(2), found(image(other=0.3)), "val")
     assert decided.threshold is not None
     elsewhere = counted(other=0.95)
-    values = operating_values("defect", decided, elsewhere, images=2)
-    assert values["chosen"]["precision"] == 1.0, "on val"
-    assert values["objects"] == {
-        "precision": pytest.approx(2 / 3),
-        "recall": 1.0,
-        "f1": pytest.approx(0.8),
-        "true": 2,
-        "found": 2,
-        "missed": 0,
-        "alarms": 3,
-        "false": 1,
-        "found_share": 1.0,
-        "false_a_photo": 0.5,
-    }
-    assert values["pixels"]["iou"] == pytest.approx(416 / 432)
-    assert values["pixels"]["precision"] == pytest.approx(416 / 432)
-    assert {len(column) for column in values["curve"].values()} == {256}
-    assert values["curve"]["objects_recall"][round(decided.threshold * 256)] == 1.0
-    json.dumps(values, allow_nan=False)
+    point = point_scores("defect", decided, elsewhere, images=2)
+    assert point.chosen and point.chosen.precision == 1.0, "on val"
+    assert point.objects == PointObjects(
+        precision=2 / 3,
+        recall=1.0,
+        f1=pytest.approx(0.8),
+        true=2,
+        found=2,
+        false_negatives=0,
+        predicted=3,
+        false_positives=1,
+        found_fraction=1.0,
+        false_positives_per_image=0.5,
+    )
+    assert point.pixels.iou == point.pixels.precision == pytest.approx(416 / 432)
+    assert {len(column) for column in vars(point.curve).values()} == {256}
+    assert point.curve.objects_recall[round(decided.threshold * 256)] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -184,23 +189,23 @@ def test_a_threshold_chosen_on_few_objects_is_called_a_guess(images: int, text: 
     several = found(*[image(other=0.3)] * images)
     decided, counts = decide(Target(2), several, "val"), several.thresholds
     assert counts is not None
-    assert decision_text(operating_values("defect", decided, counts, images=images)) == text
+    assert decision_text(point_scores("defect", decided, counts, images=images)) == text
 
 
 def test_the_iou_at_a_threshold_counts_what_it_misses() -> None:
-    values = operating_values("defect", given(Target(2, 0.5)), counted(), images=1)
-    assert values["pixels"]["iou"] == pytest.approx(400 / 416)
-    assert decision_text(values) == "as asked"
+    point = point_scores("defect", given(Target(2, 0.5)), counted(), images=1)
+    assert point.pixels.iou == pytest.approx(400 / 416)
+    assert decision_text(point) == "as asked"
 
 
 def test_the_table_sets_the_point_beside_the_most_probable_class() -> None:
-    usual = {"true": 2, "found": 1, "missed": 1, "false": 0, "found_share": 0.5}
-    values = {
-        "iou": {"defect": None},
-        "objects": {"classes": {"defect": {**usual, "false_a_photo": 0.0}}},
-        "operating_point": operating_values("defect", given(Target(2, 0.25)), counted(), images=1),
-    }
-    assert operating_table(values).splitlines() == [
+    usual = ClassObjects(2, 1, 1, 0, 1, 0.5, 0.0, 0.0, ())
+    scores = split_scores(
+        {"defect": None},
+        objects=ObjectScores(ObjectRule(0.25, 0.1), {"defect": usual}),
+        operating_point=point_scores("defect", given(Target(2, 0.25)), counted(), images=1),
+    )
+    assert operating_table(scores).splitlines() == [
         "defect from a probability of 0.250 on (as asked):",
         "                        IoU           found  missed  false alarms  per image",
         "most probable class       –   1 of 2 (50 %)       1             0       0.00",

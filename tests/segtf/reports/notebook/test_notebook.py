@@ -29,6 +29,7 @@ from segtf.reports.notebook.material import read_material
 from segtf.reports.notebook.notebook import Cell, make_notebook
 from segtf.reports.runs import read_run
 from segtf.scoring.faults import faults_of
+from segtf.scoring.split_scores import read_shown_scores
 from voc_builder.base.errors import UserError
 
 HEADINGS = [
@@ -189,10 +190,11 @@ def test_runs_are_compared_by_val_alone_the_best_first(executed: Any, beside: Pa
 
 
 def test_failures_are_told_a_sentence_each(executed: Any, beside: Path) -> None:
-    images = json.loads((beside / "overlays/scores.json").read_text())["photos"]
+    shown = read_shown_scores(beside / "overlays/scores.json")
+    assert shown
     told = output_of(executed, "failures.failure_sentences").splitlines()
-    worst = sorted(filter(faults_of, images), key=lambda image: faults_of(image).rank)
-    assert [line.split(":")[0] for line in told] == [f"1. {image['id']}" for image in worst]
+    worst = sorted(filter(faults_of, shown.rows), key=lambda image: faults_of(image).rank)
+    assert [line.split(":")[0] for line in told] == [f"1. {image.id}" for image in worst]
     assert all(re.search(r"Missed: \*\*|Over-marked: \*\*", t) for t in told)
 
 

@@ -20,7 +20,18 @@ from segtf.data.pipelines import write_pipeline
 from segtf.reports.notebook import data, failures, findings, network, runs, show, training
 from segtf.reports.runs import Run
 from segtf.run.config import TrainConfig
+from segtf.run.folder import write_json
+from segtf.run.typed_json import to_json
+from segtf.scoring.intervals import Interval
 from segtf.scoring.metrics import confusion
+from segtf.scoring.split_scores import (
+    ImageScores,
+    Intervals,
+    ObjectCounts,
+    ShownScores,
+    SplitScores,
+)
+from tests.segtf.split_scores import image_scores, split_scores
 from voc_builder.tree.voc import Dataset
 
 CLASSES = ["__background__", "fishka", "defect"]
@@ -28,21 +39,17 @@ CLASSES = ["__background__", "fishka", "defect"]
 
 def a_run(name: str = "tiny", *, val: float | None = 0.8, test: float | None = 0.7) -> Run:
     """A run of four epochs; `test` None: without that split."""
-    counts = np.array([[900, 10, 0], [5, 300, 0], [40, 60, 20]])
 
-    def scores(miou: float | None) -> dict[str, Any]:
-        iou = dict(zip(CLASSES, (0.95, 0.8, 0.17), strict=True))
-        interval = {"low": 0.6, "high": 0.9, "photos": 4, "few": True}
-        return {
-            "miou": miou,
-            "dice_mean": 0.8,
-            "images": 4,
-            "iou": iou,
-            "dice": iou,
-            "confusion": counts.tolist(),
-            "intervals": {"miou": interval, "iou": dict.fromkeys(CLASSES, interval)},
-            "photos": [],
-        }
+    def scores(miou: float | None) -> SplitScores:
+        interval = Interval(0.6, 0.9, images=4, few=True)
+        of_classes = dict.fromkeys(CLASSES, interval)
+        return split_scores(
+            dict(zip(CLASSES, (0.95, 0.8, 0.17), strict=True)),
+            miou,
+            dice_mean=0.8,
+            confusion=((900, 10, 0), (5, 300, 0), (40, 60, 20)),
+            intervals=Intervals(0.95, 9, interval, of_classes, interval, of_classes, {}, {}),
+        )
 
     rising = np.array([0.2, 0.5, 0.8, 0.7])
     return Run(
@@ -162,8 +169,8 @@ def test_a_failure_says_which_class_was_missed_and_which_over_marked() -> None:
     assert failures.missed(right, CLASSES) == failures.over_marked(right, CLASSES) == ""
     assert str(failures.failure_picture([], CLASSES)) == "No image has a fault."
     image = np.zeros((20, 20, 3), np.uint8)
-    objects = {"defect": {"true": 2, "found": 1, "alarms": 3, "false": 2}}
-    row = {"objects": objects, "wrong": 0.02}
+    objects = {"defect": ObjectCounts(true=2, found=1, predicted=3, false_positives=2)}
+    row = image_scores("a_b", objects=objects, wrong=0.02)
     one = failures.Failure("a_b", row, image, truth, None)
     assert failures.sentence(one, CLASSES) == (
         r"a\_b: 1 missed, 2 false alarms, 2.0 % wrong. "
@@ -175,27 +182,23 @@ def test_a_faultless_image_is_no_failure_however_low_its_mean_iou(
     dataset: Dataset, tmp_path: Path
 ) -> None:
     first, second, third = (*dataset.splits["test"], dataset.splits["val"][0])
-    missed = {"defect": {"true": 1, "found": 0, "alarms": 0, "false": 0}}
-    rows = [
-        {"id": first, "miou": 0.33, "objects": {}, "wrong": 0.0},
-        {"id": second, "miou": 0.5, "objects": {}, "wrong": 0.001},
-        {"id": third, "miou": 0.9, "objects": missed, "wrong": 0.0001},
-    ]
+    missed = {"defect": ObjectCounts(true=1, found=0, predicted=0, false_positives=0)}
+    rows = (
+        image_scores(first, 0.33, objects={}, wrong=0.0),
+        image_scores(second, 0.5, objects={}, wrong=0.001),
+        image_scores(third, 0.9, objects=missed, wrong=0.0001),
+    )
     run = dataclasses.replace(a_run(), path=tmp_path)
-    run.scores["test"]["photos"] = rows
 
-    def worst(count: int) -> list[str]:
+    def worst(count: int, rows: tuple[ImageScores, ...] = rows) -> list[str]:
+        run.scores["test"] = dataclasses.replace(run.scores["test"], rows=rows)
         return [one.image_id for one in failures.worst_images(run, dataset, count=count)]
 
     assert (worst(1), worst(4)) == ([third], [third, second])
-    for row in rows:
-        del row["wrong"]  # a run of an earlier version
-    assert worst(4) == [third, first, second]
-    for row, wrong in zip(rows, (0.0, 0.001, 0.0001), strict=True):
-        row["wrong"] = wrong
-    (tmp_path / "overlays").mkdir()  # what is shown counts
-    shown = {"split": "test", "photos": [rows[0], {**rows[1], "wrong": 0.0}]}
-    (tmp_path / "overlays/scores.json").write_text(json.dumps(shown))
+    older = tuple(dataclasses.replace(row, wrong=None) for row in rows)
+    assert worst(4, older) == [third, first, second]
+    shown = ShownScores("test", (rows[0], dataclasses.replace(rows[1], wrong=0.0)))
+    write_json(to_json(shown), tmp_path / "overlays/scores.json")  # what is shown counts
     assert worst(4) == []
 
 
