@@ -1,4 +1,4 @@
-"""One way to ask a network, whether Keras, TensorFlow's SavedModel or onnxruntime runs it."""
+"""One interface to a network, whether Keras, a SavedModel or onnxruntime runs it."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ INFO = Path("assets.extra", "segtf.json")  # in a SavedModel: what an ONNX file 
 
 @dataclass(frozen=True)
 class Engine:
-    """A network that answers, and what must be known to ask it."""
+    """A network, and what is needed to run it."""
 
     kind: str  # keras, saved_model, onnx, onnx_float16 or onnx_int8
     classes: tuple[str, ...]
-    shape: HeightWidth  # of what it was trained on
-    crop: bool  # trained on crops of images as they are, not on images of that shape
+    shape: HeightWidth  # that it was trained at
+    crop: bool  # trained on crops at full resolution, not on images resized to that shape
     predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, H, W, 3) -> (N, H, W, C)
-    run: Path | None  # the run folder that it lies in
-    path: Path  # what it was opened by
-    data: str | None = None  # SHA-256 of the data set that it says it was trained on
+    run: Path | None  # the run folder that it is in
+    path: Path  # that it was opened by
+    data: str | None = None  # SHA-256 of the data set that it was trained on
 
 
 def open_engine(path: Path) -> Engine:
@@ -58,16 +58,16 @@ def open_engine(path: Path) -> Engine:
 
 
 def asked_together(engines: Sequence[Engine], *, ensemble: Ensemble, tta: Tta) -> Engine:
-    """Several networks as one, each asked about the image as `tta` turns it; one network too. Its
-    `run` is the folder that all of them lie in, if they lie in one. Raises `UserError` for networks
-    that do not fit together.
+    """An ensemble of one network or several, with test-time augmentation. Its `run` is the run
+    folder that all of them are in, if they share one. Raises `UserError` for networks that cannot
+    be combined.
     """
     first = engines[0]
     for other in engines[1:]:
         if (other.shape, other.crop) != (first.shape, first.crop):
             raise UserError(
-                f"{other.path} sees {_view(other)}, {first.path} {_view(first)}: score networks "
-                "together that were trained alike, or each by itself"
+                f"{other.path} takes {_view(other)}, {first.path} {_view(first)}: an ensemble "
+                "needs networks of one size and mode; score these one by one"
             )
     known = [(str(engine.path), engine.classes) for engine in engines]
     classes = classes_together(known, ensemble)
@@ -87,8 +87,8 @@ def asked_together(engines: Sequence[Engine], *, ensemble: Ensemble, tta: Tta) -
 
 
 def with_classes(engine: Engine, classes: Sequence[str]) -> Engine:
-    """The engine with `classes` in that order: its others are left out and the probabilities scaled
-    to a sum of 1; one that it does not know has a probability of 0.
+    """The engine with `classes` in that order: other classes are left out, the probabilities scaled
+    to a sum of 1; a class that it does not know has probability 0.
     """
     known = [place for place, name in enumerate(classes) if name in engine.classes]
     order = [engine.classes.index(classes[place]) for place in known]
@@ -107,12 +107,12 @@ def with_classes(engine: Engine, classes: Sequence[str]) -> Engine:
 
 def _view(engine: Engine) -> str:
     size = describe(engine.shape)
-    return f"tiles of {size}" if engine.crop else f"images squeezed to {size}"
+    return f"tiles of {size}" if engine.crop else f"images resized to {size}"
 
 
 def keras_predict(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """The network of a `.keras` file as a function of images, which reads it when first asked.
-    Raises `UserError` if there is none.
+    """The network of a `.keras` file as a function of images, loaded by the first call. Raises
+    `UserError` if there is no file.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file: the run kept no network; train it first")
@@ -127,8 +127,8 @@ def keras_predict(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float3
 
 
 def saved_model_predict(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """The network of a SavedModel folder as a function of images, which reads it when first asked
-    and raises `UserError` if it cannot.
+    """The network of a SavedModel folder as a function of images, loaded by the first call, which
+    raises `UserError` if that fails.
     """
 
     @cache
@@ -150,7 +150,7 @@ def saved_model_predict(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.
 
 
 def saved_model_info(path: Path) -> ModelInfo:
-    """What `segtf.export` wrote about the network into its SavedModel folder."""
+    """The metadata that `segtf.export` wrote into a SavedModel folder."""
     info = path / INFO
     if not info.is_file():
         raise UserError(

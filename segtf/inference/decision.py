@@ -25,8 +25,8 @@ def best_of(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDAr
 def apply_threshold(
     probabilities: NDArray[np.float32], class_id: int, threshold: float
 ) -> NDArray[np.uint8]:
-    """Class ids, shape (...), of probabilities, shape (..., C): the class where it has at least the
-    threshold, else the most probable of the others, the lowest id of equals.
+    """Class ids, shape (...), of probabilities, shape (..., C): the class where its probability is
+    at least the threshold, else the most probable other class, the lowest id of equals.
     """
     others = np.array([i for i in range(probabilities.shape[-1]) if i != class_id], np.uint8)
     best = others[probabilities[..., others].argmax(-1)]

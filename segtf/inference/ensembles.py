@@ -1,4 +1,4 @@
-"""Put the answers of several networks together."""
+"""Combine the probabilities of several networks."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from voc_builder.base.classes import has_background
 from voc_builder.base.errors import UserError
 
 Ensemble = Literal["mean", "vote", "per-class"]
-Known = tuple[str, tuple[str, ...]]  # where a network lies, and the classes that it knows
+Known = tuple[str, tuple[str, ...]]  # path of a network, and its classes
 
-TIE = 0.5  # of a vote: what the mean of the probabilities counts at most, so that it breaks ties
+TIE = 0.5  # of a vote: the most that the mean of the probabilities counts, to break ties
 
 
 def model_paths(named: Path) -> list[Path]:
-    """The models that a command line names, several with commas; a file may have a comma in its
-    name. Raises `UserError` if it names none.
+    """The models of a command line, separated by commas; an existing file may have a comma in its
+    name. Raises `UserError` if there are none.
     """
     if named.exists():
         return [named]
@@ -32,19 +32,17 @@ def model_paths(named: Path) -> list[Path]:
 
 
 def classes_together(networks: Sequence[Known], how: Ensemble) -> tuple[str, ...]:
-    """The classes that networks answer about together. Raises `UserError` for networks that do not
-    fit together.
-    """
+    """The classes of an ensemble. Raises `UserError` for networks that cannot be combined."""
     return _united(networks) if how == "per-class" else _common(networks)
 
 
 def together(
     answers: Sequence[NDArray[np.float32]], networks: Sequence[Known], how: Ensemble
 ) -> NDArray[np.float32]:
-    """The probabilities of `classes_together`, shape (..., C), of those of each network.
+    """The probabilities of `classes_together`, shape (..., C), from those of each network.
 
-    mean of the probabilities; vote, the share of the networks that name the class; per-class, for
-    networks that each know other classes beside the background.
+    mean: of the probabilities. vote: the fraction of the networks for which the class is the most
+    probable. per-class: for networks of different classes beside the background.
     """
     if how == "mean":
         return np.mean(answers, axis=0, dtype=np.float32)
@@ -52,7 +50,7 @@ def together(
 
 
 def _voted(answers: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The share of the networks that name each class; equals are parted by the mean."""
+    """The fraction of networks that vote for each class; the mean breaks ties."""
     votes = np.array(np.mean(answers, axis=0) * TIE, np.float32)
     for answer in answers:
         chosen = most_probable(answer)[..., None]
@@ -64,8 +62,8 @@ def _voted(answers: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
 def _joined(
     answers: Sequence[NDArray[np.float32]], networks: Sequence[Known]
 ) -> NDArray[np.float32]:
-    """Of each class the mean over the networks that know it; the background is what all of them
-    hold for background, so the least of theirs; scaled to a sum of 1.
+    """The mean of each class over the networks that know it, and the least probability of the
+    background, since all must agree on it; scaled to a sum of 1.
     """
     united = _united(networks)
     result = np.zeros((*answers[0].shape[:-1], len(united)), np.float32)
@@ -80,7 +78,7 @@ def _joined(
 
 
 def _common(networks: Sequence[Known]) -> tuple[str, ...]:
-    """The classes that all networks have. Raises `UserError` where they differ."""
+    """The classes of all networks. Raises `UserError` if they differ."""
     first, classes = networks[0]
     for path, others in networks[1:]:
         if others != classes:
@@ -92,7 +90,7 @@ def _common(networks: Sequence[Known]) -> tuple[str, ...]:
 
 
 def _united(networks: Sequence[Known]) -> tuple[str, ...]:
-    """The background and every other class that one of the networks knows, in their order."""
+    """The background, then all other classes of the networks in order."""
     for path, classes in networks:
         if not has_background(classes):
             raise UserError(

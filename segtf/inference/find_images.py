@@ -1,4 +1,4 @@
-"""Find the images that a command line names and give each an id of its own."""
+"""Find the images that a command line names, and give each a unique id."""
 
 from __future__ import annotations
 
@@ -14,34 +14,33 @@ from voc_builder.pixels.images import SUFFIXES
 from voc_builder.sources.listing import visible_files
 
 
-def find_images(images: Sequence[Path], *, leave_out: Sequence[Path] = ()) -> list[Path]:
-    """The images that `images` name, in their order, none twice.
+def find_images(places: Sequence[Path], *, leave_out: Sequence[Path] = ()) -> list[Path]:
+    """The images of all `places`, in their order, without duplicates.
 
-    Each is a file (taken whatever its suffix), a folder (searched with all its subfolders for
-    files of `SUFFIXES`) or a glob pattern (likewise; `**` goes through subfolders). Hidden files
-    and what lies in the folders `leave_out` are passed over in folders and patterns. Raises
-    `UserError` naming every one of `images` that brings no image.
+    A place is a file (of any suffix), a folder (searched with all its subfolders for files of
+    `SUFFIXES`) or a glob pattern (likewise; `**` matches subfolders). Folders and patterns skip
+    hidden files and the folders `leave_out`. Raises `UserError` naming every place without images.
     """
-    found = {image: list(_images_of(image, leave_out)) for image in images}
-    barren = [str(image) for image, photos in found.items() if not photos]
-    if barren:
+    found = {place: list(_images_of(place, leave_out)) for place in places}
+    empty = [str(place) for place, images in found.items() if not images]
+    if empty:
         raise UserError(
-            f"no images at {', '.join(barren)}: name images, folders or quoted patterns of "
+            f"no images at {', '.join(empty)}: name images, folders or quoted patterns of "
             f"{', '.join(SUFFIXES)} files"
         )
-    unique = {photo.resolve(): photo for photos in found.values() for photo in photos}
+    unique = {image.resolve(): image for images in found.values() for image in images}
     return list(unique.values())
 
 
-def _images_of(image: Path, leave_out: Sequence[Path]) -> Iterator[Path]:
-    """The images of one argument, those of a folder or a pattern sorted."""
-    if image.is_file():
-        yield image
+def _images_of(place: Path, leave_out: Sequence[Path]) -> Iterator[Path]:
+    """The images of one place, those of a folder or a pattern sorted."""
+    if place.is_file():
+        yield place
         return
-    if image.is_dir():
-        paths = list(visible_files(image))
-    else:  # glob passes hidden files over by itself, Path.glob does not
-        paths = [Path(name) for name in glob.glob(str(image), recursive=True)]  # noqa: PTH207
+    if place.is_dir():
+        paths = list(visible_files(place))
+    else:  # glob skips hidden files, Path.glob does not
+        paths = [Path(name) for name in glob.glob(str(place), recursive=True)]  # noqa: PTH207
     for path in sorted(paths):
         left_out = any(folder.absolute() in path.absolute().parents for folder in leave_out)
         if path.suffix.lower() in SUFFIXES and path.is_file() and not left_out:
@@ -54,16 +53,15 @@ def folder_of(image: Path) -> Path:
 
 
 def shared_folder(images: Sequence[Path]) -> Path | None:
-    """The lowest folder that all images lie under; None where they lie on several drives."""
+    """The lowest folder above all images; None if they are on several drives."""
     folders = [folder_of(image) for image in images]
     one_drive = len({folder.drive for folder in folders}) == 1
     return Path(os.path.commonpath(folders)) if one_drive else None
 
 
 def image_ids(images: Sequence[Path]) -> list[str]:
-    """An id for each image, no two alike even where case does not count: the stem; for stems that
-    occur more than once with the folders in front in which they differ, then the suffix, then a
-    number.
+    """A unique id for each image, ignoring case: the stem; where stems are equal, with the folders
+    in which they differ in front, then the suffix, then a number behind.
     """
     groups: dict[str, list[Path]] = defaultdict(list)
     for image in images:
@@ -86,8 +84,8 @@ def image_ids(images: Sequence[Path]) -> list[str]:
 
 
 def _longer_ids(image: Path, shared: str) -> Iterator[str]:
-    """Ids for one of several images of the same stem, all under the folder `shared`; the shortest
-    first, without end.
+    """Endless ids for one of several images of the same stem under the folder `shared`, the
+    shortest first.
     """
     name = "_".join([*folder_of(image).relative_to(shared).parts, image.stem])
     yield name

@@ -25,11 +25,11 @@ from voc_builder.base.files import replacing
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-MODEL_FILE, SUFFIX = "model.onnx", ".onnx"  # its name in a run folder; of any other
+MODEL_FILE, SUFFIX = "model.onnx", ".onnx"  # the first is its name in a run folder
 SAVED_MODEL_FILE = "saved_model.pb"  # TensorFlow's name for the graph in the folder of a SavedModel
-PREFIX = "segtf."  # of our keys among the metadata of an ONNX file
+PREFIX = "segtf."  # of our metadata keys in an ONNX file
 INPUT, OUTPUT = "image", "probabilities"
-# what the graph may take, by its name for it
+# input types, by onnxruntime's name
 DTYPES: dict[str, type[np.uint8 | np.float32]] = {
     "tensor(uint8)": np.uint8,
     "tensor(float)": np.float32,
@@ -40,7 +40,7 @@ Precision = Literal["float32", "float16", "int8"]
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What must be known to run a network; lies in its ONNX file as metadata."""
+    """What is needed to run a network; stored in its ONNX file as metadata."""
 
     classes: tuple[str, ...]  # name of each class id, 0 is the background
     colours: tuple[tuple[int, int, int], ...]  # RGB of each class id
@@ -51,15 +51,14 @@ class ModelInfo:
     encoder: str
     dataset_sha256: str
     version: str  # of the package that exported it
-    mode: str = "resize"  # whole images squeezed to `shape`; tile: parts of them, as they are
-    precision: Precision = "float32"  # of the weights and of what is computed with them
-    postprocess: Postprocess | None = None  # what is done to its masks; None: never chosen
+    mode: str = "resize"  # images to `shape`; tile: tiles of that shape at full resolution
+    precision: Precision = "float32"  # of weights and activations
+    postprocess: Postprocess | None = None  # of its masks; None: never chosen
 
 
 def metadata_of(info: ModelInfo) -> dict[str, str]:
-    """The metadata of an ONNX file: `segtf.FIELD` to the field's value as JSON; what is None is
-    left out. The field `shape` is written as `segtf.size`: one number for a square, as all files
-    had it before there were rectangles, else [height, width].
+    """The metadata of an ONNX file: `segtf.FIELD` to the field's value as JSON, without fields that
+    are None. The field `shape` is `segtf.size`: one number for a square, else [height, width].
     """
     values = {k: value for k, value in dataclasses.asdict(info).items() if value is not None}
     height, width = values.pop("shape")
@@ -68,12 +67,12 @@ def metadata_of(info: ModelInfo) -> dict[str, str]:
 
 
 def read_info(metadata: Mapping[str, str], name: str) -> ModelInfo:
-    """The inverse of `metadata_of`; keys of others are ignored. Raises `UserError` naming the file
-    `name` and every key that is missing or is not what it should be.
+    """The inverse of `metadata_of`; other keys are ignored. Raises `UserError` naming the file
+    `name` and every key that is missing, or the value that is invalid.
     """
     names = ["size" if f.name == "shape" else f.name for f in dataclasses.fields(ModelInfo)]
     keys = [PREFIX + name for name in names]
-    # what files of earlier versions have not
+    # missing in files of earlier versions
     optional = {PREFIX + name for name in ("mode", "precision", "postprocess")}
     missing = [key for key in keys if key not in metadata and key not in optional]
     if missing:
@@ -94,9 +93,7 @@ def read_info(metadata: Mapping[str, str], name: str) -> ModelInfo:
 
 
 def _checked(values: Mapping[str, Any]) -> ModelInfo:
-    """The values as JSON gives them in the types of `ModelInfo`; `ValueError` or `TypeError` if
-    they do not fit.
-    """
+    """JSON values as `ModelInfo`. Raises `ValueError`, `TypeError` or `KeyError` if invalid."""
     size = values["size"]
     height, width = size if isinstance(size, list) else (size, size)
     info = ModelInfo(
@@ -132,7 +129,7 @@ def _checked(values: Mapping[str, Any]) -> ModelInfo:
 
 
 def write_metadata(path: Path, info: ModelInfo) -> None:
-    """Puts `info` into the ONNX file at `path`, in the place of any there; the rest is kept."""
+    """Replaces our metadata in the ONNX file at `path`; all else is kept."""
     import onnx
 
     model = onnx.load(path)
@@ -166,17 +163,15 @@ def find_model(path: Path) -> Path:
 
 
 def is_model(path: Path) -> bool:
-    """Whether a path names a network as `find_model` takes it, by the names of the files alone."""
+    """Whether `find_model` would take a path, by the names of the files alone."""
     return (path / MODEL_FILE).is_file() or (path.suffix == SUFFIX and path.is_file())
 
 
 class OnnxModel:
-    """A network ready to run, with the `info` that its file carries and the `provider` that
-    computes it.
+    """A network ready to run, with the `info` of its file and the `provider` that runs it.
 
-    `path` is an ONNX file or a run folder, `threads` the CPU threads of one call, 0 for as
-    many as onnxruntime likes, `provider` what computes it, as in `open_session`. Raises `UserError`
-    if there is no such file or segtf did not export it.
+    `path` is an ONNX file or a run folder; for `threads` and `provider` see `open_session`. Raises
+    `UserError` if there is no such file or segtf did not export it.
     """
 
     def __init__(self, path: Path, *, threads: int = 0, provider: Provider = "auto") -> None:
@@ -184,7 +179,7 @@ class OnnxModel:
         self._session = open_session(self.path, threads=threads, provider=provider)
         self.info = read_info(self._session.get_modelmeta().custom_metadata_map, str(self.path))
         self.provider: str = self._session.get_providers()[0]
-        # a run takes every core; what other threads do meanwhile is reading, blending and writing
+        # one call uses every core; meanwhile other threads read, blend and write
         self._turn = threading.Lock()
         self._dtype = _input_dtype(self._session, self.info, self.path)
 
@@ -207,8 +202,8 @@ class OnnxModel:
 def _input_dtype(
     session: InferenceSession, info: ModelInfo, path: Path
 ) -> type[np.uint8 | np.float32]:
-    """uint8 or float32, as the graph wants it. Raises `UserError` if its input or output is not
-    what the metadata say.
+    """uint8 or float32, the input type of the graph. Raises `UserError` if its input or output
+    contradicts the metadata.
     """
     sides, count = list(info.shape), len(info.classes)
     inputs = {node.name: (node.type, node.shape) for node in session.get_inputs()}
@@ -229,6 +224,6 @@ def _input_dtype(
 
 
 def _fits(shape: list[int | str | None], wanted: list[int]) -> bool:
-    """Whether a graph's shape, free where it is no number, takes images of the `wanted` shape."""
+    """Whether a graph's shape, free where it is no number, allows the `wanted` shape."""
     sizes = zip(shape[1:], wanted, strict=False)
     return len(shape) == 4 and all(not isinstance(n, int) or n == want for n, want in sizes)

@@ -1,4 +1,4 @@
-"""Gather what the outputs of an image are made of while the network answers strip by strip."""
+"""Predict an image strip by strip: class ids, background probability and uncertainty."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from voc_builder.base.files import replacing
 from voc_builder.pixels.image_rows import Rows
 from voc_builder.pixels.overlay import count_ids
 
-# steps of 1: what a probability is rounded to in a file. Half a step is less than float16 loses
-# near 1, and digits that mean nothing would not compress
+# probabilities in a file are multiples of 1 / STEPS. Half a step is less than the error of float16
+# near 1, and meaningless digits would not compress
 STEPS = 1024
-# share of an image's pixels. Of the measures tried (the mean over all pixels, entropy, the share of
-# pixels under 0.75, the wrong share to be expected of objects) this one puts images most nearly in
-# the order of their wrong pixels
+# fraction of an image's pixels. Of the measures tried (mean over all pixels, entropy, fraction of
+# pixels under 0.75, expected wrong fraction of objects) this one ranks images most nearly by their
+# wrong pixels
 LEAST_SURE = 0.05
-LEVELS = 256  # that doubts are counted by
+LEVELS = 256  # of uncertainty, in its histogram
 Write = Callable[[NDArray[np.float32]], None]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a predictor says of one image."""
+    """The prediction for one image."""
 
     mask: NDArray[np.uint8]  # class ids after post-processing, (H, W)
-    # its probability, (H, W), if it was asked for; 0 or 1 where something else has decided
+    # its probability, (H, W), if wanted; 0 or 1 where threshold or post-processing have decided
     background: NDArray[np.float32] | None
     uncertainty: float  # 0 to 1, see `ask`
 
@@ -47,15 +47,16 @@ def ask(
     probabilities: Path | None = None,
     threshold: tuple[int, float] | None = None,
 ) -> Answer:
-    """What `predictor` says of an RGB image, shape (H, W, 3), and with `background` how probable
-    that is. The probabilities of all classes go to the npz file `probabilities`, as they come, so
-    that an image of any size has room. Raises `UserError`, and `OSError` if that cannot be written.
+    """Predict an RGB image, shape (H, W, 3), with `background` also the probability of class 0. The
+    probabilities of all classes are written to the npz file `probabilities` strip by strip, so that
+    memory does not limit the size of the image. Raises `UserError`, and `OSError` if that file
+    cannot be written.
 
-    With a `threshold`, a class id and a probability, a pixel is of that class where it has at least
-    that probability, and else of the most probable other one.
+    With a `threshold`, a class id and its decision threshold, a pixel is of that class where its
+    probability is at least the threshold, else of the most probable other class.
 
-    `uncertainty` is by how much the best class falls short of a probability of 1, as the mean over
-    the `LEAST_SURE` of the pixels: over all of them a small object would be lost in its ground.
+    `uncertainty` is 1 minus the probability of the most probable class, averaged over the least
+    sure pixels, a fraction `LEAST_SURE`: the mean over all pixels would hide small objects.
     """
     height, width = image.shape[:2]
     mask = np.empty((height, width), np.uint8)
@@ -70,19 +71,19 @@ def ask(
             doubts += count_ids(np.rint((LEVELS - 1) * (1 - best)).astype(np.uint8))
             if plane is not None:
                 plane[rows] = strip[..., 0]
-                if threshold is not None:  # what the threshold marks is no background
+                if threshold is not None:  # the class of the threshold is no background
                     plane[rows][mask[rows] == threshold[0]] = 0
             write(strip)
     before = mask.copy() if plane is not None and predictor.rules else None
     postprocess_in_place(mask, predictor.rules, predictor.classes)
     if plane is not None and before is not None:
-        swept = before != mask
-        plane[swept] = mask[swept] == 0
+        changed = before != mask
+        plane[changed] = mask[changed] == 0
     return Answer(mask, plane, _uncertainty(doubts))
 
 
 def _uncertainty(doubts: NDArray[np.int64]) -> float:
-    """The mean doubt of the least sure pixels, of how many there are at each of the `LEVELS`."""
+    """The mean uncertainty of the least sure pixels, from the histogram over the `LEVELS`."""
     wanted = max(LEAST_SURE * doubts.sum(), 1.0)
     before = doubts[::-1].cumsum() - doubts[::-1]  # pixels less sure than those of a level
     taken = np.clip(wanted - before, 0, doubts[::-1])
@@ -91,8 +92,8 @@ def _uncertainty(doubts: NDArray[np.int64]) -> float:
 
 @contextlib.contextmanager
 def _writing(path: Path | None, size: tuple[int, int], classes: Sequence[str]) -> Iterator[Write]:
-    """A function that takes strips of probabilities and puts them into the file at `path`, if there
-    is to be one.
+    """A function that appends strips of probabilities to the npz file at `path`; without a path it
+    does nothing.
     """
     if path is None:
         yield lambda strip: None

@@ -1,8 +1,8 @@
-"""Ask one network or several about an image of any size: squeezed or in tiles, mirrored and turned,
-together.
+"""Predict an image of any size with one network or an ensemble: resized or in tiles, with test-time
+augmentation.
 
 Images are RGB uint8, shape (H, W, 3), arrays or read by rows; probabilities are float32, shape
-(H, W, C). An answer comes in strips of the image's rows, so that it needs never be held as a whole.
+(H, W, C). They come in strips of rows, so that those of the whole image need not fit into memory.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ Mode = Literal["auto", "resize", "tile"]
 Tta = Literal["none", "flips", "d4"]
 Strip = tuple[int, NDArray[np.float32]]  # first row; probabilities of some rows, (h, W, C)
 
-NUMBERS_A_STRIP = 2**23  # probabilities of a strip of a squeezed image: 32 MB
-# whether rows and columns change places, rows are turned over, columns are turned over
+NUMBERS_A_STRIP = 2**23  # probabilities in a strip of a resized image: 32 MB
+# whether rows and columns are swapped, rows are reversed, columns are reversed
 TURNS: dict[Tta, tuple[tuple[bool, bool, bool], ...]] = {
     "none": ((False, False, False),),
     "flips": tuple((False, down, across) for down in (False, True) for across in (False, True)),
@@ -48,20 +48,19 @@ TURNS: dict[Tta, tuple[tuple[bool, bool, bool], ...]] = {
 
 
 class Predictor:
-    """One network or several, ready to answer about images of any size.
+    """One network or an ensemble, for images of any size.
 
-    `mode` resize squeezes an image to the height and width that the network was trained on, tile
-    cuts parts of that shape out of the image as it is, which share `overlap` (0 to below 1) of a
-    side with their neighbours; auto is what training did. With `tta` the network sees each of them
-    also mirrored (flips) and turned (d4, squares only), and the mean is taken.
+    `mode` resize resizes an image to the height and width of training; tile cuts tiles of that
+    shape at full resolution, which overlap by a fraction `overlap` (0 to below 1) of their side;
+    auto is the mode of training. `tta` averages over mirrored inputs (flips), or also over quarter
+    turns (d4, squares only).
 
-    `ensemble` puts several networks together: mean of the probabilities; vote, the share of the
-    networks that name the class; per-class, for networks that each know other classes beside the
-    background. Raises `UserError` for networks that do not fit together.
+    `ensemble` combines several networks, see `segtf.inference.ensembles`. Raises `UserError` for
+    networks that cannot be combined.
 
-    With `postprocess` masks are swept by the `rules` that were chosen on val for the networks, see
-    `segtf.inference.postprocess`; probabilities are not. Several networks must agree about the
-    rules (of a class, for per-class): else none is followed, which is said on stderr.
+    With `postprocess` masks, not probabilities, are post-processed by the `rules` that were chosen
+    on val, see `segtf.inference.postprocess`. Networks of an ensemble must have equal rules (per
+    class, for per-class): otherwise none is applied, with a note on stderr.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class Predictor:
         self.rules = _agreed(self.models, each=ensemble == "per-class") if postprocess else ()
 
     def strips(self, image: Rows) -> Iterator[Strip]:
-        """The probabilities of `classes`, from the image's top to its bottom."""
+        """The probabilities of `classes`, strip by strip from top to bottom."""
         answers = [self._strips_of(model, image) for model in self.models]
         if len(answers) == 1 and self.ensemble == "mean":
             yield from answers[0]
@@ -101,16 +100,14 @@ class Predictor:
             yield top, together(found, self.known, self.ensemble)
 
     def probabilities(self, image: Rows) -> NDArray[np.float32]:
-        """Of each pixel and class, shape (H, W, C)."""
+        """The probabilities of each pixel, shape (H, W, C)."""
         result = np.empty((*image.shape[:2], len(self.classes)), np.float32)
         for top, strip in self.strips(image):
             result[top : top + len(strip)] = strip
         return result
 
     def mask(self, image: Rows) -> NDArray[np.uint8]:
-        """The most probable class of each pixel, shape (H, W), the lowest id of equals; after the
-        `rules`.
-        """
+        """The most probable class of each pixel after post-processing, shape (H, W)."""
         result = np.empty(image.shape[:2], np.uint8)
         for top, strip in self.strips(image):
             result[top : top + len(strip)] = most_probable(strip)
@@ -118,15 +115,15 @@ class Predictor:
         return result
 
     def postprocess(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A copy of the class ids of a whole image, shape (H, W), after the `rules`."""
+        """A copy of the class ids of a whole image, shape (H, W), post-processed."""
         return postprocess(mask, self.rules, self.classes)
 
     def _strips_of(self, model: OnnxModel, image: Rows) -> Iterator[Strip]:
         network, shape = turned(model.probabilities, self.turns), model.info.shape
         height, width = image.shape[:2]
         if (model.info.mode if self.mode == "auto" else self.mode) == "resize":
-            squeezed = resize_image(image[:], *shape)
-            return stretched_strips(network(squeezed[None])[0], height, width)
+            resized = resize_image(image[:], *shape)
+            return resized_strips(network(resized[None])[0], height, width)
         return blended_strips(
             network,
             lambda top, end: image[top:end],
@@ -160,20 +157,20 @@ def open_predictor(
 
 
 def check_turns(tta: Tta, networks: Sequence[tuple[str, HeightWidth]]) -> None:
-    """Raises `UserError` naming the first network, given as path and shape of what it sees, that
-    cannot be asked about images turned so.
+    """Raises `UserError` naming the first network, given as path and training shape, for which the
+    turns are impossible.
     """
     for path, (height, width) in networks:
         if height != width and any(swapped for swapped, _, _ in TURNS[tta]):
             raise UserError(
-                f"--tta {tta}: turns what {path} sees, {describe((height, width))}, by a quarter, "
-                "which only a square allows: use --tta flips"
+                f"--tta {tta}: needs a square input for its quarter turns, and that of {path} is "
+                f"{describe((height, width))}: use --tta flips"
             )
 
 
 def turned(network: Network, turns: Sequence[tuple[bool, bool, bool]]) -> Network:
-    """A network that answers by the mean of what `network` says of its images turned so, each
-    answer turned back.
+    """A network that averages the answers of `network` to its images in these turns, each answer
+    turned back.
     """
     if list(turns) == [(False, False, False)]:
         return network
@@ -198,11 +195,9 @@ def _turn_back(answers: NDArray[np.float32], turn: tuple[bool, bool, bool]) -> N
     return answers.swapaxes(1, 2) if swapped else answers
 
 
-def stretched_strips(
-    probabilities: NDArray[np.float32], height: int, width: int
-) -> Iterator[Strip]:
-    """Probabilities of a squeezed image, shape (h, w, C), at the image's size, strip by strip:
-    bilinear, as `cv2.resize` of the whole, which an image of many megapixels has no memory for.
+def resized_strips(probabilities: NDArray[np.float32], height: int, width: int) -> Iterator[Strip]:
+    """Probabilities, shape (h, w, C), resized to the image's height and width strip by strip:
+    bilinear, as `cv2.resize` of the whole, for which large images leave no memory.
     """
     rows, _, classes = probabilities.shape
     wide = np.empty((rows, width, classes), np.float32)
@@ -212,23 +207,21 @@ def stretched_strips(
     flat = wide.reshape(rows, width * classes)
     centres = np.clip((np.arange(height) + 0.5) * rows / height - 0.5, 0, rows - 1)
     above = centres.astype(np.int64)
-    below, share = np.minimum(above + 1, rows - 1), (centres - above).astype(np.float32)
+    below, weight = np.minimum(above + 1, rows - 1), (centres - above).astype(np.float32)
     each = max(NUMBERS_A_STRIP // (width * classes), 1)
     for top, end in pairwise([*range(0, height, each), height]):
         first, last = int(above[top]), int(below[end - 1])
         weights = np.zeros((end - top, last - first + 1), np.float32)
         places = np.arange(end - top)
-        np.add.at(weights, (places, above[top:end] - first), 1 - share[top:end])
-        np.add.at(weights, (places, below[top:end] - first), share[top:end])
+        np.add.at(weights, (places, above[top:end] - first), 1 - weight[top:end])
+        np.add.at(weights, (places, below[top:end] - first), weight[top:end])
         yield top, (weights @ flat[first : last + 1]).reshape(end - top, width, classes)
 
 
 def _side_by_side(
     answers: Sequence[Iterator[Strip]],
 ) -> Iterator[tuple[int, list[NDArray[np.float32]]]]:
-    """Strips of several networks cut where any of them is cut; so much of each is held as one of
-    them is ahead.
-    """
+    """The strips of several networks, cut wherever one of them is cut."""
     held = [next(answer) for answer in answers]
     ends = [top + len(strip) for top, strip in held]
     top = 0
@@ -245,26 +238,28 @@ def _side_by_side(
 
 
 def _agreed(models: Sequence[OnnxModel], *, each: bool) -> tuple[Rule, ...]:
-    """The rules that all networks have; with `each`, class by class those of the networks that
-    know it. Where networks differ there are none, and a line on stderr says so.
+    """The rules that all networks share; with `each`, class by class those shared by the networks
+    of that class. A note on stderr tells where they differ; there are none then.
     """
     if not each:
         first, *others = (_rules_of(model) for model in models)
         if all(other == first for other in others):
             return first
-        note("the networks have other post-processing rules: none is followed")
+        note("the networks have different post-processing rules: none is applied")
         return ()
-    agreed, disputed = [], []
+    agreed, different = [], []
     for name in dict.fromkeys(name for model in models for name in model.info.classes):
         knowing = [_rules_of(model) for model in models if name in model.info.classes]
         rules = {next((rule for rule in of_one if rule.label == name), None) for of_one in knowing}
         if len(rules) > 1:
-            disputed.append(name)
+            different.append(name)
         else:
             agreed += [rule for rule in rules if rule is not None]
-    if disputed:
-        names = ", ".join(disputed)
-        note(f"the networks have other post-processing rules of {names}: none of it is followed")
+    if different:
+        names = ", ".join(different)
+        note(
+            f"the networks have different post-processing rules for {names}: these are not applied"
+        )
     return tuple(agreed)
 
 

@@ -1,4 +1,4 @@
-"""Open an ONNX file on the fastest that there is: TensorRT, CUDA, OpenVINO or the CPU."""
+"""Open an ONNX file on the fastest execution provider: TensorRT, CUDA, OpenVINO or CPU."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 Provider = Literal["auto", "tensorrt", "cuda", "openvino", "cpu"]
-# onnxruntime's names for them, the fastest first
+# onnxruntime's names, the fastest first
 PROVIDERS: dict[Provider, str] = {
     "tensorrt": "TensorrtExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
     "cpu": "CPUExecutionProvider",
 }
-# what takes over the nodes that one of them does not know
+# providers for the nodes that one of them does not support
 HELPERS: dict[str, tuple[Provider, ...]] = {"tensorrt": ("cuda", "cpu"), "cpu": ()}
 
 
 def open_session(path: Path, *, threads: int = 0, provider: Provider = "auto") -> InferenceSession:
-    """A session of the ONNX file at `path` on `provider`, with `threads` CPU threads for one call,
-    0 for as many as onnxruntime likes. auto takes the first of TensorRT, CUDA, OpenVINO and CPU
-    that is there and starts; that another one is there but does not start is said on stderr, with
-    the reason. Raises `UserError` for a file that cannot be opened and for a provider that is
-    named but not there or does not start.
+    """A session of the ONNX file at `path` on `provider`, with `threads` CPU threads per call (0:
+    onnxruntime's default). auto takes the first of TensorRT, CUDA, OpenVINO and CPU that is
+    installed and starts; a note on stderr names those that do not start, with the reason. Raises
+    `UserError` for a file that cannot be opened, and for a named provider that is not installed or
+    does not start.
     """
     available = _available()
     if provider not in get_args(Provider) or (provider != "auto" and provider not in available):
@@ -57,9 +57,7 @@ def open_session(path: Path, *, threads: int = 0, provider: Provider = "auto") -
 
 
 def provider_name(provider: str) -> str:
-    """What one of onnxruntime's providers is called on the command line; its own name if it is none
-    of ours.
-    """
+    """The command line's name for one of onnxruntime's providers; its own name if there is none."""
     return next((name for name, own in PROVIDERS.items() if own == provider), provider)
 
 
@@ -79,7 +77,7 @@ def _available() -> list[Provider]:
 def _open(
     path: Path, threads: int, provider: Provider, available: Sequence[Provider]
 ) -> InferenceSession:
-    """Raises whatever onnxruntime does, and RuntimeError if it quietly takes another provider."""
+    """Raises any error of onnxruntime, and RuntimeError if it silently takes another provider."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,7 +1,7 @@
 """Cut an image of any size into overlapping tiles and blend their probabilities, row by row.
 
-Images are RGB uint8, probabilities float32 in [0, 1], lengths pixels. What is held in memory is one
-row of tiles and as many rows of pixels, however high the image is.
+Images are RGB uint8, probabilities float32 in [0, 1], lengths pixels. Memory holds one row of tiles
+and as many rows of pixels, however high the image is.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, h, w, 3) -> 
 
 
 def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
-    """Where tiles begin along a side: the first at 0, the last at the end of the image, evenly
-    spread, neighbours sharing at least `overlap` (0 to below 1) of a tile. A side that is not
-    longer than a tile has one.
+    """The starts of tiles along a side: evenly spaced, the last ends with the image, neighbours
+    overlap by at least a fraction `overlap` (0 to below 1) of a tile. A side that is not longer
+    than a tile has one.
     """
     if length <= tile:
         return [0]
@@ -33,8 +33,8 @@ def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
 
 
 def gaussian_window(side: int) -> NDArray[np.float32]:
-    """Weights along a side of a tile, shape (side,), 1 in the middle: what is far from a tile's
-    edge has seen more around it and counts more.
+    """Weights along a side of a tile, shape (side,), 1 in the middle: pixels far from the edge have
+    more context and count more.
     """
     offsets = np.arange(side) - (side - 1) / 2
     return np.exp(-0.5 * (offsets / (SIGMA * side)) ** 2).astype(np.float32)
@@ -56,12 +56,12 @@ def blended_strips(
     batch: int = 1,
     window: Callable[[int], NDArray[np.float32]] = gaussian_window,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """The first row and the probabilities, shape (h, width, C), of one strip of an image after the
-    other, from the top to the bottom. `tile` is height and width of the tiles.
+    """The strips of an image from top to bottom: first row, and probabilities, shape (h, width, C).
+    `tile` is height and width of the tiles.
 
-    `read_rows` gives the image's rows from one to below another, shape (h, width, 3), and is asked
-    from the top to the bottom. The network sees `batch` tiles at once, always as many; an image
-    smaller than a tile is mirrored at its edges.
+    `read_rows` gives the image's rows from one to below another, shape (h, width, 3), and is called
+    from top to bottom. Every batch has `batch` tiles; an image smaller than a tile is mirrored at
+    its edges.
     """
     high, wide = tile
     tops, lefts = tile_starts(height, high, overlap), tile_starts(width, wide, overlap)
@@ -89,7 +89,7 @@ def blended_strips(
 def _summed(
     weights: NDArray[np.float32], starts: Sequence[int], length: int
 ) -> NDArray[np.float32]:
-    """What the weights of all tiles along a side add up to at each pixel, shape (length,)."""
+    """The sum of the weights of all tiles along a side at each pixel, shape (length,)."""
     sums = np.zeros(length, np.float32)
     for start in starts:
         sums[start : start + len(weights)] += weights
@@ -97,7 +97,7 @@ def _summed(
 
 
 def _mirrored(rows: NDArray[np.uint8], tile: HeightWidth) -> NDArray[np.uint8]:
-    """The rows, mirrored below and at the right until a tile fits in."""
+    """The rows, mirrored below and at the right to at least the size of a tile."""
     below, right = max(tile[0] - rows.shape[0], 0), max(tile[1] - rows.shape[1], 0)
     if not below and not right:
         return rows
@@ -108,10 +108,10 @@ def _mirrored(rows: NDArray[np.uint8], tile: HeightWidth) -> NDArray[np.uint8]:
 def _answers(
     network: Network, rows: NDArray[np.uint8], lefts: Sequence[int], tile: HeightWidth, batch: int
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Where each tile of a row of tiles begins, and its probabilities."""
+    """The first column of each tile in a row of tiles, and its probabilities."""
     for first in range(0, len(lefts), batch):
         some = lefts[first : first + batch]
-        images = np.zeros((batch, *tile, 3), np.uint8)  # what is left over stays black
+        images = np.zeros((batch, *tile, 3), np.uint8)  # the last batch is padded with black
         for image, left in zip(images, some, strict=False):
             image[:] = rows[:, left : left + tile[1]]
         yield from zip(some, network(images), strict=False)

@@ -1,4 +1,4 @@
-"""List what to annotate and what to check next: where the network is unsure, where it disagrees."""
+"""Rank images to annotate by uncertainty, and annotations to check by disagreement."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Task = Literal["annotate", "check"]
 
 @dataclass(frozen=True)
 class Queued:
-    """An image that may be worth somebody's time."""
+    """An image to annotate, or whose annotation to check."""
 
     image: Path
     uncertainty: float  # 0 to 1, as in `segtf.inference.prediction`
-    faults: Faults | None = None  # against the annotation, where there is one
+    faults: Faults | None = None  # against the annotation, if there is one
 
     @property
     def task(self) -> Task:
-        """What there is to do."""
+        """The value of the first column."""
         return "annotate" if self.faults is None else "check"
 
 
 def sort_queue(images: Iterable[Queued]) -> list[Queued]:
-    """Images to annotate, the most unsure first, then annotations to check, those first against
-    which the prediction has the most faults: either they are wrong or the network is.
+    """Images to annotate, the most uncertain first, then annotations to check, those with the most
+    faults of the prediction first: either the annotation is wrong or the network is.
     """
     return sorted(
         images,
@@ -52,7 +52,7 @@ def encode_queue(images: Iterable[Queued]) -> bytes:
 
 
 def describe_queue(images: list[Queued]) -> str:
-    """One line: how many there are of each task, and the first of each."""
+    """One line: the number of each task, and its first image."""
     parts = []
     for task, what in (("annotate", "to annotate"), ("check", "with annotations to check")):
         of_task = [one for one in images if one.task == task]

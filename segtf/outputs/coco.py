@@ -1,4 +1,4 @@
-"""Gather predictions as a COCO data set: every connected area an object with its outline."""
+"""Write predictions as a COCO data set: every connected area is an object."""
 
 from __future__ import annotations
 
@@ -23,17 +23,14 @@ Json = dict[str, Any]
 def coco_annotations(
     mask: NDArray[np.uint8], classes: Sequence[str], *, segmentation: str = "polygon"
 ) -> list[Json]:
-    """The annotations of class ids, shape (H, W), without the ids that `CocoWriter` gives them:
-    one for each connected area but the background's, class 0 if its name says so, and void (255).
+    """The annotations of class ids, shape (H, W), one per connected area but those of background
+    and void (255); `CocoWriter` adds the ids.
 
-    With `segmentation` polygon an area without holes is a polygon and one with holes run lengths,
-    with rle all are run lengths; both are the very pixels to pycocotools. Raises `UserError` for
-    another segmentation, `ValueError` for ids without a class.
+    With `segmentation` polygon an area with holes is run lengths and others are polygons, with rle
+    all are run lengths; to pycocotools both are exactly the area. Raises `UserError` for another
+    segmentation, `ValueError` for ids without a class.
 
-    `iscrowd` is 0 throughout, also with run lengths: it says whether an annotation is a group of
-    objects that nobody told apart, which training and evaluation pass over, and an area here is
-    one object. That COCO pairs 0 with polygons is its annotators' way of drawing: readers choose by
-    what `segmentation` is, and COCO's own annotations of stuff are run lengths with 0.
+    `iscrowd` is 0 for run lengths too: 1 would mark a group of objects, which evaluation ignores.
     """
     if segmentation not in SEGMENTATIONS:
         raise UserError(
@@ -55,8 +52,8 @@ def coco_annotations(
 
 
 class CocoWriter:
-    """Writes a COCO file (https://cocodataset.org/#format-data) as it comes: `add` one image after
-    the other, then `end`. What it holds of an image is its entry among the images alone.
+    """Writes a COCO file (https://cocodataset.org/#format-data) image by image: `add` each, then
+    `end`. Only the entry in the list of images is held in memory.
 
     The id of a category is its class id. Images and annotations are numbered from 1.
     """
@@ -76,7 +73,7 @@ class CocoWriter:
         file.write(f'{_encode(head)[:-1]},"annotations":[')
 
     def add(self, file_name: str, shape: tuple[int, ...], annotations: Sequence[Json]) -> None:
-        """Writes what `coco_annotations` gives of the next image, which has the shape (H, W)."""
+        """Writes the `coco_annotations` of the next image, shape (H, W)."""
         height, width = shape
         image = {"id": len(self._images) + 1, "file_name": file_name}
         self._images.append(_encode({**image, "height": height, "width": width}))
@@ -87,12 +84,12 @@ class CocoWriter:
             self._file.write(comma + _encode(numbered))
 
     def end(self) -> None:
-        """Writes what stands behind the annotations."""
+        """Writes the rest of the file."""
         self._file.write(f'],"images":[{",".join(self._images)}]}}')
 
 
 def _categories(classes: Sequence[str]) -> range:
-    """Ids of the classes that are categories: all but a background."""
+    """The class ids that are categories: all but a background."""
     return range(1 if has_background(classes) else 0, len(classes))
 
 

@@ -1,4 +1,4 @@
-"""Give predictions back to the annotator: class ids as shapes of a labelme file."""
+"""Write class ids as shapes of a labelme file, for an annotator to correct."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from voc_builder.pixels.overlay import count_ids
 
 VERSION = "6.3.1"  # of labelme, whose format this is
 SHAPES = ("polygon", "mask")
-LEAST_IOU = 0.98  # of every region, and of all that is left, after the polygons are painted again
-TINY = 1 / (1 - LEAST_IOU)  # pixels; of a smaller region not one may be wrong
-FARTHEST = 16  # pixels that a polygon reaches under others, so that it takes no time
+LEAST_IOU = 0.98  # of every region, and of the background, with the shapes painted again
+TINY = 1 / (1 - LEAST_IOU)  # pixels; in a smaller region not one may be wrong
+FARTHEST = 16  # pixels that a polygon reaches under others at most, to save time
 
 
 def labelme_annotation(
@@ -36,16 +36,15 @@ def labelme_annotation(
     shapes: str = "polygon",
 ) -> dict[str, Any]:
     """The content of a labelme file for class ids, shape (H, W): a shape for every connected area
-    but the background's, where class 0 is one by its name; void (255) is `__ignore__`.
-    `image_path` leads from the file to the image.
+    but those of a background, class 0; void (255) is `__ignore__`. `image_path` is the path from
+    the file to the image.
 
-    With `shapes` mask they paint the very same class ids again. With polygon each is a polygon that
-    leaves no point of its area's outline over `tolerance` pixels aside, and that tolerance is
-    halved wherever an area, or the background, would not be painted again to an IoU of `LEAST_IOU`.
-    Smaller areas come later and cover what larger ones reach under them, in their holes and along
-    common borders; where a hole shows the background the shape is a mask, as polygons have no
-    holes. Raises `UserError` for another kind of shape or a negative tolerance, `ValueError` for
-    ids without a class.
+    With `shapes` mask, painting the shapes gives exactly these class ids. With polygon, no point of
+    an area's outline is more than `tolerance` pixels off, and the tolerance is halved wherever the
+    IoU of an area, or of the background, would fall below `LEAST_IOU`. Smaller areas come later and
+    cover larger ones, which extend under them in holes and along common borders. An area with a
+    hole that shows the background is a mask, since polygons have no holes. Raises `UserError` for
+    another kind of shape or a negative tolerance, `ValueError` for ids without a class.
     """
     if shapes not in SHAPES:
         raise UserError(f"shapes are one of {', '.join(SHAPES)}. Received: {shapes}")
@@ -56,14 +55,14 @@ def labelme_annotation(
         raise ValueError(f"every class id needs a name. Received: ids {nameless} of {len(classes)}")
     unpainted = 0 if has_background(classes) else None
     regions = list(find_regions(mask, [i for i in ids if i != unpainted]))
-    regions.sort(key=lambda region: -cv2.contourArea(region.outer))  # what lies inside comes later
+    regions.sort(key=lambda region: -cv2.contourArea(region.outer))  # inner regions come later
     numbers = np.zeros(mask.shape, np.int32)  # of the region that a pixel belongs to, from 1
     for number, region in enumerate(regions, start=1):
         region.cut(numbers)[region.pixels] = number
     drawn = [_Drawn(region, number) for number, region in enumerate(regions, start=1)]
     if shapes == "polygon":
         for one in drawn:
-            if not _shows_background(one.region, mask, unpainted):
+            if not _has_open_hole(one.region, mask, unpainted):
                 one.simplify(tolerance, numbers)
         _refine(drawn, numbers)
     return {
@@ -79,7 +78,7 @@ def labelme_annotation(
 
 @dataclass
 class _Drawn:
-    """A region and how it is drawn: as a polygon, or as a mask if there is none."""
+    """A region and its polygon; without one it is drawn as a mask."""
 
     region: Region
     number: int
@@ -90,18 +89,18 @@ class _Drawn:
         if tolerance < FINEST or self.region.area < TINY:
             self.tolerance, self.polygon = 0.0, outline(self.region, 0.0)
         else:
-            larger = _tucked(self.region, self.number, numbers, math.ceil(2 * tolerance))
+            larger = _extended(self.region, self.number, numbers, math.ceil(2 * tolerance))
             self.tolerance, self.polygon = tolerance, outline(larger, tolerance)
 
     def refine(self, numbers: NDArray[np.int32]) -> None:
-        """Draws it closer to the region."""
+        """Halve the tolerance; below the finest, use a mask."""
         if self.tolerance:
             self.simplify(self.tolerance / 2, numbers)
         else:
             self.polygon = None
 
     def paint(self, image: Image.Image, value: int) -> None:
-        """Sets the pixels that labelme would."""
+        """Paint the shape as labelme does."""
         if self.polygon is not None:
             points = [(x, y) for x, y in self.polygon.tolist()]
             ImageDraw.Draw(image).polygon(points, outline=value, fill=value)
@@ -111,7 +110,7 @@ class _Drawn:
             image.paste(value, (region.left, region.top), stencil)
 
     def shape(self, classes: Sequence[str]) -> dict[str, Any]:
-        """As it stands in the file."""
+        """The entry in the file."""
         region = self.region
         content: dict[str, Any] = {
             "label": IGNORE if region.class_id == VOID else classes[region.class_id],
@@ -134,8 +133,8 @@ class _Drawn:
         return content
 
 
-def _shows_background(region: Region, mask: NDArray[np.uint8], unpainted: int | None) -> bool:
-    """Whether pixels that nothing is painted on lie in the holes of a region."""
+def _has_open_hole(region: Region, mask: NDArray[np.uint8], unpainted: int | None) -> bool:
+    """Whether a region has a hole with background in it."""
     if not region.holes or unpainted is None:
         return False
     filled = np.zeros(region.pixels.shape, np.uint8)
@@ -144,9 +143,9 @@ def _shows_background(region: Region, mask: NDArray[np.uint8], unpainted: int | 
     return bool(np.logical_and(filled, bare).any())
 
 
-def _tucked(region: Region, number: int, numbers: NDArray[np.int32], reach: int) -> Region:
-    """The region with its outline up to `reach` pixels under its neighbours that are painted later:
-    else gaps would open where both outlines are simplified.
+def _extended(region: Region, number: int, numbers: NDArray[np.int32], reach: int) -> Region:
+    """The region with its outline extended up to `reach` pixels under neighbours painted later, so
+    that no gaps open between simplified outlines.
     """
     top, left = max(region.top - reach, 0), max(region.left - reach, 0)
     bottom, right = (np.add((region.top, region.left), region.pixels.shape) + reach).tolist()
@@ -163,8 +162,8 @@ def _tucked(region: Region, number: int, numbers: NDArray[np.int32], reach: int)
 
 
 def _refine(drawn: Sequence[_Drawn], numbers: NDArray[np.int32]) -> None:
-    """Draws shapes closer to their regions until what they paint, one over the other, agrees with
-    the `numbers` of the regions, shape (H, W).
+    """Refine shapes until painting them in order agrees with the `numbers` of the regions, shape
+    (H, W).
     """
     height, width = numbers.shape
     of_regions = [one.region.area for one in drawn]
@@ -174,21 +173,21 @@ def _refine(drawn: Sequence[_Drawn], numbers: NDArray[np.int32]) -> None:
         image = Image.new("I", (width, height))
         for one in drawn:
             one.paint(image, one.number)
-        guilty = _guilty(numbers, np.asarray(image), areas)
-        coarse = [one for one in drawn if one.number in guilty and one.polygon is not None]
+        poor = _to_refine(numbers, np.asarray(image), areas)
+        coarse = [one for one in drawn if one.number in poor and one.polygon is not None]
         for one in coarse:
             one.refine(numbers)
 
 
-def _guilty(
+def _to_refine(
     wanted: NDArray[np.int32], painted: NDArray[np.int32], areas: NDArray[np.int64]
 ) -> set[int]:
-    """The numbers of the shapes to blame for regions painted to an IoU below `LEAST_IOU`; both
-    arrays of shape (H, W) hold such numbers, 0 for the background, and `areas` the pixels that are
-    wanted of each number.
+    """The numbers of the shapes to refine, because a region has an IoU below `LEAST_IOU`. `wanted`
+    and `painted`, shape (H, W), hold numbers of regions, 0 for the background, `areas` the pixels
+    of each.
 
-    Of the two numbers of a wrong pixel the higher is to blame: as the later shape it either covers
-    what is not its own or fails to cover what is.
+    Of the two numbers of a wrong pixel the higher one is refined: as the later shape it either
+    covers a pixel that is not its own or misses one that is.
     """
     wrong = wanted != painted
     pairs = np.stack([wanted[wrong], painted[wrong]])

@@ -1,4 +1,4 @@
-"""Cut what an image shows out of its background: RGBA with a soft edge and without a fringe."""
+"""Cut an image out of its background by alpha matting: a soft edge without a colour fringe."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from voc_builder.base.errors import UserError
 
-BAND = 1 / 250  # half the width of the soft edge at most, of the image's side
-NARROWEST = 1.5  # pixels that it may always have
-SHARPER = 1.5  # how much steeper opacity rises than the probability does
-SMOOTH = 1.2  # pixels; takes the steps off the edge of class ids
-MIXED = 3.0  # pixels from the edge in which lenses, JPEG and rough outlines mix the colours
+BAND = 1 / 250  # largest half width of the soft edge, as a fraction of the image's side
+NARROWEST = 1.5  # pixels that the half width may always have
+SHARPER = 1.5  # how much steeper opacity rises than the probability
+SMOOTH = 1.2  # pixels; smooths the steps along the edge of class ids
+MIXED = 3.0  # pixels from the edge in which lenses, JPEG and rough outlines mix colours
 
 
 def cut_out(
@@ -27,14 +27,14 @@ def cut_out(
     transparent; the colours are not multiplied by the opacity.
 
     `prediction` is probabilities, shape (H, W, C), or class ids, shape (H, W), `background_ids` the
-    classes that vanish. A pixel stays where something else is at least as probable as they are.
-    Opacity is 1 or 0 but for a narrow band along the edge, in which it follows the probability.
-    Colours are the image's, but along the edge those of the background are replaced by the nearest
-    ones of what stays, and farther out all is black. Raises `UserError` without background ids,
+    classes to remove. A pixel stays if the other classes are at least as probable as these. Opacity
+    is 1 or 0 but for a narrow band along the edge, in which it follows the probability. Colours are
+    the image's; along the edge, those of the background are replaced by the nearest ones of the
+    foreground, and farther out all is black. Raises `UserError` without background ids,
     `ValueError` for other shapes.
     """
     if not background_ids:
-        raise UserError("no class is the background, so there is nothing to cut out of")
+        raise UserError("no class is the background, so nothing can be cut out")
     if image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != prediction.shape[:2]:
         raise ValueError(
             "cut_out takes an image (H, W, 3) and probabilities (H, W, C) or class ids (H, W) of "
@@ -48,7 +48,7 @@ def cut_out(
     depth = _depth(objects >= 0.5)
     sure, farthest = max(band, MIXED), 2 * band
     colours = _without_fringe(image, depth >= sure, math.ceil(sure + farthest) + 1)
-    colours[depth <= -farthest] = 0  # nothing of the background is left for others to uncover
+    colours[depth <= -farthest] = 0  # the background cannot be recovered from the file
     return np.dstack([colours, np.rint(255 * _opacity(objects, depth, band)).astype(np.uint8)])
 
 
@@ -73,8 +73,8 @@ def _depth(inside: NDArray[np.bool_]) -> NDArray[np.float32]:
 def _opacity(
     objects: NDArray[np.float32], depth: NDArray[np.float32], band: float
 ) -> NDArray[np.float32]:
-    """0 to 1, shape (H, W): follows the probability of objects, and where that changes too slowly
-    the depth, which reaches 1 and 0 a band and a pixel from the edge.
+    """0 to 1, shape (H, W): follows the probability of objects; where that changes too slowly, the
+    depth, which reaches 1 and 0 a band and a pixel from the edge.
     """
     smooth = np.asarray(cv2.GaussianBlur(objects, (0, 0), SMOOTH), np.float32)
     alpha = 0.5 + SHARPER * (smooth - 0.5)
@@ -86,8 +86,8 @@ def _opacity(
 def _without_fringe(
     image: NDArray[np.uint8], sure: NDArray[np.bool_], reach: int
 ) -> NDArray[np.uint8]:
-    """The image with colours brought into the range, channel by channel, of those that are `sure`,
-    shape (H, W), up to `reach` pixels away; as they are where there are none.
+    """The image with each channel clipped to the range of the `sure` pixels, shape (H, W), up to
+    `reach` pixels away; unchanged if there are none.
     """
     own = sure[..., None]
     square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)

@@ -1,8 +1,7 @@
-"""Turn class ids into polygons: the outline of every connected area, and those of its holes.
+"""Turn class ids into polygons: the outlines of connected areas and of their holes.
 
-Pixels belong together where they touch, be it at a corner alone, so holes end where they touch at a
-corner. Points are (x, y) in pixels from the image's top left corner: the middle of its first pixel
-is (0.5, 0.5).
+Areas are 8-connected, holes therefore 4-connected. Points are (x, y) in pixels from the top left
+corner of the image: the centre of its first pixel is (0.5, 0.5).
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from numpy.typing import NDArray
 
 from voc_builder.pixels.geometry import find_crossing
 
-TOLERANCE = 1.0  # pixels that a polygon may leave out or take in, unless told otherwise
-FINEST = 0.25  # pixels; a tolerance below that drops nothing but points on straight lines
-INSIDE, EDGE, OUTSIDE = 0.25, 0.5, 0.75  # of a pixel, from the middle of a border pixel outward
+TOLERANCE = 1.0  # pixels, the default
+FINEST = 0.25  # pixels; a tolerance below drops only points on straight lines
+INSIDE, EDGE = 0.25, 0.5  # of a pixel, from the centre of a border pixel outward
 # the neighbours of a pixel, clockwise from the right
 RING = np.array([(1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)])
 
@@ -33,9 +32,9 @@ class Region:
     class_id: int
     top: int  # row and column of the first pixel of its box
     left: int
-    pixels: NDArray[np.bool_]  # which pixels of the box belong to it, shape (h, w)
-    outer: NDArray[np.int32]  # its outermost pixels one after the other, (x, y), shape (N, 2)
-    holes: tuple[NDArray[np.int32], ...]  # its pixels around each hole, each of shape (N, 2)
+    pixels: NDArray[np.bool_]  # within the box, shape (h, w)
+    outer: NDArray[np.int32]  # border pixels in order, (x, y), shape (N, 2)
+    holes: tuple[NDArray[np.int32], ...]  # its pixels around each hole, likewise
 
     @property
     def area(self) -> int:
@@ -43,7 +42,7 @@ class Region:
         return int(np.count_nonzero(self.pixels))
 
     def cut(self, image: NDArray[Any]) -> NDArray[Any]:
-        """The part of something of the image's size, shape (H, W, ...), that is the box."""
+        """The box, cut out of an array of the image's size, shape (H, W, ...)."""
         height, width = self.pixels.shape
         return image[self.top : self.top + height, self.left : self.left + width]
 
@@ -72,25 +71,18 @@ def find_regions(mask: NDArray[np.uint8], class_ids: Sequence[int]) -> Iterator[
 def outline(region: Region, tolerance: float) -> NDArray[np.float64]:
     """The polygon around a region, its holes filled, shape (K, 2), simplified as in `simplify`.
 
-    It runs `INSIDE` the border pixels: Pillow, and so labelme, cuts points to whole pixels and
-    paints those under the edges too, so that where `tolerance` is 0 just this region is filled.
+    It runs `INSIDE` the border pixels: Pillow, and so labelme, truncates points to whole pixels and
+    also paints the pixels under edges, so that a `tolerance` of 0 gives exactly this region.
     """
     return simplify(trace(region.outer, INSIDE), tolerance)
 
 
-def hole_outlines(region: Region, tolerance: float) -> list[NDArray[np.float64]]:
-    """The polygons of a region's holes, each of shape (K, 2); they run inside the holes as
-    `outline` does inside the region, so that painting them after it leaves just the region.
-    """
-    return [simplify(trace(border, OUTSIDE), tolerance) for border in region.holes]
-
-
 def trace(border: NDArray[np.int32], reach: float) -> NDArray[np.float64]:
-    """The path, shape (M, 2), along border pixels one after the other, shape (N, 2): a point for
-    each side of a pixel that lies open, `reach` of a pixel from its middle to that side.
+    """The path, shape (M, 2), along border pixels in order, shape (N, 2): a point for each open
+    side of a pixel, `reach` of a pixel from its centre towards that side.
 
-    It never meets itself, however thin a region is. With `EDGE` it runs between the pixels inside
-    and those outside, and no pixel's middle lies on its wrong side.
+    It never meets itself, however thin a region is. With `EDGE` it separates the centres of the
+    pixels inside from those outside.
     """
     if len(border) == 1:
         pixels, sides = np.repeat(border, 4, axis=0), np.array([6, 4, 2, 0])
@@ -103,10 +95,9 @@ def trace(border: NDArray[np.int32], reach: float) -> NDArray[np.float64]:
 
 @cache
 def _open_sides() -> NDArray[np.int64]:
-    """The places in `RING` of the up to four sides of a border pixel that lie open, else -1, shape
-    (3, 3, 3, 3, 4): by the offsets, plus 1, to the border pixel before and to the one after. They
-    are the sides passed on the way from one to the other against the clock, as OpenCV follows
-    borders.
+    """The indices in `RING` of the up to four open sides of a border pixel, else -1, shape
+    (3, 3, 3, 3, 4): by the offsets, plus 1, to the border pixels before and after. They are the
+    sides passed counter-clockwise from one to the other, as OpenCV follows borders.
     """
     table = np.full((3, 3, 3, 3, 4), -1)
     for before in range(8):
@@ -119,9 +110,9 @@ def _open_sides() -> NDArray[np.int64]:
 
 
 def simplify(path: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
-    """A path of `trace`, shape (M, 2), with fewer points of its own, shape (K, 2): none of those
-    left out lies over `tolerance` pixels away. Where the result would cross itself or be no polygon
-    the tolerance is halved; at last only points on straight lines are left out.
+    """A path of `trace`, shape (M, 2), reduced to fewer of its points, shape (K, 2): none of the
+    others is more than `tolerance` pixels away. If the result would cross itself or be no polygon
+    the tolerance is halved; in the end only points on straight lines are dropped.
     """
     path = _without_straight(path)
     while tolerance >= FINEST:
@@ -138,8 +129,8 @@ def _without_straight(path: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _thinned(path: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
-    """The points of a closed path that Douglas and Peucker (1973) keep, with the distance to the
-    piece between two kept points, not to its line, so that it holds at spikes too.
+    """The points of a closed path that the algorithm of Douglas and Peucker (1973) keeps. Distances
+    are to segments, not to lines as in OpenCV, so that the tolerance holds at spikes too.
     """
     path = np.roll(path, -_farthest(path, path.mean(0)), axis=0)
     closed = np.concatenate([path, path[:1]])
@@ -147,13 +138,13 @@ def _thinned(path: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]
     kept[[0, _farthest(path, path[0]), -1]] = True
     while True:
         ends = np.flatnonzero(kept)
-        piece = np.repeat(np.arange(len(ends) - 1), np.diff(ends))  # of every point
-        distances = _distances(path, closed[ends[piece]], closed[ends[piece + 1]])
-        worst = np.maximum.reduceat(distances, ends[:-1])[piece]
+        segment = np.repeat(np.arange(len(ends) - 1), np.diff(ends))  # of every point
+        distances = _distances(path, closed[ends[segment]], closed[ends[segment + 1]])
+        worst = np.maximum.reduceat(distances, ends[:-1])[segment]
         far = np.flatnonzero((distances == worst) & (worst > tolerance))
         if not len(far):
             return path[ends[:-1]]
-        kept[far[np.unique(piece[far], return_index=True)[1]]] = True  # one of each piece
+        kept[far[np.unique(segment[far], return_index=True)[1]]] = True  # one of each segment
 
 
 def _farthest(points: NDArray[np.float64], place: NDArray[np.float64]) -> int:
@@ -163,8 +154,8 @@ def _farthest(points: NDArray[np.float64], place: NDArray[np.float64]) -> int:
 def _distances(
     points: NDArray[np.float64], starts: NDArray[np.float64], ends: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """From points to straight pieces, each of its own start and end; all of shape (N, 2)."""
+    """From each point to its segment; all of shape (N, 2)."""
     ways, offsets = ends - starts, points - starts
     lengths = np.maximum((ways**2).sum(1), 1e-12)  # squared
-    shares = np.clip((offsets * ways).sum(1) / lengths, 0, 1)
-    return np.hypot(*(offsets - shares[:, None] * ways).T)
+    places = np.clip((offsets * ways).sum(1) / lengths, 0, 1)
+    return np.hypot(*(offsets - places[:, None] * ways).T)

@@ -1,4 +1,4 @@
-"""Class ids that look like predictions, and others that no network would think of."""
+"""Masks that look like predictions and masks that no network would give."""
 
 from __future__ import annotations
 
@@ -40,3 +40,14 @@ def ellipse(size: int, radii: tuple[float, float], angle: float) -> NDArray[np.u
     mask = np.zeros((size, size), np.uint8)
     box = ((size / 2, size / 2), (2 * radii[0], 2 * radii[1]), angle)
     return np.asarray(cv2.ellipse(mask, box, 1, cv2.FILLED), np.uint8)
+
+
+def decoded_runs(text: str, height: int, width: int) -> NDArray[np.bool_]:
+    """The mask that the row-by-row run lengths of `rle.csv` encode."""
+    flat = np.zeros(height * width, bool)
+    numbers = [int(number) for number in text.split()]
+    for start, length in zip(numbers[::2], numbers[1::2], strict=True):
+        assert length > 0
+        assert not flat[start - 1 : start - 1 + length].any(), "one run over another"
+        flat[start - 1 : start - 1 + length] = True
+    return flat.reshape(height, width)

@@ -73,5 +73,5 @@ def test_a_rectangle_is_trained_scored_exported_and_predicted(
     image = decode_image(dataset.image(dataset.splits["test"][0]).read_bytes(), "photo")[:70]
     for mode in ("resize", "tile"):
         assert open_predictor([run], mode=mode).mask(image).shape == (70, 96)
-    with pytest.raises(UserError, match=r"--tta d4: turns what .* use --tta flips"):
+    with pytest.raises(UserError, match=r"--tta d4: .* --tta flips"):
         evaluate(EvaluateConfig(run, tta="d4"))

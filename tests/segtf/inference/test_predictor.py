@@ -22,7 +22,7 @@ from segtf.inference.predictor import (
     TURNS,
     Predictor,
     open_predictor,
-    stretched_strips,
+    resized_strips,
     turned,
 )
 from tests.segtf.tiny_onnx import INFO, write_channels_model
@@ -123,7 +123,7 @@ def test_a_rectangle_may_be_asked_in_tiles_of_its_height_and_width() -> None:
 
 def test_what_only_a_square_allows_is_refused_with_the_cure() -> None:
     tall = Asked(channels, dataclasses.replace(INFO, shape=(6, 4)), "tall.onnx")
-    says = r"--tta d4: turns what tall\.onnx sees, 6 x 4 \(height x width\), .* use --tta flips"
+    says = r"--tta d4: .*tall\.onnx.* 6 x 4 .*--tta flips"
     with pytest.raises(UserError, match=says):
         ask(Asked(channels), tall, tta="d4")
     ask(Asked(channels), tta="d4")
@@ -137,13 +137,13 @@ def test_what_only_a_square_allows_is_refused_with_the_cure() -> None:
     st.integers(1, 60),
     st.integers(1, 5),
 )
-def test_stretched_strips_are_what_opencv_makes_of_the_whole(
+def test_resized_strips_are_what_opencv_makes_of_the_whole(
     rows: int, columns: int, height: int, width: int, classes: int
 ) -> None:
     given = np.random.default_rng(rows).random((rows, columns, classes), np.float32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(of_ours, "NUMBERS_A_STRIP", 7 * width * classes)
-        strips = list(stretched_strips(given, height, width))
+        strips = list(resized_strips(given, height, width))
     assert [top for top, _ in strips] == list(range(0, height, 7))
     found = np.concatenate([strip for _, strip in strips])
     for class_id in range(classes):
@@ -235,11 +235,11 @@ def test_networks_that_do_not_fit_together_are_named() -> None:
         ask(Asked(channels), other, ensemble="per-class")
 
 
-def swept(*rules: Rule, info: ModelInfo = INFO, answer: Answer = channels) -> Asked:
+def network(*rules: Rule, info: ModelInfo = INFO, answer: Answer = channels) -> Asked:
     return Asked(answer, dataclasses.replace(info, postprocess=Postprocess(rules, 0.5, 0.6)))
 
 
-def speck() -> NDArray[np.uint8]:
+def small_component() -> NDArray[np.uint8]:
     """A green image of 4 x 4 with one blue pixel, which is class 2."""
     image = np.zeros((4, 4, 3), np.uint8)
     image[..., 1] = 200
@@ -254,12 +254,12 @@ GREEN = Rule("green", "share", smallest=0.1)
 def test_masks_are_swept_by_the_rules_of_the_network_unless_the_user_does_not_want_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    predictor = ask(swept(BLUE))
-    assert (predictor.mask(speck()) == 1).all()
-    assert (answer_of(predictor, speck()).mask == 1).all()
-    assert predictor.probabilities(speck())[1, 1].argmax() == 2
-    raw = ask(swept(BLUE), postprocess=False)
-    mask = raw.mask(speck())
+    predictor = ask(network(BLUE))
+    assert (predictor.mask(small_component()) == 1).all()
+    assert (answer_of(predictor, small_component()).mask == 1).all()
+    assert predictor.probabilities(small_component())[1, 1].argmax() == 2
+    raw = ask(network(BLUE), postprocess=False)
+    mask = raw.mask(small_component())
     assert mask[1, 1] == 2
     np.testing.assert_array_equal(raw.postprocess(mask), mask)
     assert (predictor.postprocess(mask) == 1).all()
@@ -268,23 +268,23 @@ def test_masks_are_swept_by_the_rules_of_the_network_unless_the_user_does_not_wa
 
 
 def test_rules_are_read_from_the_file(tmp_path: Path) -> None:
-    info = swept(BLUE).info
+    info = network(BLUE).info
     path = write_channels_model(tmp_path / "a.onnx", info=info)
-    assert (open_predictor([path]).mask(speck()) == 1).all()
-    assert open_predictor([path], postprocess=False).mask(speck())[1, 1] == 2
+    assert (open_predictor([path]).mask(small_component()) == 1).all()
+    assert open_predictor([path], postprocess=False).mask(small_component())[1, 1] == 2
 
 
 @pytest.mark.parametrize("ensemble", ["mean", "vote"])
-def test_networks_follow_the_rules_that_all_of_them_have_or_none(
+def test_networks_apply_the_rules_that_all_of_them_have_or_none(
     ensemble: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ask(swept(BLUE), swept(BLUE), ensemble=ensemble).rules == (BLUE,)
+    assert ask(network(BLUE), network(BLUE), ensemble=ensemble).rules == (BLUE,)
     assert ask(Asked(channels), Asked(channels), ensemble=ensemble).rules == ()
     assert capsys.readouterr().err == ""
-    predictor = ask(swept(BLUE), Asked(channels), ensemble=ensemble)
-    assert predictor.mask(speck())[1, 1] == predictor.mask(speck())[1, 1] == 2
+    predictor = ask(network(BLUE), Asked(channels), ensemble=ensemble)
+    assert predictor.mask(small_component())[1, 1] == predictor.mask(small_component())[1, 1] == 2
     said = capsys.readouterr().err.splitlines()
-    assert said == ["the networks have other post-processing rules: none is followed"]
+    assert len(said) == 1
 
 
 def test_networks_of_other_classes_bring_their_own_rules_by_the_class(
@@ -296,16 +296,16 @@ def test_networks_of_other_classes_bring_their_own_rules_by_the_class(
     )
     green, both = always(0.2, 0.8), always(0.5, 0.3, 0.2)
     joined = ask(
-        swept(GREEN, info=first, answer=green),
-        swept(GREEN, BLUE, info=second, answer=both),
+        network(GREEN, info=first, answer=green),
+        network(GREEN, BLUE, info=second, answer=both),
         ensemble="per-class",
     )
     assert joined.rules == (GREEN, BLUE)
     assert capsys.readouterr().err == ""
     disputed = ask(
-        swept(info=first, answer=green),
-        swept(GREEN, BLUE, info=second, answer=both),
+        network(info=first, answer=green),
+        network(GREEN, BLUE, info=second, answer=both),
         ensemble="per-class",
     )
     assert disputed.rules == (BLUE,)
-    assert "other post-processing rules of green: none of it" in capsys.readouterr().err
+    assert "green" in capsys.readouterr().err

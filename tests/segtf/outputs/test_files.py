@@ -29,12 +29,12 @@ from segtf.outputs.coco import coco_annotations
 from segtf.outputs.files import OUTPUTS, Wanted
 from segtf.outputs.folder import predict_images
 from segtf.outputs.labelme_json import labelme_annotation
-from segtf.outputs.rle import decode_rle
 from segtf.outputs.truth import check_truth
 from segtf.run.config import TrainConfig
 from segtf.run.provenance import digest_image, trained_on
 from segtf.run.typed_json import to_json
 from segtf.scoring import metrics
+from tests.segtf.drawn_masks import decoded_runs
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 from tests.voc_builder.folders import write_image, write_mask
 from voc_builder.base.colours import voc_colours
@@ -106,7 +106,7 @@ def test_every_output_tells_the_same_mask(
         assert read_image(annotation) == path.read_bytes(), "the way to the image"
         np.testing.assert_array_equal(draw_mask(annotation, CLASSES), mask)
 
-        np.testing.assert_array_equal(decode_rle(runs[name], *SIZE), mask > 0)
+        np.testing.assert_array_equal(decoded_runs(runs[name], *SIZE), mask > 0)
 
         seen = np.zeros(SIZE, np.uint8)
         for entry in coco.loadAnns(coco.getAnnIds(imgIds=[image_id])):
@@ -204,7 +204,7 @@ def test_run_lengths_are_of_the_class_that_is_named(
     lines = (tmp_path / "rle.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "id,rle_mask"
     for line, mask in zip(lines[1:], masks(images, predictor), strict=True):
-        np.testing.assert_array_equal(decode_rle(line.split(",")[1], *SIZE), mask == 2)
+        np.testing.assert_array_equal(decoded_runs(line.split(",")[1], *SIZE), mask == 2)
 
 
 def annotate(path: Path, label: str) -> None:

@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 from segtf.outputs.polygons import (
     EDGE,
     INSIDE,
-    OUTSIDE,
     Region,
     find_regions,
-    hole_outlines,
     outline,
     simplify,
     trace,
@@ -35,6 +33,14 @@ def painted(polygons: list[tuple[str, Polygon]], height: int, width: int) -> NDA
     shapes = [Shape(label, tuple((x, y) for x, y in polygon)) for label, polygon in polygons]
     annotation = Annotation(Path("a.json"), tuple(shapes), height, width)
     return draw_mask(annotation, ["background", "a"])
+
+
+OUTSIDE = 0.75  # of a pixel: into the holes
+
+
+def hole_outlines(region: Region) -> list[Polygon]:
+    """The exact polygons of a region's holes, as labelme would paint them."""
+    return [simplify(trace(border, OUTSIDE), 0) for border in region.holes]
 
 
 def only(mask: NDArray[np.uint8]) -> Region:
@@ -69,7 +75,7 @@ def test_an_outline_less_those_of_the_holes_is_painted_as_the_region(
 ) -> None:
     for region in find_regions(mask, [1]):
         polygons = [("a", outline(region, 0))]
-        polygons += [("background", hole) for hole in hole_outlines(region, 0)]
+        polygons += [("background", hole) for hole in hole_outlines(region)]
         found = painted(polygons, *mask.shape)
         np.testing.assert_array_equal(region.cut(found), region.pixels)
         assert found.sum() == region.area
@@ -129,7 +135,7 @@ def test_pixels_that_touch_at_a_corner_are_one_region_and_end_a_hole() -> None:
     mask = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.uint8)
     region = only(mask)
     assert len(region.holes) == 1
-    (hole,) = hole_outlines(region, 0)
+    (hole,) = hole_outlines(region)
     filled = painted([("a", outline(region, 0))], 3, 3)
     np.testing.assert_array_equal(filled, [[0, 1, 0], [1, 1, 1], [0, 1, 0]])
     np.testing.assert_array_equal(painted([("a", hole)], 3, 3), filled - mask)
