@@ -97,7 +97,7 @@ def test_networks_of_other_sizes_are_not_asked_together() -> None:
 
 def test_a_rectangle_is_not_turned_by_a_quarter() -> None:
     tall = dataclasses.replace(engine(1, 0, 0), shape=(6, 4))
-    with pytest.raises(UserError, match="--tta d4: .* a is 6 x 4"):
+    with pytest.raises(UserError, match=r"--tta d4: .* a is 6 x 4"):
         asked_together([tall], ensemble="mean", tta="d4")
 
 
