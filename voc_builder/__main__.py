@@ -8,9 +8,9 @@ from voc_builder.base.command import run
 
 PROG = "python -m voc_builder"
 USAGE = f"""\
-usage: {PROG} check SRC        report every problem of every annotation
-       {PROG} build SRC OUT    make a VOC tree and TFRecords
-Each tells its settings with --help.
+usage: {PROG} check SRC        report all problems of the annotations
+       {PROG} build SRC OUT    write a VOC tree and TFRecords
+Run either command with --help for its options.
 """
 
 
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         print(USAGE, end="")
         return 0
     given = f"Received: {name}" if name else "Received nothing"
-    print(f"{PROG}: error: say `check SRC` or `build SRC OUT`. {given}", file=sys.stderr)
+    print(f"{PROG}: error: give `check SRC` or `build SRC OUT`. {given}", file=sys.stderr)
     return 2
 
 

@@ -1,4 +1,4 @@
-"""Build a data set once and use it again while nothing in it changes."""
+"""Build a data set once and use it again as long as its files and settings do not change."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from types import MappingProxyType
 
 from voc_builder.base.errors import UserError
 from voc_builder.base.progress import in_threads, progress
-from voc_builder.build import BuildConfig, build, read_before
+from voc_builder.build import BuildConfig, build
+from voc_builder.choose_split import read_earlier
 from voc_builder.sources.config import base_of, name_of
 from voc_builder.sources.detect import files_of
 from voc_builder.tree.voc import FORMAT, Dataset, is_tree, read_dataset
 
-# settings that change nothing in a data set; of files the contents count
-NO_PART = ("folder", "out", "classes", "colors", "split_from", "workers", "overwrite")
-NO_FLAGS: Mapping[str, str] = MappingProxyType({})
+# settings that do not change the data set, or that name files whose contents count
+IRRELEVANT = ("folder", "out", "classes", "colors", "split_from", "workers", "overwrite")
+SAME_FLAGS: Mapping[str, str] = MappingProxyType({})
 
 
-def build_cached(config: BuildConfig, flags: Mapping[str, str] = NO_FLAGS) -> Dataset:
-    """The data set of `config.folder`: a VOC tree itself, unless the source is named as its masks;
-    else one built into a folder of `config.out` and used again while no file of the folder and no
-    setting changes; none is ever replaced. Raises `UserError`, also for settings of a build that
-    come with a tree that is taken as it is; `folds` may be as many as it has. `flags` are the
-    caller's names of settings, where they are others than those of the build.
+def build_cached(config: BuildConfig, flags: Mapping[str, str] = SAME_FLAGS) -> Dataset:
+    """The data set of `config.folder`. A VOC tree is the data set itself, unless the source is
+    `masks`; anything else is built into a folder in `config.out` named after the digest of files
+    and settings, and reused while these do not change. Raises `UserError`, also for settings that
+    have no effect on a tree. `flags` are the caller's names of settings, if they differ.
     """
     if is_tree(config.folder) and config.source != "masks":
         dataset = read_dataset(config.folder)
@@ -37,12 +37,12 @@ def build_cached(config: BuildConfig, flags: Mapping[str, str] = NO_FLAGS) -> Da
     out = config.out / f"{name_of(config.folder)}-{_digest(config)[:10]}"
     if is_tree(out):
         return read_dataset(out)
-    # a data set that another process builds meanwhile may be in use
+    # another process may build the same data set and use it already
     return build(replace(config, out=out, overwrite=True), keep=True)
 
 
-def _refuse_unused(config: BuildConfig, dataset: Dataset, called: Mapping[str, str]) -> None:
-    """Raise `UserError` naming the settings of a build that are not its defaults."""
+def _refuse_unused(config: BuildConfig, dataset: Dataset, flags: Mapping[str, str]) -> None:
+    """Raises `UserError` with the settings of a build that differ from the defaults."""
     usual = BuildConfig(config.folder, config.out, folds=dataset.folds if config.folds else 0)
     names = [
         field.name
@@ -50,10 +50,10 @@ def _refuse_unused(config: BuildConfig, dataset: Dataset, called: Mapping[str, s
         if getattr(config, field.name) != getattr(usual, field.name)
     ]
     if names:
-        flags = ", ".join(f"--{called.get(name, name).replace('_', '-')}" for name in names)
+        listed = ", ".join(f"--{flags.get(name, name).replace('_', '-')}" for name in names)
         have, them = ("has", "it") if len(names) == 1 else ("have", "them")
         raise UserError(
-            f"{config.folder} is a built data set: {flags} {have} no effect on it: build it again "
+            f"{config.folder} is a built data set: {listed} {have} no effect on it: build it again "
             f"with {them}, or have its masks read anew with --source masks, where --split draws "
             "another split"
         )
@@ -70,13 +70,13 @@ def _with_records(dataset: Dataset) -> Dataset:
 
 
 def _digest(config: BuildConfig) -> str:
-    """SHA-256 of all that decides the data set: names and contents of its files, and settings."""
+    """SHA-256 of the names and contents of all files of the data set, and of the settings."""
     named = [path for path in (config.classes, config.colors) if path]
     files = [*files_of(config.folder, config), *named]
-    settings = {key: str(value) for key, value in asdict(config).items() if key not in NO_PART}
-    if config.split_from is not None:  # what it holds, wherever it lies
-        before = read_before(config.split_from)
-        settings["split_from"] = json.dumps([before.sha256, before.splits])
+    settings = {key: str(value) for key, value in asdict(config).items() if key not in IRRELEVANT}
+    if config.split_from is not None:  # its content, wherever it is
+        earlier = read_earlier(config.split_from)
+        settings["split_from"] = json.dumps([earlier.sha256, earlier.splits])
 
     def digest_file(path: Path) -> bytes:
         return hashlib.sha256(path.read_bytes()).digest()

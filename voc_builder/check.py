@@ -1,4 +1,4 @@
-"""Check a folder of annotated images and report all that is wrong with it."""
+"""Check a folder of annotated images and report all problems."""
 
 from __future__ import annotations
 
@@ -26,38 +26,38 @@ class CheckConfig(SourceConfig):
     """Report every problem of every image and annotation; exit code 1 on errors."""
 
     folder: Path
-    """Folder of annotated images, or a CSV of pairs, or COCO JSON."""
+    """Folder of annotated images, CSV of pairs, or COCO JSON."""
     json: Path | None = None
-    """File to write the report to, for programs."""
+    """File for the report in JSON; null: none."""
     workers: int = os.cpu_count() or 1
-    """Threads."""
+    """Number of threads."""
 
 
 def check(config: CheckConfig) -> tuple[list[Problem], int]:
-    """The problems of the folder, sorted by file, and the number of annotations looked at."""
+    """The problems of the folder, sorted by file, and the number of annotations."""
     refuse_below_one(workers=config.workers)
     found = find_samples(config.folder, config, empty=True)
-    look = partial(_look, found.classes)
+    look = partial(_examine, found.original_classes)
     results = in_threads(look, found.samples, config.workers)
     problems = [*found.problems, *found.unlabelled]
     digests: dict[Path, str] = {}
     for sample, (wrong, digest) in zip(
-        found.samples, progress(results, len(found.samples), "photos"), strict=True
+        found.samples, progress(results, len(found.samples), "images"), strict=True
     ):
         problems += wrong
         if digest:
             digests[sample.path] = digest
     problems += check_images(digests)
-    sound = [sample for sample in found.samples if sample.path in digests]
-    sources = [digests[sample.path] for sample in sound]
-    problems += check_groups(find_groups(sound, sources, config), found)
-    unlike = dict.fromkeys(problems)  # images that share a mask share its problems
-    order = sorted(unlike, key=lambda problem: (str(problem.file), problem.shape or 0))
+    readable = [sample for sample in found.samples if sample.path in digests]
+    groups = find_groups(readable, [digests[sample.path] for sample in readable], config)
+    problems += check_groups(groups, found)
+    unique = dict.fromkeys(problems)  # images that share a mask share its problems
+    order = sorted(unique, key=lambda problem: (str(problem.file), problem.shape or 0))
     return order, found.annotations
 
 
 def check_command(config: CheckConfig) -> int:
-    """Print the report; 1 when there are errors."""
+    """Print the report; 1 if there are errors."""
     problems, annotations = check(config)
     for file, group in groupby(problems, key=lambda problem: problem.file):
         print(file, *(f"  {problem}" for problem in group), sep="\n")
@@ -70,20 +70,17 @@ def check_command(config: CheckConfig) -> int:
 def summary(problems: Sequence[Problem], annotations: int) -> str:
     """`113 annotations: 2 errors and 1 warning in 3 files`."""
     wrong, files = len(errors(problems)), len({problem.file for problem in problems})
-    counts = (
-        _count(annotations, "annotation"),
-        _count(wrong, "error"),
-        _count(len(problems) - wrong, "warning"),
-        _count(files, "file"),
+    return (
+        f"{_count(annotations, 'annotation')}: {_count(wrong, 'error')} and "
+        f"{_count(len(problems) - wrong, 'warning')} in {_count(files, 'file')}"
     )
-    return "{}: {} and {} in {}".format(*counts)
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _look(classes: Sequence[str], sample: Sample) -> tuple[tuple[Problem, ...], str]:
+def _examine(classes: Sequence[str], sample: Sample) -> tuple[tuple[Problem, ...], str]:
     examined = examine(sample, classes, decode=True)
     return examined.problems, examined.sha256 if examined.image else ""
 

@@ -1,4 +1,4 @@
-"""Small folders of annotated images made on the fly."""
+"""Small folders of annotated images made on the fly, and what comes of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from voc_builder.build import BuildConfig, build
+from voc_builder.check import CheckConfig, check
+from voc_builder.tree.voc import Dataset
+
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"  # real images, beside the checkout
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no real images beside the checkout")
 
 Shape = dict[str, Any]
 
@@ -37,7 +42,7 @@ def write_image(path: Path) -> Path:
 
 
 def write_mask(path: Path, ids: Sequence[int], *, size: tuple[int, int] = (8, 6)) -> Path:
-    """A grey mask of (width, height) with these ids by turns."""
+    """A grey mask of (width, height) with these ids in turn."""
     path.parent.mkdir(parents=True, exist_ok=True)
     width, height = size
     Image.fromarray(np.resize(np.array(ids, np.uint8), (height, width))).save(path)
@@ -96,6 +101,33 @@ def write_badly_named(folder: Path, suffix: str) -> Path:
     except OSError:
         pytest.skip("this disk has names in UTF-8 alone")
     return path
+
+
+def built(folder: Path, out: Path | None = None, **settings: Any) -> Dataset:
+    """The data set of the folder, by default beside it and without TFRecords."""
+    return build(
+        BuildConfig(folder, out or folder.parent / "out", **{"records": False, **settings})
+    )
+
+
+def about(dataset: Dataset) -> dict[str, Any]:
+    return json.loads((dataset.path / "dataset.json").read_text(encoding="utf-8"))
+
+
+def sizes(dataset: Dataset) -> tuple[int, ...]:
+    """The number of images in train, val and test."""
+    return tuple(map(len, dataset.splits.values()))
+
+
+def read_mask(path: Path) -> Any:
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+def rules(folder: Path, **settings: Any) -> list[tuple[str, str, str, int | None]]:
+    """File name, severity, rule and shape of every problem that `check` finds."""
+    found, _ = check(CheckConfig(folder, **settings))
+    return [(one.file.name, one.severity, one.rule, one.shape) for one in found]
 
 
 def tree_bytes(folder: Path) -> dict[str, bytes]:

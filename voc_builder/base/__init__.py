@@ -1,1 +1,1 @@
-"""What every module needs: the command line, errors that the user can fix, files, progress."""
+"""Shared by all modules: command lines, errors that the user can fix, files, progress."""

@@ -1,18 +1,18 @@
-"""The colours of Pascal VOC: one for each class id, the same in masks, overlays and legends."""
+"""The colours of Pascal VOC by class id, as used in masks, overlays and legends."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-VOID = 255  # class id of pixels that enter neither loss nor score
-IGNORE = "__ignore__"  # labelme's label for them
+VOID = 255  # class id of ignored pixels: neither trained on nor scored
+IGNORE = "__ignore__"  # their label in labelme
 
 
 def voc_colours(count: int = 256) -> NDArray[np.uint8]:
     """RGB of class ids 0 to `count` - 1, shape (count, 3), values 0 to 255.
 
-    The bits of the id are dealt to red, green and blue from the highest bit down
+    The bits of the id go to red, green and blue in turn, from the highest bit down
     (Pascal VOC development kit, VOClabelcolormap). Id 0 is black, id 255 a pale cream.
     """
     ids = np.arange(count)

@@ -1,4 +1,4 @@
-"""Frozen dataclasses become command lines; a user's mistake becomes one line and exit code 2."""
+"""Turn frozen dataclasses into command lines, and errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Config = TypeVar("Config")
 
 
 class _Parser(ArgumentParser):
-    """An argument parser whose errors are one line, without the usage in front."""
+    """An argument parser whose errors are one line, without the usage."""
 
-    wanted: dict[str, str]  # what the type of each argument is called
+    type_names: dict[str, str]  # by argument
 
     def format_help(self, *args: Any) -> str:
         return re.sub(r"<class\s+'Path'>", "Path", super().format_help(*args))
@@ -32,14 +32,14 @@ class _Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         message = " ".join(message.split())
         wrong = re.match(r'Parser key "(\w+)":.*(?:Given|Got) value: (.*)$', message)
-        if wrong and wrong[1] in self.wanted:
+        if wrong and wrong[1] in self.type_names:
             name = wrong[1].replace("_", "-")
-            message = f"--{name} takes {self.wanted[wrong[1]]}. Received: {wrong[2]}"
+            message = f"--{name} takes {self.type_names[wrong[1]]}. Received: {wrong[2]}"
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
 def type_name(hint: Any) -> str:
-    """What a type is called in a message: `int`, `a path`, `one of a, b`, `float or null`."""
+    """The name of a type in a message: `a whole number`, `one of a, b`, `a path or null`."""
     if typing.get_origin(hint) is typing.Literal:
         return f"one of {', '.join(map(str, typing.get_args(hint)))}"
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
@@ -51,43 +51,39 @@ def type_name(hint: Any) -> str:
 
 
 def build_parser(config: type[Any], prog: str) -> ArgumentParser:
-    """Every field of the dataclass `config` is an argument: without a default a positional one,
-    with one a flag; a tuple takes several values. `--config FILE` reads YAML, `--print_config`
-    writes it. The docstring under a field is its help.
+    """A parser with an argument for every field of the dataclass `config`: positional if the field
+    has no default, else a flag. A tuple takes several values. The docstring under a field is its
+    help. `--config FILE` reads YAML, `--print_config` writes it.
     """
     parser = _Parser(prog=prog, description=config.__doc__, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file with any of these settings")
     hints = typing.get_type_hints(config)
-    parser.wanted = {name: type_name(hint) for name, hint in hints.items()}
+    parser.type_names = {name: type_name(hint) for name, hint in hints.items()}
     help_of = {
         parameter.arg_name: parameter.description
-        for part in reversed(config.__mro__)  # a field is documented in the class that has it
+        for part in reversed(config.__mro__)  # a field is documented in the class that adds it
         if dataclasses.is_dataclass(part)
         for parameter in docstring_parser.parse_from_object(part).params
     }
-    # what several commands share stands last
+    # settings that several commands share come last
     for field in sorted(dataclasses.fields(config), key=lambda field: bool(field.kw_only)):
-        hint, text = hints[field.name], help_of.get(field.name)
-        flag = f"--{field.name.replace('_', '-')}"
+        hint = hints[field.name]
+        options: dict[str, Any] = {"type": hint, "help": help_of.get(field.name)}
+        if typing.get_origin(hint) is tuple:
+            options.update(type=typing.get_args(hint)[0], nargs="+")
         if field.default is dataclasses.MISSING:
-            if typing.get_origin(hint) is tuple:
-                item = typing.get_args(hint)[0]
-                parser.add_argument(field.name, type=item, nargs="+", help=text)
-            else:
-                parser.add_argument(field.name, type=hint, help=text)
-        elif hint is bool:
-            yes_no = ActionYesNo(yes_prefix="", no_prefix="no-")
-            parser.add_argument(flag, action=yes_no, default=field.default, help=text)
-        elif typing.get_origin(hint) is tuple:
-            item = typing.get_args(hint)[0]
-            parser.add_argument(flag, type=item, nargs="+", default=list(field.default), help=text)
-        else:
-            parser.add_argument(flag, type=hint, default=field.default, help=text)
+            parser.add_argument(field.name, **options)
+            continue
+        options["default"] = list(field.default) if "nargs" in options else field.default
+        if hint is bool:
+            del options["type"]
+            options["action"] = ActionYesNo(yes_prefix="", no_prefix="no-")
+        parser.add_argument(f"--{field.name.replace('_', '-')}", **options)
     return parser
 
 
 def parse(config: type[Config], prog: str, argv: list[str] | None = None) -> Config:
-    """The dataclass `config` filled from `argv` (default: the process's own)."""
+    """The dataclass `config` filled from `argv` (default: the arguments of the process)."""
     values = vars(build_parser(config, prog).parse_args(argv))
     names = [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
     given = {name: values[name] for name in names}
@@ -95,7 +91,7 @@ def parse(config: type[Config], prog: str, argv: list[str] | None = None) -> Con
 
 
 def given(config: type[Any], prog: str, argv: list[str] | None = None) -> set[str]:
-    """The fields of `config` that `argv` (default: the process's own) or its files name."""
+    """The fields of `config` that `argv` (default: that of the process) or its YAML files set."""
     return set(vars(build_parser(config, prog).parse_args(argv, defaults=False)))
 
 
@@ -105,8 +101,9 @@ def run(
     prog: str,
     argv: list[str] | None = None,
 ) -> int:
-    """Exit code of `command` called with the parsed `config`; 2 after a `UserError`, after what
-    the system refused and after a file name that is not UTF-8, 130 after Ctrl-C, 143 after SIGTERM.
+    """Exit code of `command`, which is called with the parsed `config`. Code 2 with one line on
+    stderr: a `UserError`, an `OSError`, a file name that is not UTF-8. Codes 130: Ctrl-C, 141: the
+    reader of the output has gone, 143: SIGTERM.
     """
     # a terminal may lack letters of class names
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -114,23 +111,22 @@ def run(
     try:
         return command(parse(config, prog, argv)) or 0
     except UserError as error:
-        print(f"{prog}: error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # `| head` has seen enough; what is left in the buffer goes nowhere
+        message = str(error)
+    except BrokenPipeError:  # as with `| head`; the rest of the buffer is discarded
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # as a shell counts what SIGPIPE ends
+        return 141  # as a shell reports SIGPIPE
     except OSError as error:
-        print(f"{prog}: error: {explain_os_error(error)}", file=sys.stderr)
-        return 2
+        message = explain_os_error(error)
     except UnicodeEncodeError as error:
         if not re.search("[\ud800-\udfff]", error.object[error.start : error.end]):
             raise
         around = error.object[max(0, error.start - 60) : error.end + 60]
-        print(f"{prog}: error: a name that is not UTF-8: rename {around!r}", file=sys.stderr)
-        return 2
+        message = f"a name that is not UTF-8: rename {around!r}"
     except Terminated:
         print(f"{prog}: terminated", file=sys.stderr)
         return 143
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         return 130
+    print(f"{prog}: error: {message}", file=sys.stderr)
+    return 2

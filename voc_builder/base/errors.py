@@ -1,4 +1,4 @@
-"""What is raised for a mistake of the user's."""
+"""Errors that the user can fix."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: the text names the file, the rule, the value, the cure."""
+    """An error that the user can fix; its text names the file, the rule, the value and the fix."""
 
 
 class Terminated(KeyboardInterrupt):
-    """The system asked the process to end (SIGTERM), as a scheduler does before it kills."""
+    """SIGTERM was received, which a scheduler sends before it kills a process."""
 
 
 def refuse_below_one(**numbers: int | None) -> None:
-    """Raise `UserError` naming the flag of the first of `numbers` that is below 1."""
+    """Raises `UserError` that names the flag of the first number below 1; None is not checked."""
     for name, number in numbers.items():
         if number is not None and number < 1:
             flag = name.replace("_", "-")
@@ -24,18 +24,18 @@ def refuse_below_one(**numbers: int | None) -> None:
 
 @contextmanager
 def going_on(cure: str, kinds: tuple[type[Exception], ...] = (OSError,)) -> Iterator[None]:
-    """Adds to errors of some kinds how to go on after them. Raises `UserError`."""
+    """Turns errors of some kinds into a `UserError` that ends with `cure`: how to continue."""
     try:
         yield
     except BrokenPipeError:
-        raise  # nobody reads any more
+        raise  # the reader of the output has gone
     except kinds as error:
         text = explain_os_error(error) if isinstance(error, OSError) else str(error)
         raise UserError(f"{text}; {cure}") from error
 
 
 def explain_os_error(error: OSError) -> str:
-    """What the system refused and what to do about it, in one line."""
+    """One line: the file, the reason that the system gives, and the fix."""
     reason = error.strerror or str(error) or type(error).__name__
     place = f"{error.filename}: " if error.filename else ""
-    return f"{place}{reason}: check that the place exists, its rights and the free space"
+    return f"{place}{reason}: check that the folder exists, its permissions and the free space"

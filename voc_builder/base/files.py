@@ -1,4 +1,4 @@
-"""Write files and folders beside their place and rename them, so that none is ever half there."""
+"""Write files and folders under a temporary name and rename them: no one sees a partial file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from voc_builder.base.errors import UserError
+
+
+def read_lines(path: Path, what: str) -> list[str]:
+    """The lines of a UTF-8 text file. Raises `UserError` that calls the file a list of `what`."""
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a list of {what} ({error})") from None
+
 
 def sync(path: Path) -> None:
-    """Returns when a file or folder has reached the disk, so that a power cut cannot undo it."""
-    if os.name != "posix":  # elsewhere a folder cannot be opened
+    """Flush a file or folder to the disk, so that it survives a power failure."""
+    if os.name != "posix":  # only there can a folder be opened
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -24,7 +34,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Lets an `OSError` name `path`: a write, unlike an opening, does not say what it wrote to."""
+    """Adds `path` to an `OSError` without a file name: a failed write does not name its file."""
     try:
         yield
     except OSError as error:
@@ -34,9 +44,7 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def making(folder: Path) -> Iterator[None]:
-    """Makes a folder; removes it and its parents again where the block fails and it made them, as
-    far as they are empty.
-    """
+    """Makes a folder and its parents. If the block fails, new ones that are empty are removed."""
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,12 +58,12 @@ def making(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path, *, keep: bool = False) -> Iterator[Path]:
-    """A path beside `path` to write a file or fill a folder at; takes the place of `path`, whatever
-    stood there, when the block ends, and vanishes when it fails. With `keep` a folder that stands
-    there by then stays, and the new one vanishes. An `OSError` names `path`.
+    """Yields a temporary path in the same folder, for a file or a folder. It replaces `path` when
+    the block ends and is deleted when the block fails. With `keep` a non-empty folder that exists
+    by then stays, and the new one is deleted. An `OSError` names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # the suffix stays last, writers choose their format by it; the stem may be as long as is legal
+    # writers choose the format by the suffix; a long stem would exceed the limit of a name
     beside = path.with_name(f".{secrets.token_hex(8)}.part{path.suffix}")
     try:
         yield beside
@@ -69,7 +77,7 @@ def replacing(path: Path, *, keep: bool = False) -> Iterator[Path]:
         name = str(error.filename or beside)
         ours = beside.stem in Path(name).name
         error.filename = str(path) if ours else name.replace(str(beside), str(path))
-        with suppress(OSError):  # a folder that cannot be written cannot be tidied up either
+        with suppress(OSError):  # nothing can be deleted in a read-only folder
             remove(beside)
         raise
     finally:
@@ -78,7 +86,7 @@ def replacing(path: Path, *, keep: bool = False) -> Iterator[Path]:
 
 
 def _place(beside: Path, path: Path) -> None:
-    """Put the folder `beside` at `path`, in one step, unless a folder with files is there."""
+    """Rename the folder `beside` to `path` in one step, unless a non-empty folder exists there."""
     try:
         beside.rename(path)
     except OSError as error:
@@ -87,14 +95,12 @@ def _place(beside: Path, path: Path) -> None:
 
 
 def _swap(beside: Path, path: Path) -> None:
-    """Put `beside` at `path`, which the system does not do in one step where a folder is involved;
-    what stood there comes back if that fails.
-    """
+    """Replace `path` by `beside` where one of them is a folder: two renames, undone on failure."""
     aside = beside.with_name(beside.name + ".old")
     try:
         path.rename(aside)
         beside.rename(path)
-    except BaseException:  # Ctrl-C may come after either
+    except BaseException:  # also Ctrl-C, after either rename
         if os.path.lexists(aside):
             if os.path.lexists(path):
                 path.rename(beside)
@@ -104,7 +110,7 @@ def _swap(beside: Path, path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Removes a file, a link or a folder with all in it, if it is there."""
+    """Delete a file, a link or a folder with its contents, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

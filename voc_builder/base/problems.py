@@ -1,4 +1,4 @@
-"""What can be wrong with an annotated image, said so that its owner can mend it."""
+"""Problems of annotated images: the file, the rule that it breaks, and how to fix it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Literal
 from voc_builder.base.errors import UserError
 
 Severity = Literal["error", "warning"]
-# lists hold one name a line: no name may hold a control character or another end of a line
+# lists have one name per line, so a name may hold no control character or line separator
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in one file. An error makes the mask wrong or undefined; a warning is worth
-    a look, but the mask is well defined.
+    """One problem of one file. With an error the mask is wrong or undefined; with a warning it is
+    well defined, but worth a look.
     """
 
     file: Path
     severity: Severity
-    rule: str  # a short name that never changes, for programs that read the report
+    rule: str  # a short name that never changes, for programs
     value: str  # what was found
     cure: str
-    shape: int | None = None  # place in the file's list of shapes, from 0
+    shape: int | None = None  # index in the file's list of shapes
     label: str | None = None
 
     def __str__(self) -> str:
@@ -35,7 +35,7 @@ class Problem:
 
 
 class AnnotationError(UserError):
-    """A file that cannot become a sample, with every reason."""
+    """A file that cannot be used, with every reason."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(f"{problem.file}: {problem}" for problem in problems))
@@ -43,11 +43,11 @@ class AnnotationError(UserError):
 
 
 def escaped(text: str) -> str:
-    """The text on one line, with escapes for control characters and what is not UTF-8."""
+    """The text on one line; control characters and bytes that are not UTF-8 become escapes."""
     text = text.encode("utf-8", "backslashreplace").decode()
     return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def errors(problems: Iterable[Problem]) -> list[Problem]:
-    """Those problems that stop a build."""
+    """The problems that stop a build."""
     return [problem for problem in problems if problem.severity == "error"]

@@ -1,4 +1,4 @@
-"""Import TensorFlow quietly, and read its errors."""
+"""Import TensorFlow without its startup messages, and shorten its errors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Any
 
 
 def import_tensorflow() -> Any:
-    """TensorFlow, without the greetings that it prints about processors and drivers while it is
-    imported. They come from C++, past every setting, so the process's stderr is turned away. Its
-    advice on how to trace functions is for whoever writes programs: its logger tells errors alone.
+    """The module `tensorflow`. Its startup messages come from C++ and ignore every setting, so the
+    stderr of the process is redirected meanwhile. Its logger is set to errors.
     """
     if "tensorflow" in sys.modules:
         return sys.modules["tensorflow"]
@@ -23,7 +22,7 @@ def import_tensorflow() -> Any:
     try:
         import tensorflow
 
-        tensorflow.config.list_physical_devices()  # looks for drivers, and says what it missed
+        tensorflow.config.list_physical_devices()  # prints what drivers it misses
     finally:
         os.dup2(kept, 2)
         os.close(kept)
@@ -33,8 +32,8 @@ def import_tensorflow() -> Any:
 
 
 def reason_of(error: Any) -> str:
-    """What a `tf.errors.OpError` is about, in a line: its message is "{{NODE}} PATH; REASON
-    [Op:NAME]", of which REASON alone is always there.
+    """REASON of a `tf.errors.OpError`, whose message is "{{NODE}} PATH; REASON [Op:NAME]"; all
+    other parts may be missing.
     """
     message = re.sub(r"^\{\{.*?\}\} ?| ?\[Op:.*$", "", str(error.message).splitlines()[0])
     return message.rpartition("; ")[2]

@@ -1,1 +1,1 @@
-"""Image files in, arrays out, and back: decoding, palette PNGs, geometry, overlays."""
+"""Image files to arrays and back: decoding, palette PNGs, geometry of polygons, overlays."""

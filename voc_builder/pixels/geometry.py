@@ -1,4 +1,4 @@
-"""Exact questions about polygons: are they flat, do they cross themselves."""
+"""Exact tests of polygons: are they flat, do they cross themselves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Point = tuple[float, float]
 
-ROWS = 512  # edges compared with all others at once: bounds the memory
+ROWS = 512  # edges that are compared with all others at once, which limits the memory
 # relative rounding error of an orientation in doubles (J. R. Shewchuk, Adaptive Precision
 # Floating-Point Arithmetic and Fast Robust Geometric Predicates, 1997)
 ORIENTATION_ERROR = (3 + 16 * 2**-53) * 2**-53
@@ -30,11 +30,9 @@ def is_flat(points: Sequence[Point], *, tolerance: float = 1e-6) -> bool:
 
 
 def find_crossing(points: Sequence[Point]) -> tuple[int, int] | None:
-    """The first two edges of a polygon that meet where they should not, as numbers of the points
-    that they start from, or None for a simple polygon (OGC Simple Features).
-
-    Edges that are no neighbours must not share a point; neighbours must share their corner alone.
-    A point repeated in succession is taken once. Exact for any doubles.
+    """The first two edges of a polygon that meet, by the indices of their first points; None for a
+    simple polygon (OGC Simple Features): neighbouring edges share their corner alone, other edges
+    no point. A repeated point counts once. Exact for all doubles.
     """
     corners = np.asarray(points, np.float64)
     kept = np.flatnonzero((corners != np.roll(corners, 1, axis=0)).any(1))
@@ -51,7 +49,7 @@ def find_crossing(points: Sequence[Point]) -> tuple[int, int] | None:
 
 
 def _meeting(corners: NDArray[np.float64], start: int) -> list[tuple[int, int]]:
-    """The first pair of edges i < j, no neighbours, that share a point; i from `start` on."""
+    """The first pair of edges i < j, not neighbours, that share a point; i from `start` on."""
     ends = np.roll(corners, -1, axis=0)
     low, high = np.minimum(corners, ends), np.maximum(corners, ends)
     count, mine = len(corners), slice(start, start + ROWS)
@@ -67,7 +65,7 @@ def _meeting(corners: NDArray[np.float64], start: int) -> list[tuple[int, int]]:
 
 
 def _folded(corners: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Pairs of neighbouring edges of which one runs back over the other."""
+    """Pairs of neighbouring edges where the second runs back over the first."""
     before, after = np.roll(corners, 1, axis=0), np.roll(corners, -1, axis=0)
     back = ((before - corners) * (after - corners)).sum(1) > 0
     spikes = np.flatnonzero(back & (_side(before, corners, after) == 0))
@@ -77,7 +75,7 @@ def _folded(corners: NDArray[np.float64]) -> list[tuple[int, int]]:
 def _side(
     a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64]
 ) -> NDArray[np.int8]:
-    """1, -1 or 0: c lies to one side of the line through a and b, the other, or on it."""
+    """1 or -1 for the sides of the line through a and b on which c lies, 0 on the line."""
     left = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1])
     right = (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     difference = left - right

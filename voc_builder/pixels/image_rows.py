@@ -1,4 +1,4 @@
-"""Read an image as a whole, or, where it is a large TIFF, row by row as they are wanted."""
+"""Open an image: decoded as a whole, or a large TIFF whose rows are read on demand."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from voc_builder.pixels.images import decode_image, quiet_pillow, resize_image
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how classic and big ones begin
-LARGE = 64_000_000  # pixels; what is smaller is decoded at once
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # first bytes of TIFF and BigTIFF
+LARGE = 64_000_000  # pixels; a smaller image is decoded as a whole
 UPRIGHT = 1  # orientation (TIFF 6.0, section 8)
-ROWS_AT_ONCE = 1024  # while an image is shrunk
+ROWS_AT_ONCE = 1024  # read together by `shrunk`
 
 
 class Rows(Protocol):
-    """An image of which rows can be had: `rows[top:end]` is RGB, shape (end - top, W, 3)."""
+    """An image that is read by rows: `rows[top:end]` is RGB, shape (end - top, W, 3)."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -37,8 +37,8 @@ class Rows(Protocol):
 
 @contextlib.contextmanager
 def open_image(path: Path) -> Iterator[Rows]:
-    """The image at `path`: an array, or for a TIFF of more than 64 megapixels one that reads its
-    rows from the file as they are asked for. Raises `UserError` if it cannot be read.
+    """The image at `path`: an array, or `TiffRows` for most TIFF of more than 64 megapixels. Raises
+    `UserError` if it cannot be read.
     """
     try:
         tiff = _large_tiff(path)
@@ -53,7 +53,7 @@ def open_image(path: Path) -> Iterator[Rows]:
 
 
 def count_pixels(path: Path) -> int:
-    """Pixels of the image at `path` by its header, 0 where Pillow does not know it."""
+    """Number of pixels by the header of the image at `path`, 0 if Pillow cannot read it."""
     quiet_pillow()
     try:
         with Image.open(path) as image:
@@ -63,14 +63,14 @@ def count_pixels(path: Path) -> int:
 
 
 def _large_tiff(path: Path) -> TiffFile | None:
-    """The open file if it is a TIFF that is worth reading by rows and can be read so."""
+    """The open file if it is a TIFF that is large and can be read by rows."""
     with path.open("rb") as file:
         if file.read(4) not in TIFF:
             return None
     import tifffile
 
     tiff = None
-    # what it cannot open is for the decoder of all images to judge
+    # if tifffile cannot open the file, `decode_image` says why
     with contextlib.suppress(tifffile.TiffFileError):
         tiff = tifffile.TiffFile(path)
         page: Any = tiff.pages[0] if tiff.pages else None
@@ -82,7 +82,7 @@ def _large_tiff(path: Path) -> TiffFile | None:
 
 
 def shrunk(image: Rows, height: int, width: int) -> NDArray[np.uint8]:
-    """The image at (height, width), no larger than it is; some of its rows at a time."""
+    """The image reduced to (height, width), with only part of its rows in memory."""
     whole = image.shape[0]
     each = max(ROWS_AT_ONCE * height // whole, 1)
     result = np.empty((height, width, 3), np.uint8)
@@ -94,7 +94,7 @@ def shrunk(image: Rows, height: int, width: int) -> NDArray[np.uint8]:
 
 
 class TiffRows:
-    """The rows of a page of a TIFF; a strip or row of tiles is decoded when it is asked for."""
+    """The rows of a TIFF page; a strip or a row of tiles is decoded on demand."""
 
     def __init__(self, page: TiffPage, name: str) -> None:
         self.page: Any = page
@@ -115,7 +115,7 @@ class TiffRows:
         return np.concatenate(parts)
 
     def _row_of_segments(self, number: int) -> NDArray[np.uint8]:
-        """RGB of the rows that a strip, or tiles side by side, hold."""
+        """RGB of the rows of a strip, or of tiles side by side."""
         if self.kept is not None and self.kept[0] == number:
             return self.kept[1]
         begin = number * self.segment_rows
@@ -131,28 +131,28 @@ class TiffRows:
         return self.kept[1]
 
     def _segment(self, number: int) -> tuple[NDArray[Any] | None, int]:
-        """Pixels of a strip or tile, None where nothing was written, and its first column."""
+        """Pixels of a strip or tile, None for an empty one, and its first column."""
         file = self.page.parent.filehandle
         file.seek(self.page.dataoffsets[number])
         encoded = file.read(self.page.databytecounts[number])
         left = (number % self.across) * (self.page.tilewidth if self.page.is_tiled else 0)
         try:
             segment, _, _ = self.page.decode(encoded, number)
-        except Exception as error:  # whatever the codec of the day raises
+        except Exception as error:  # every codec raises errors of its own
             reason = " ".join(str(error).split())
             raise UserError(f"{self.name}: cannot be decoded: {reason}: save it again") from None
         return (None if segment is None else segment[0]), left
 
 
 def _by_rows(page: Any) -> bool:
-    """Whether the page is such as `TiffRows` reads: upright grey or RGB of 8 or 16 bits, its
-    samples together, in a compression that tifffile knows here; others are decoded at once.
+    """Whether `TiffRows` can read the page: upright, grey or RGB, 8 or 16 bits, interleaved, in a
+    compression that the installed tifffile can decode.
     """
     orientation = page.tags.get("Orientation")
     return (
         page.photometric in (0, 1, 2)
         and page.dtype in (np.uint8, np.uint16)
-        and page.samplesperpixel in (1, 3)  # alpha is mixed in by rules of its own
+        and page.samplesperpixel in (1, 3)  # alpha is left to OpenCV's rules
         and (page.planarconfig == 1 or page.samplesperpixel == 1)
         and (orientation is None or orientation.value == UPRIGHT)
         and _decodable(page)
@@ -167,7 +167,7 @@ def _decodable(page: Any) -> bool:
 
 
 def _rgb(pixels: NDArray[Any], *, inverted: bool) -> NDArray[np.uint8]:
-    """RGB as libtiff makes of it: 65535 becomes 255, grey is repeated."""
+    """RGB as libtiff converts it: 65535 becomes 255, grey is repeated."""
     if pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if inverted:

@@ -1,4 +1,4 @@
-"""Decode an image as every part of the program sees it: upright RGB, 8 bits a channel."""
+"""Decode images to upright RGB with 8 bits per channel, resize them, encode them as JPEG."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from PIL import Image
 
 from voc_builder.base.errors import UserError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")  # in any case
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")  # upper or lower case
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 JPEG_QUALITY = 98
-JPEG_SIDE = 65_500  # pixels; no longer one is written
+JPEG_SIDE = 65_500  # pixels, the longest side that libjpeg writes
 EXIF_ORIENTATION = 0x0112
 
 
 def decode_image(encoded: bytes, name: str) -> NDArray[np.uint8]:
-    """RGB of an encoded image, shape (height, width, 3), values 0 to 255, turned as its EXIF says;
-    grey is repeated, alpha dropped, 16 bits cut to 8. Raises `UserError` naming `name`.
-
-    A JPEG that is cut short is found, damage in its middle is not: libjpeg only warns of that and
-    paints what it can.
+    """RGB of an encoded image, shape (height, width, 3), values 0 to 255, rotated by its EXIF
+    orientation; grey is repeated, alpha is dropped, 16 bits are cut to 8. Raises `UserError` that
+    calls the image `name`. A truncated JPEG is an error; damage inside one is not noticed, because
+    libjpeg only warns of it.
     """
-    # what OpenCV itself would print is in the error below
+    # the error below says what OpenCV would print
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     image = None
     if encoded:
@@ -44,7 +43,7 @@ def decode_image(encoded: bytes, name: str) -> NDArray[np.uint8]:
 
 
 def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """The image at (height, width): by area when it shrinks, cubic when it grows."""
+    """The image at (height, width): area interpolation to shrink, cubic to enlarge."""
     if image.shape[:2] == (height, width):
         return image
     shrinks = image.shape[0] * image.shape[1] > height * width
@@ -53,17 +52,17 @@ def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[n
 
 
 def resize_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Class ids at (height, width), each pixel that of the nearest one: no new id appears."""
+    """Class ids at (height, width) by nearest neighbour, so that no new id appears."""
     if mask.shape[:2] == (height, width):
         return mask
-    how = cv2.INTER_NEAREST_EXACT
-    return cv2.resize(mask, (width, height), interpolation=how).astype(np.uint8, copy=False)
+    resized = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return resized.astype(np.uint8, copy=False)
 
 
 @dataclass(frozen=True)
 class Header:
-    """The upright size of an image. A JPEG that is upright and grey or RGB can be used byte for
-    byte; of any other image `decoded` holds the upright RGB.
+    """The upright size of an image; `decoded` holds its upright RGB unless the file is an upright
+    grey or RGB JPEG, whose bytes can be used as they are.
     """
 
     height: int
@@ -72,8 +71,8 @@ class Header:
 
 
 def read_header(encoded: bytes, name: str) -> Header:
-    """The header of an image, which is decoded only if it is no upright JPEG, or one that does not
-    end as JPEGs do. Raises `UserError` naming `name` if it cannot be decoded or is cut short.
+    """The header of an image. It is decoded unless it is an upright JPEG with an end marker. Raises
+    `UserError` that calls the image `name` if it cannot be decoded.
     """
     if encoded.startswith(JPEG_START):
         quiet_pillow()
@@ -85,7 +84,7 @@ def read_header(encoded: bytes, name: str) -> Header:
         except (OSError, SyntaxError, ValueError):  # Pillow does not know it, OpenCV may
             upright, plain, size = False, False, (0, 0)
         if upright and plain:
-            if JPEG_END not in encoded[-64:]:  # cut short, or a camera wrote more behind the end
+            if JPEG_END not in encoded[-64:]:  # truncated, or followed by data of the camera
                 decode_image(encoded, name)
             return Header(size[1], size[0])
     decoded = decode_image(encoded, name)
@@ -94,21 +93,21 @@ def read_header(encoded: bytes, name: str) -> Header:
 
 @cache
 def quiet_pillow() -> None:
-    """Let Pillow open an image of any size and say nothing of odd EXIF. Once for the process:
-    `catch_warnings` swaps the filters of all threads.
+    """Let Pillow open images of any size without warnings about EXIF; done once, because
+    `catch_warnings` changes the filters of all threads.
     """
-    Image.MAX_IMAGE_PIXELS = None  # an aerial image is no attack
+    Image.MAX_IMAGE_PIXELS = None  # aerial images exceed the limit
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def encode_jpeg(image: NDArray[np.uint8], *, quality: int = JPEG_QUALITY) -> bytes:
-    """RGB as JPEG with colour at full resolution; at quality 98 what it loses is below camera
-    noise. Raises `UserError` for a side over `JPEG_SIDE`.
+    """RGB as JPEG without chroma subsampling; at quality 98 the loss is below camera noise. Raises
+    `UserError` for a side over `JPEG_SIDE`.
     """
     height, width = image.shape[:2]
     if max(height, width) > JPEG_SIDE:
         raise UserError(
-            f"a picture of {width} x {height} pixels cannot become a JPEG, which ends at "
+            f"an image of {width} x {height} pixels cannot become a JPEG, whose longest side is "
             f"{JPEG_SIDE}: cut the image into tiles"
         )
     settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
@@ -118,5 +117,5 @@ def encode_jpeg(image: NDArray[np.uint8], *, quality: int = JPEG_QUALITY) -> byt
 
 
 def as_stored(encoded: bytes, header: Header) -> bytes:
-    """The image as a VOC tree holds it: an upright JPEG as it came, any other image as one."""
+    """The image as a VOC tree stores it: an upright JPEG unchanged, any other encoded as JPEG."""
     return encoded if header.decoded is None else encode_jpeg(header.decoded)

@@ -1,7 +1,7 @@
-"""Draw class ids over their image: translucent fills, cased contours, a legend with area shares.
+"""Draw class ids over their image: translucent fills, contours, a legend with area fractions.
 
-Every length follows the image's size, so that an image of 300 pixels and one of 5,000 look alike
-when they are shown at the same size.
+All lengths scale with the image, so that images of 300 and of 5,000 pixels look alike when they
+are shown at the same size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from voc_builder.base.colours import VOID
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 FILL = 0.4  # opacity of a class colour inside its contour
 PANEL = 0.75  # opacity of the black panel behind the legend
-SMALLEST = 160  # pixels; on a smaller image a legend would hide what it explains
+SMALLEST = 160  # pixels; on a smaller image a legend would hide the objects
 
 
 def draw_overlay(
@@ -34,22 +34,19 @@ def draw_overlay(
     truth: NDArray[np.uint8] | None = None,
     legend: bool = True,
 ) -> NDArray[np.uint8]:
-    """The RGB image (H, W, 3) with the class ids `mask` (H, W) drawn on it; the same shape.
+    """The RGB image (H, W, 3) with the class ids `mask` (H, W) drawn on it, the same shape.
 
-    The background (id 0, if its name says so) stays as it is, void (255) is hatched. `colours` is
-    (C, 3), RGB. The outlines of `truth` (H, W), if given, are added as white dashes on a line of
-    the class colour.
-    Without `legend`, and on an image under 160 x 160 pixels, there is none.
-    Raises ValueError for shapes that differ and for ids without a name or a colour.
+    The background (id 0, if its name says so) is left unpainted, ignored pixels (255) are hatched.
+    `colours` is RGB, shape (C, 3). The outlines of `truth` (H, W), if given, become white dashes on
+    a line of the class colour. An image under 160 x 160 pixels has no legend.
+    Raises ValueError for unequal sizes and for ids without a name or a colour.
     """
     areas = _checked_areas(image, mask, classes, colours)
-    true = None if truth is None else _checked_areas(image, truth, classes, colours)
     side = math.sqrt(mask.size)
     line = max(2, round(side / 350))
-    # the largest first: a small area beside a large one keeps its own contour
+    # the largest first, so that the contour of a small area stays visible
     unpainted = {0, VOID} if has_background(classes) else {VOID}
-    ids = set(np.flatnonzero(areas).tolist()) - unpainted
-    present = sorted(ids, key=lambda i: -areas[i])
+    present = sorted({*np.flatnonzero(areas).tolist()} - unpainted, key=lambda i: -areas[i])
 
     canvas = _fill(image, mask, colours, unpainted)
     if areas[VOID]:
@@ -59,8 +56,9 @@ def draw_overlay(
         cv2.drawContours(canvas, contours, -1, _casing(colour), 3 * line, cv2.LINE_AA)
     for colour, contours in outlines:
         cv2.drawContours(canvas, contours, -1, colour, line, cv2.LINE_AA)
-    if truth is not None and true is not None:
-        for i in sorted(set(np.flatnonzero(true).tolist()) - unpainted):
+    if truth is not None:
+        true_areas = _checked_areas(image, truth, classes, colours)
+        for i in sorted({*np.flatnonzero(true_areas).tolist()} - unpainted):
             _dash(canvas, _contours(truth == i), _rgb(colours[i]), line)
 
     if legend and side >= SMALLEST:
@@ -71,8 +69,8 @@ def draw_overlay(
 
 
 def count_ids(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Pixels of each id of a mask, shape (H, W): shape (256,). Some rows at a time, as OpenCV's
-    float32 counts are exact up to 2**24; `np.bincount` would copy a mask to eight bytes a pixel.
+    """Pixels of each id of a mask (H, W), shape (256,). Counted in parts, as OpenCV's float32 is
+    exact up to 2**24; `np.bincount` would copy the mask to eight bytes per pixel.
     """
     each = max(2**22 // max(mask.shape[1], 1), 1)
     counts = np.zeros(256, np.int64)
@@ -87,7 +85,7 @@ class Entry:
     """A line of the legend."""
 
     name: str
-    share: float | None  # of the image's area, 0 to 1
+    fraction: float | None  # of the image's area, 0 to 1
     colour: tuple[int, ...] | None  # None: hatched
     dashed: bool = False  # the swatch is a dashed line
 
@@ -95,15 +93,15 @@ class Entry:
 def _entries(
     areas: NDArray[np.int64], classes: Sequence[str], colours: NDArray[np.uint8], truth: bool
 ) -> list[Entry]:
-    """The present classes in order, void, the truth; the background where nothing else is."""
-    shares = areas / areas.sum()
+    """The present classes in order, void, the truth; the background if there is nothing else."""
+    fractions = areas / areas.sum()
     entries = [
-        Entry(name, shares[i], _rgb(colours[i]))
+        Entry(name, fractions[i], _rgb(colours[i]))
         for i, name in enumerate(classes[:VOID])
         if areas[i] and (i or not has_background(classes))
     ]
     if areas[VOID]:
-        entries.append(Entry("void", shares[VOID], None))
+        entries.append(Entry("void", fractions[VOID], None))
     if not entries:
         entries.append(Entry(classes[0], 1.0, _rgb(colours[0])))
     if truth:
@@ -111,9 +109,9 @@ def _entries(
     return entries
 
 
-def format_fraction(share: float) -> str:
-    """A share of 0 to 1 as a percentage: `41 %`, `3.2 %`, `0.05 %`, `< 0.01 %`."""
-    percent = 100 * share
+def format_fraction(fraction: float) -> str:
+    """A fraction from 0 to 1 as a percentage: `41 %`, `3.2 %`, `0.05 %`, `< 0.01 %`."""
+    percent = 100 * fraction
     if 0 < percent < 0.01:
         return "< 0.01 %"
     digits = 0 if percent >= 10 or percent == 0 else 1 if percent >= 1 else 2
@@ -148,13 +146,13 @@ def _rgb(colour: NDArray[np.uint8]) -> tuple[int, ...]:
 
 
 def _casing(colour: tuple[int, ...]) -> tuple[int, int, int]:
-    """White around a dark colour, black around a light one."""
+    """White for a dark colour, black for a light one."""
     red, green, blue = colour
     return BLACK if 0.299 * red + 0.587 * green + 0.114 * blue > 150 else WHITE
 
 
 def _contours(area: NDArray[np.bool_]) -> Sequence[Any]:
-    """Outer contours and those of holes, each (points, 1, 2)."""
+    """The outer contours and those of holes, each of shape (points, 1, 2)."""
     return cv2.findContours(area.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0]
 
 
@@ -164,7 +162,7 @@ def _fill(
     colours: NDArray[np.uint8],
     unpainted: set[int],
 ) -> NDArray[np.uint8]:
-    """A copy of the image with the colours of all but the `unpainted` ids mixed in."""
+    """A copy of the image, blended with the colours of all ids that are not `unpainted`."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours[:256]
     tinted = cv2.addWeighted(image, 1 - FILL, table[mask], FILL, 0)
@@ -176,7 +174,7 @@ def _fill(
 
 
 def _hatch(canvas: NDArray[np.uint8], area: NDArray[np.bool_], *, period: int) -> None:
-    """Grey out `area` with stripes, light and dark by turns: they show on any image."""
+    """Grey out `area` with light and dark stripes, which are visible on any image."""
     rows, columns = np.nonzero(area)
     stripes = np.where((rows + columns) % period < period // 2, 90, 200)
     grey = canvas[rows, columns].mean(axis=1)
@@ -186,7 +184,7 @@ def _hatch(canvas: NDArray[np.uint8], area: NDArray[np.bool_], *, period: int) -
 def _dash(
     canvas: NDArray[np.uint8], contours: Sequence[Any], colour: tuple[int, ...], line: int
 ) -> None:
-    """White dashes along the contours, on a line of `colour` with a black casing."""
+    """Draw white dashes along the contours, on a line of `colour` with a black casing."""
     length = 6 * line
     dashes = [
         contour[start : start + length + 1]
@@ -209,7 +207,7 @@ def _text_width(text: str, size: int) -> int:
 
 
 def _shorten(text: str, size: int, width: float) -> str:
-    """The text, its end replaced by an ellipsis where it is wider than `width` pixels."""
+    """The text, shortened with an ellipsis to `width` pixels."""
     if _text_width(text, size) <= width:
         return text
     while text and _text_width(text + "…", size) > width:
@@ -220,39 +218,37 @@ def _shorten(text: str, size: int, width: float) -> str:
 def _draw_legend(
     canvas: NDArray[np.uint8], covered: NDArray[np.bool_], entries: list[Entry], text: int
 ) -> None:
-    """A dark panel in the corner that hides the least of what is `covered`, a line an entry."""
+    """Draw a dark panel with a line per entry in the corner with the fewest `covered` pixels."""
     height, width = covered.shape
-    # many classes shrink the letters, but not past what can be read
+    # many classes need smaller letters, 9 pixels at least
     text = max(9, min(text, round(0.6 * height / (1.6 * len(entries) + 1))))
     row, gap = round(1.6 * text), round(0.6 * text)
     shown = max(1, min(len(entries), (height - 2 * gap) // row))
     if shown < len(entries):
-        entries = [
-            *entries[: shown - 1],
-            Entry(f"+ {len(entries) - shown + 1} more", None, BLACK),
-        ]
-    shares = ["" if e.share is None else format_fraction(e.share) for e in entries]
-    share_width = max(_text_width(share, text) for share in shares)
-    room = min(0.45 * width, width - share_width - 2 * text - 5 * gap)
+        more = Entry(f"+ {len(entries) - shown + 1} more", None, BLACK)
+        entries = [*entries[: shown - 1], more]
+    areas = ["" if e.fraction is None else format_fraction(e.fraction) for e in entries]
+    area_width = max(_text_width(area, text) for area in areas)
+    room = min(0.45 * width, width - area_width - 2 * text - 5 * gap)
     names = [_shorten(e.name, text, room) for e in entries]
     name_width = max(_text_width(name, text) for name in names)
-    panel_width = min(width, 4 * gap + 2 * text + name_width + share_width)
+    panel_width = min(width, 4 * gap + 2 * text + name_width + area_width)
     panel_height = min(height, len(entries) * row + gap)
     left, top = _quietest_corner(covered, panel_height, panel_width, margin=gap // 2)
 
     panel = canvas[top : top + panel_height, left : left + panel_width]
     panel[:] = (panel * (1 - PANEL)).astype(np.uint8)
-    for index, (entry, name, share) in enumerate(zip(entries, names, shares, strict=True)):
+    for index, (entry, name, area) in enumerate(zip(entries, names, areas, strict=True)):
         middle = gap // 2 + index * row + row // 2
         _draw_swatch(panel[middle - text // 2 : middle + text // 2, gap : gap + 2 * text], entry)
         baseline = middle + round(0.36 * text)
         cv2.putText(panel, name, (2 * gap + 2 * text, baseline), WHITE, _font(), text, 500)
-        right = panel_width - gap - _text_width(share, text)
-        cv2.putText(panel, share, (right, baseline), WHITE, _font(), text, 500)
+        right = panel_width - gap - _text_width(area, text)
+        cv2.putText(panel, area, (right, baseline), WHITE, _font(), text, 500)
 
 
 def _draw_swatch(swatch: NDArray[np.uint8], entry: Entry) -> None:
-    """Fill a part of the legend as the class itself is drawn."""
+    """Fill a part of the legend in the style of its class."""
     height, width = swatch.shape[:2]
     border = max(1, height // 10)
     if entry.dashed:
@@ -268,7 +264,7 @@ def _draw_swatch(swatch: NDArray[np.uint8], entry: Entry) -> None:
 def _quietest_corner(
     covered: NDArray[np.bool_], height: int, width: int, *, margin: int
 ) -> tuple[int, int]:
-    """Left and top of the panel in the corner where it covers the fewest covered pixels."""
+    """Left and top of a panel in the corner with the fewest covered pixels."""
     bottom = max(0, covered.shape[0] - height - margin)
     right = max(0, covered.shape[1] - width - margin)
     top, left = min(margin, bottom), min(margin, right)

@@ -1,1 +1,1 @@
-"""A folder of annotations of any kind in, samples out: image, mask, group."""
+"""Annotations of any format in, samples out: an image, its class-id mask and its group."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voc_builder.base.classes import BACKGROUND, counted, has_background, read_classes
+from voc_builder.base.classes import read_classes
 from voc_builder.base.colours import IGNORE
 from voc_builder.base.errors import UserError
 from voc_builder.base.problems import Problem
@@ -22,8 +22,8 @@ from voc_builder.pixels.images import SUFFIXES
 from voc_builder.sources.checks import check_labels
 from voc_builder.sources.config import SourceConfig
 from voc_builder.sources.labelme import FARTHEST
-from voc_builder.sources.listing import folded, unique_ids, visible_files
-from voc_builder.sources.mask_meaning import background_first
+from voc_builder.sources.listing import files_with, folded, unique_ids
+from voc_builder.sources.mask_meaning import with_background
 from voc_builder.sources.outlines import ObjectSample, Outline, polygon_of
 from voc_builder.sources.sample import Found
 
@@ -33,7 +33,7 @@ REDRAW = "correct it, or delete the annotation"
 
 @dataclass(frozen=True)
 class CocoObject:
-    """An annotation: `segmentation` is a list of polygons, or run lengths with their size."""
+    """An object; `segmentation` is a list of polygons, or run lengths with their size."""
 
     label: str
     place: int
@@ -64,7 +64,7 @@ class CocoObject:
         return []
 
     def _runs(self, height: int, width: int) -> Json:
-        """The run lengths that pycocotools computes with."""
+        """The run lengths in the form of pycocotools."""
         from pycocotools import mask
 
         runs: Json = self.segmentation
@@ -75,7 +75,7 @@ class CocoObject:
         return runs
 
     def _pixels(self, height: int, width: int) -> NDArray[np.bool_]:
-        """Its pixels, shape (height, width). Raises `ValueError` for run lengths that fit not."""
+        """Its pixels, shape (height, width). Raises `ValueError` for invalid run lengths."""
         from pycocotools import mask
 
         try:
@@ -85,15 +85,14 @@ class CocoObject:
 
 
 def find_coco_set(file: Path, settings: SourceConfig, *, empty: bool) -> Found:
-    """The images that a COCO file names, by its categories or the names of `classes`; an image of
-    the file without annotations shows nothing. A crowd is void. Raises `UserError` for a file that
-    is not COCO's.
+    """The images of a COCO file, with the names of its categories or of `classes`. An image without
+    annotations is empty, a crowd is ignored. Raises `UserError` if it is not a COCO file.
     """
     content = read_coco(file)
     names = category_names(file, content["categories"])
-    entries: dict[object, list[tuple[int, Json]]] = defaultdict(list)
-    problems: list[Problem] = []
+    entries: dict[object, list[tuple[int, Json]]] = defaultdict(list)  # by image id
     images = {image["id"]: image for image in content["images"]}
+    paths, problems = find_images(file, settings, content["images"])
     for place, entry in enumerate(content["annotations"]):
         known = isinstance(entry, dict) and _hashable(entry.get("image_id"))
         if known and entry["image_id"] in images:
@@ -101,21 +100,22 @@ def find_coco_set(file: Path, settings: SourceConfig, *, empty: bool) -> Found:
         else:
             value = f"annotation {place} is of no image of the file"
             problems.append(Problem(file, "error", "coco-image", value, "correct its image_id"))
-    photos, missing = find_images(file, settings, content["images"])
-    problems += missing
-    ids = unique_ids([Path(images[image]["file_name"]) for image in photos])
+    ids = unique_ids([Path(images[image]["file_name"]) for image in paths])
     samples = [
-        _sample(image_id, photos[image], images[image], entries[image], names)
-        for image_id, image in zip(ids, photos, strict=True)
+        _sample(image_id, path, images[image], entries[image], names)
+        for image_id, (image, path) in zip(ids, paths.items(), strict=True)
     ]
     labels = {one.label for sample in samples for one in sample.objects}
-    classes = read_classes(settings.classes) if settings.classes else _classes(names, file)
-    problems += check_labels(labels, classes, settings.classes or file)
+    if settings.classes:
+        classes, source = read_classes(settings.classes), settings.classes
+    else:
+        classes, source = with_background(names.values(), file), file
+    problems += check_labels(labels, classes, source)
     return Found(classes, tuple(samples), tuple(problems), (), len(content["annotations"]))
 
 
 def read_coco(file: Path) -> Json:
-    """The content of a COCO file, whose images have an id and a file name. Raises `UserError`."""
+    """The content of a COCO file; images have a unique id and a file name. Raises `UserError`."""
     try:
         content = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -127,7 +127,7 @@ def read_coco(file: Path) -> Json:
         if not isinstance(content, dict) or not isinstance(content.get(name), list)
     ]
     if lacking:
-        raise UserError(f"{file}: no list of {' and of '.join(lacking)}, so not COCO's instances")
+        raise UserError(f"{file}: no list of {' and of '.join(lacking)}, so not COCO instances")
     wrong = [
         place
         for place, image in enumerate(content["images"])
@@ -145,7 +145,7 @@ def read_coco(file: Path) -> Json:
 
 
 def category_names(file: Path, categories: Sequence[Any]) -> dict[object, str]:
-    """The names of the categories by id, in order of their ids. Raises `UserError`."""
+    """The names of the categories by id, sorted by id. Raises `UserError`."""
     if not all(
         isinstance(one, dict)
         and isinstance(one.get("id"), int)
@@ -168,50 +168,50 @@ def category_names(file: Path, categories: Sequence[Any]) -> dict[object, str]:
 def find_images(
     file: Path, settings: SourceConfig, images: Sequence[Json]
 ) -> tuple[dict[object, Path], list[Problem]]:
-    """The image of each image by its id, sorted by name, and what is missing: seen from `images`,
-    else from the folder of the file, or from a folder `images` in it or beside it, else anywhere in
-    it if one image alone has the name.
+    """The path of each image by its id, sorted by file name, and the problems of missing and
+    repeated ones. A file name is relative to the folder `images` of the settings, else to the
+    folder of the COCO file or to a folder `images` in or beside it; else it is searched in the
+    first of these, where it must be unique.
     """
     base = file.parent
     places = [base, base / "images", base.parent / "images"]
     if settings.images is not None:
         places = [base / settings.images]
         if not places[0].is_dir():
-            raise UserError(f"{places[0]}: no such folder: --images is seen from {base}")
+            raise UserError(f"{places[0]}: no such folder: --images is relative to {base}")
     by_name: dict[str, list[Path]] = defaultdict(list)
-    for path in visible_files(places[0]):
-        if path.suffix.lower() in SUFFIXES:
-            by_name[folded(path.name)].append(path)
-    photos: dict[object, Path] = {}
+    for path in files_with(places[0], SUFFIXES):
+        by_name[folded(path.name)].append(path)
+    paths: dict[object, Path] = {}
     problems = []
-    taken: dict[Path, object] = {}
+    first: dict[Path, object] = {}  # image id by path
     for image in sorted(images, key=lambda image: image["file_name"]):
         name = image["file_name"].replace("\\", "/")
         found = [path for place in places if (path := place / name).is_file()]
         alike = by_name[folded(Path(name).name)]
-        photo = found[0] if found else alike[0] if len(alike) == 1 else None
-        if photo is None:
+        chosen = found[0] if found else alike[0] if len(alike) == 1 else None
+        if chosen is None:
             value = f"image {image['id']}, {name!r}, is not in {places[0]}"
             cure = "put it there, or name the folder with --images"
             problems.append(Problem(file, "error", "photo-missing", value, cure))
-        elif photo in taken:
-            value = f"images {taken[photo]} and {image['id']} of {file.name} are both this image"
-            problems.append(Problem(photo, "error", "two-masks", value, "delete one of them"))
+        elif chosen in first:
+            value = f"images {first[chosen]} and {image['id']} of {file.name} are both this image"
+            problems.append(Problem(chosen, "error", "two-masks", value, "delete one of them"))
         else:
-            photos[image["id"]] = photo
-            taken[photo] = image["id"]
-    twice = {problem.file for problem in problems if problem.rule == "two-masks"}
-    return {image: photo for image, photo in photos.items() if photo not in twice}, problems
+            paths[image["id"]] = chosen
+            first[chosen] = image["id"]
+    repeated = {problem.file for problem in problems if problem.rule == "two-masks"}
+    return {image: path for image, path in paths.items() if path not in repeated}, problems
 
 
 def _sample(
     image_id: str,
-    photo: Path,
+    path: Path,
     image: Json,
     entries: Sequence[tuple[int, Json]],
     names: Mapping[object, str],
 ) -> ObjectSample:
-    """The sample of an image; what is wrong is told by the place in the list of annotations."""
+    """The sample of an image. Problems have the index in the list of annotations."""
     objects, problems = [], []
     for place, entry in entries:
         category = entry.get("category_id")
@@ -221,27 +221,26 @@ def _sample(
                 raise ValueError(f"category_id {category!r} is no category")
             segmentation = parse_segmentation(entry.get("segmentation"))
         except ValueError as error:
-            problems.append(Problem(photo, "error", "shape", str(error), REDRAW, place, label))
+            problems.append(Problem(path, "error", "shape", str(error), REDRAW, place, label))
         else:
-            objects.append(
-                CocoObject(IGNORE if entry.get("iscrowd") else label, place, segmentation)
-            )
+            drawn = IGNORE if entry.get("iscrowd") else label
+            objects.append(CocoObject(drawn, place, segmentation))
     content = json.dumps([image, [entry for _, entry in entries]], sort_keys=True)
-    size = (image.get("height"), image.get("width"))
+    height, width = image.get("height"), image.get("width")
     return ObjectSample(
         image_id,
-        photo,
-        photo,
-        tuple(objects),
+        path,
         hashlib.sha256(content.encode()).hexdigest(),
-        size if all(isinstance(side, int) for side in size) else None,  # type: ignore[arg-type]
-        tuple(problems),
+        file=path,
+        objects=tuple(objects),
+        size=(height, width) if isinstance(height, int) and isinstance(width, int) else None,
+        unread=tuple(problems),
     )
 
 
 def parse_segmentation(segmentation: Any) -> Any:
-    """A segmentation that pycocotools can take: it ends the process over what is not one. Raises
-    `ValueError`.
+    """A segmentation that is safe for pycocotools, which ends the process for an invalid one.
+    Raises `ValueError`.
     """
     if isinstance(segmentation, list) and segmentation:
         for polygon in segmentation:
@@ -264,13 +263,6 @@ def parse_segmentation(segmentation: Any) -> Any:
     elif sum(counts) != math.prod(size):
         raise ValueError(f"run lengths of {sum(counts)} pixels for a size of {math.prod(size)}")
     return {"size": size, "counts": counts}
-
-
-def _classes(names: Mapping[object, str], file: Path) -> tuple[str, ...]:
-    classes = background_first(names.values())
-    if not classes or not has_background(classes):
-        classes = (BACKGROUND, *classes)
-    return counted(list(classes), str(file))
 
 
 def _is_number(value: object) -> bool:

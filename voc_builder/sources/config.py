@@ -1,4 +1,4 @@
-"""How annotations are read: the settings that checking, building and training share."""
+"""Settings of how annotations are read, shared by several commands."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ Source = Literal["auto", "labelme", "masks", "boxes", "yolo", "pairs", "coco"]
 
 @dataclass(frozen=True, kw_only=True)
 class SourceConfig:
-    """In what form annotations are, and what they mean."""
+    """The format and the meaning of annotations."""
 
     source: Source = "auto"
-    """What the annotations are: labelme JSON, masks in a folder, Pascal VOC boxes, YOLO text files,
-    a CSV of pairs, COCO JSON; auto: what lies at the place."""
+    """Format of the annotations: labelme JSON, folder of masks, Pascal VOC boxes, YOLO text files,
+    CSV of image and mask pairs, COCO JSON; auto: detected."""
     images: Path | None = None
-    """Folder of the images, seen from that of the data; null: images, JPEGImages, train, ..."""
+    """Folder of images, relative to the data; null: images, JPEGImages, train, ..."""
     masks: Path | None = None
-    """Folder of masks, box files or YOLO files, seen from that of the data; null: masks,
-    annotations, SegmentationClass, train_mask, labels, ..."""
+    """Folder of masks, box files or YOLO files, relative to the data; null: masks, annotations,
+    SegmentationClass, train_mask, labels, ..."""
     mask_pattern: str | None = None
-    """Regular expression that matches the whole stem of an image and whose first bracket finds that
-    of its mask, as '(.*)_\\d+' where 0001.png is the mask of 0001_1.jpg; null: the same stem."""
+    """Regular expression for the whole stem of an image; its first group is the stem of the mask:
+    '(.*)_\\d+' if 0001.png is the mask of 0001_1.jpg; null: the same stem."""
     mask_values: str | None = None
-    """Which value in masks is which class: '2=background,1=pet,3=void'; null: class ids."""
+    """Classes of the values in masks: '2=background,1=pet,3=void'; null: values are class ids."""
     colors: Path | None = None
-    """File that says which colour in masks is which class, a line 'NAME R G B' or 'NAME #RRGGBB'
-    for each, class 0 first; null: masks hold values."""
+    """File with the classes of the colours in masks, a line 'NAME R G B' or 'NAME #RRGGBB' each,
+    class 0 first; null: masks hold values."""
     classes: Path | None = None
-    """File of class names, one a line, the background first; null: obj.names, labels.txt,
-    classes.txt or class_names.txt at the place, else the labels used; of masks, id 0 is line 1."""
+    """File of class names, one per line, the background first (for masks, line 1 is id 0); null:
+    obj.names, labels.txt, classes.txt or class_names.txt in the data, else the labels used."""
     merge: str | None = None
-    """New classes made of those: 'background=clutter+ground,object=*', * all others; null: none."""
+    """New classes from these: 'background=clutter+ground,object=*', * is all others; null: none."""
     group_by: str | None = None
     """Regular expression: images whose ids match with the same text stay in one split or fold."""
 
 
 def source_settings(config: SourceConfig) -> dict[str, Any]:
-    """What `config` says of how annotations are read, by the names of its fields."""
+    """The fields of `SourceConfig` with their values in `config`."""
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(SourceConfig)}
 
 
@@ -50,11 +50,11 @@ def flag_of(name: str) -> str:
 
 
 def name_of(place: Path) -> str:
-    """What annotations are called after the folder or file that holds them."""
+    """The name of a data set: that of its folder, or the stem of its file."""
     whole = place.resolve()
     return whole.stem if whole.is_file() else whole.name
 
 
 def base_of(place: Path) -> Path:
-    """The folder that other paths are seen from: the place itself, or that of the file it is."""
+    """The folder that relative paths start from: the place itself, or the folder of a file."""
     return place.parent if place.is_file() else place

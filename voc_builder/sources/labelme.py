@@ -1,4 +1,4 @@
-"""Read labelme JSON, versions 3.16 to 7, and paint its shapes into one class-id mask."""
+"""Read labelme JSON (versions 3.16 to 7) and paint its shapes into one class-id mask."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from PIL import Image, ImageDraw
 from voc_builder.base.colours import IGNORE, VOID
 from voc_builder.base.errors import UserError
 from voc_builder.base.problems import AnnotationError, Problem
+from voc_builder.sources.sample import EMPTY_SHA256
 
-FARTHEST = 1_000_000  # pixels; beyond it a coordinate is a slip, and Pillow's integers overflow
-LINE_WIDTH = 10  # pixels, of lines in labelme's masks
-POINT_RADIUS = 5  # pixels, of points in labelme's masks
-POINTS = {  # fewest and most points that labelme draws
+FARTHEST = 1_000_000  # pixels; larger coordinates are errors and overflow Pillow's integers
+LINE_WIDTH = 10  # pixels, in labelme's masks
+POINT_RADIUS = 5  # pixels, in labelme's masks
+POINTS = {  # minimum and maximum number of points
     "polygon": (3, None),
     "rectangle": (2, 2),
     "circle": (2, 2),
@@ -40,8 +41,8 @@ POINTS = {  # fewest and most points that labelme draws
 
 @dataclass(frozen=True)
 class Shape:
-    """One drawn shape; `points` are (x, y) in pixels. `mask` is set for shape_type mask alone: the
-    PNG of the file, as a set may have more of them than fit in memory decoded, or its pixels.
+    """One shape; `points` are (x, y) in pixels. `mask` is only set for shape_type mask: the encoded
+    PNG, because all masks of a data set decoded may not fit in memory, or its pixels.
     """
 
     label: str
@@ -50,37 +51,36 @@ class Shape:
     mask: bytes | NDArray[np.bool_] | None = None
 
     def pixels(self) -> NDArray[np.bool_] | None:
-        """The mask decoded, shape (height, width)."""
+        """The decoded mask, shape (height, width)."""
         return _decode(self.mask) if isinstance(self.mask, bytes) else self.mask
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """One labelme file: the shapes that can be drawn, and what is wrong with the others."""
+    """One labelme file: the shapes that can be drawn, and the problems of the others."""
 
     path: Path
     shapes: tuple[Shape, ...]
-    height: int | None = None  # as the file says; old files do not
+    height: int | None = None  # missing in old files
     width: int | None = None
-    image: Path | None = None  # the file that imagePath names, where there is one
-    embedded: bool = False  # the JSON holds an image, which wins over `image`
-    sha256: str = ""
+    image: Path | None = None  # the existing file that imagePath names
+    embedded: bool = False  # the JSON holds an image, which is used instead of `image`
+    sha256: str = EMPTY_SHA256
     problems: tuple[Problem, ...] = ()
 
     def numbered_shapes(self) -> list[tuple[int, Shape]]:
-        """The shapes with their places in the file, where those that cannot be drawn count too."""
-        undrawn = {problem.shape for problem in self.problems}
-        places = (place for place in itertools.count() if place not in undrawn)
+        """The shapes with their indices in the file, where invalid shapes count too."""
+        invalid = {problem.shape for problem in self.problems}
+        places = (place for place in itertools.count() if place not in invalid)
         return list(zip(places, self.shapes, strict=False))
 
 
 def draw_mask(annotation: Annotation, classes: Sequence[str]) -> NDArray[np.uint8]:
-    """Class ids, shape (height, width); later shapes cover earlier ones, `__ignore__` is void.
+    """Class ids, shape (height, width); later shapes cover earlier ones, `__ignore__` becomes 255.
 
-    Pixel for pixel what `labelme.utils.shapes_to_label` of labelme 6.3.1 paints. That draws every
-    shape into a mask of its own and copies it; Pillow sets the same pixels whatever the value, so
-    one mask takes them all. Raises `UserError` for shapes that cannot be drawn, unknown labels and
-    an unknown size.
+    The pixels are those of `labelme.utils.shapes_to_label` in labelme 6.3.1, which draws each shape
+    into a mask of its own; here all are drawn into one, as Pillow sets the same pixels for any
+    value. Raises `UserError` for invalid shapes, unknown labels and an unknown size.
     """
     if annotation.problems:
         raise AnnotationError(annotation.problems)
@@ -102,7 +102,7 @@ def _paint(image: Image.Image, shape: Shape, class_id: int) -> None:
     draw, points = ImageDraw.Draw(image), list(shape.points)
     pixels = shape.pixels()
     if pixels is not None:
-        # labelme cuts the corner to whole pixels and Pillow clips what leaves the image
+        # labelme truncates the corner to whole pixels; Pillow clips at the edges of the image
         corner = (int(points[0][0]), int(points[0][1]))
         image.paste(class_id, corner, Image.fromarray(pixels.astype(np.uint8) * 255))
     elif shape.shape_type == "rectangle":
@@ -121,7 +121,7 @@ def _paint(image: Image.Image, shape: Shape, class_id: int) -> None:
 
 
 def read_annotation(path: Path) -> Annotation:
-    """The labelme file at `path`. Raises `AnnotationError` if it is none."""
+    """The labelme file at `path`. Raises `AnnotationError` if it cannot be read as one."""
     encoded = _read(path)
     content = _parse(path, encoded)
     problems: list[Problem] = []
@@ -147,7 +147,7 @@ def read_annotation(path: Path) -> Annotation:
 
 
 def guess_image(path: Path) -> Path | None:
-    """The image that a file names which is no labelme file as a whole, cut short for instance."""
+    """The image that an unreadable labelme file names, for instance a truncated one."""
     try:
         found = re.search(rb'"imagePath"\s*:\s*("(?:[^"\\]|\\.)*")', path.read_bytes())
         return _find_image(path, json.loads(found[1])) if found else None
@@ -156,8 +156,8 @@ def guess_image(path: Path) -> Path | None:
 
 
 def read_image(annotation: Annotation) -> bytes:
-    """The encoded image: the one inside the JSON if there is one, as in labelme. Raises
-    `AnnotationError` if there is none, `OSError` if it cannot be read.
+    """The encoded image: the one inside the JSON, else the file. Raises `AnnotationError` if there
+    is neither, `OSError` if it cannot be read.
     """
     if annotation.image is not None and not annotation.embedded:
         return annotation.image.read_bytes()
@@ -169,10 +169,8 @@ def read_image(annotation: Annotation) -> bytes:
     try:
         return base64.b64decode(content["imageData"])
     except (binascii.Error, TypeError, ValueError):
-        cure = "save the file again in labelme"
-        problem = Problem(
-            annotation.path, "error", "photo-unreadable", "imageData is not base64", cure
-        )
+        value, cure = "imageData is not base64", "save the file again in labelme"
+        problem = Problem(annotation.path, "error", "photo-unreadable", value, cure)
         raise AnnotationError([problem]) from None
 
 
@@ -181,7 +179,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         reason = f"cannot be read ({error.strerror})"
-        problem = Problem(path, "error", "json-unreadable", reason, "check its rights")
+        problem = Problem(path, "error", "json-unreadable", reason, "check its permissions")
         raise AnnotationError([problem]) from None
 
 
@@ -194,19 +192,19 @@ def _parse(path: Path, encoded: bytes) -> dict[str, Any]:
         raise AnnotationError([problem]) from None
     if isinstance(content, dict) and isinstance(content.get("shapes"), list):
         return content
-    value, cure = "JSON without a list `shapes`, so not labelme's", "move it out of the folder"
+    value, cure = "JSON without a list `shapes`, so not labelme", "move it out of the folder"
     raise AnnotationError([Problem(path, "error", "not-labelme", value, cure)])
 
 
 def _find_image(path: Path, named: object) -> Path | None:
-    """The image that the JSON at `path` names: there, or of the same name beside the JSON."""
+    """The image that the JSON at `path` names: at that path, or by its name beside the JSON."""
     if not isinstance(named, str) or not named:
         return None
-    windows = PureWindowsPath(named)  # understands both kinds of slashes
+    windows = PureWindowsPath(named)  # splits at both kinds of slashes
     places = (named, windows.as_posix(), windows.name)
     try:
         return next((found for place in places if (found := path.parent / place).is_file()), None)
-    except OSError:  # a name too long to be one
+    except OSError:  # the name is too long
         return None
 
 
@@ -215,7 +213,7 @@ def _whole(side: object) -> int | None:
 
 
 def _shape(entry: Any) -> Shape:
-    """A shape of the JSON; raises `ValueError("what: cure")` where labelme could not draw it."""
+    """A shape of the JSON. Raises `ValueError("what: cure")` if labelme could not draw it."""
     redraw = "draw it again in labelme or delete it"
     if not isinstance(entry, dict) or not isinstance(entry.get("label"), str):
         raise ValueError(f"no label: {redraw}")
@@ -236,7 +234,7 @@ def _shape(entry: Any) -> Shape:
 
 
 def _mask(entry: dict[str, Any], points: tuple[tuple[float, float], ...]) -> bytes:
-    """The PNG of a mask, which can be decoded and fills its box."""
+    """The PNG of a mask. Raises `ValueError` if it cannot be decoded or does not fill its box."""
     try:
         png = base64.b64decode(entry["mask"])
         shape = _decode(png).shape

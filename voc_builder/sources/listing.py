@@ -1,4 +1,4 @@
-"""List the files of a folder and give each a name of its own."""
+"""List the files of a folder and give each a unique id."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from voc_builder.pixels.images import SUFFIXES
 
 
 def visible_files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Every file under the folder but hidden ones; links are followed, not in circles. Raises
-    `UserError` for a folder that cannot be read.
+    """Every file under the folder except hidden ones; links are followed, but not in circles.
+    Raises `UserError` for a folder that cannot be read.
     """
     real = folder.resolve()
     if real in above:
@@ -28,19 +28,26 @@ def visible_files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
 
 
 def visible_entries(folder: Path) -> list[tuple[Path, bool]]:
-    """What lies in the folder but hidden things, each with whether it is a folder. Raises
+    """The entries of a folder except hidden ones, each with whether it is a folder. Raises
     `UserError` for a folder that cannot be read.
     """
     try:
         return [(path, path.is_dir()) for path in folder.iterdir() if path.name[0] != "."]
     except OSError as error:
-        raise UserError(f"{folder}: cannot be read ({error.strerror}): check its rights") from None
+        raise UserError(
+            f"{folder}: cannot be read ({error.strerror}): check its permissions"
+        ) from None
+
+
+def files_with(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The sorted visible files under the folder with one of the suffixes, in any case."""
+    return sorted(path for path in visible_files(folder) if path.suffix.lower() in suffixes)
 
 
 def unique_ids(paths: Sequence[Path]) -> list[str]:
-    """An id for each path: its stem, or for a stem that several have, its folders and stem joined
-    by `_`. The stem of `a.jpg.json` is `a`. Names that a disk may take for one (case, composed
-    accents) count as the same.
+    """An id for each path: its stem, or if several have that stem, its folders and stem joined by
+    `_`. The stem of `a.jpg.json` is `a`. Names that differ only in case or in how accents are
+    composed count as equal, because some file systems do not distinguish them.
     """
     plain = [bare(path) for path in paths]
     stems = Counter(folded(path.name) for path in plain)
@@ -59,14 +66,14 @@ def unique_ids(paths: Sequence[Path]) -> list[str]:
     return ids
 
 
-def seen_from(path: Path, folder: Path) -> Path:
-    """The path as seen from the folder, without the steps up that may need."""
+def relative_path(path: Path, folder: Path) -> Path:
+    """The path relative to the folder, without leading `..`."""
     parts = Path(os.path.relpath(path, folder)).parts
     return Path(*(part for part in parts if part != os.pardir))
 
 
 def bare(path: Path) -> Path:
-    """The path without its suffix, and without that of an image in front of it."""
+    """The path without its suffix, nor the suffix of an image before it."""
     path = path.with_suffix("")
     while path.suffix.lower() in SUFFIXES:
         path = path.with_suffix("")
@@ -74,20 +81,20 @@ def bare(path: Path) -> Path:
 
 
 def folded(name: str) -> str:
-    """The name as a disk may see it that tells neither case nor composed accents apart."""
+    """The name in the form in which names are compared: composed accents, case folded."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def well_named(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """The paths whose names are UTF-8 without control characters, and the others: no list, table or
-    record could name these.
+    """The paths whose names are UTF-8 without control characters, and the others, which could not
+    be written to lists, tables and records.
     """
     good = [path for path in paths if escaped(str(path)) == str(path)]
     return good, [path for path in paths if escaped(str(path)) != str(path)]
 
 
 def bad_name(path: Path) -> Problem:
-    """An error for a file that is not well named, as an archive from another system may leave."""
+    """An error for a file that is not well named."""
     part = next(part for part in path.parts if escaped(part) != part)
     value = "holds a control character" if CONTROL.search(part) else "is not UTF-8"
     file = Path(escaped(str(path)))

@@ -1,4 +1,4 @@
-"""Decide which class the values or colours of masks mean."""
+"""Map the values or colours of masks to classes."""
 
 from __future__ import annotations
 
@@ -8,43 +8,52 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from voc_builder.base.classes import FILES, class_file, counted, is_background, is_void, read_ids
+from voc_builder.base.classes import (
+    BACKGROUND,
+    FILES,
+    checked_classes,
+    class_file,
+    is_background,
+    is_void,
+    read_ids,
+)
 from voc_builder.base.colours import VOID
 from voc_builder.base.errors import UserError
+from voc_builder.base.files import read_lines
 from voc_builder.base.problems import AnnotationError
 from voc_builder.base.progress import note
 from voc_builder.sources.config import SourceConfig
 from voc_builder.sources.mask_files import MaskFile
 
-PLAIN = frozenset({0, 1, VOID})  # values of a mask that knows two classes at most
-TWO = ("background", "object")  # what the classes of such masks are called without names
+PLAIN = frozenset({0, 1, VOID})  # values of masks with at most two classes
+TWO = ("background", "object")  # default names of these classes
 COLOUR = re.compile(
     r"(?P<name>.+?)\s*[\s,;]\s*"
     r"(?:#(?P<hex>[0-9a-fA-F]{6})|(?P<rgb>\d{1,3}\s*[\s,;]\s*\d{1,3}\s*[\s,;]\s*\d{1,3}))"
 )
 
-NO_COLOUR = re.compile(r"\s*(#.*|name\W+r\W+g\W+b\s*)?")  # a comment, a heading, nothing
+NO_COLOUR = re.compile(r"\s*(#.*|name\W+r\W+g\W+b\s*)?")  # a comment, a heading, an empty line
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """Which class each value of a set's masks is; a colour's value is 0xRRGGBB."""
+    """The class of each value in the masks of a data set; the value of a colour is 0xRRGGBB."""
 
     classes: tuple[str, ...]
-    ids: Mapping[int, int]  # class id by value, of void 255
-    source: Path  # what names the classes
-    cure: str  # for values that fit none
-    plain: bool = False  # the values are the ids, or 255 for 1
+    ids: Mapping[int, int]  # class id by value, 255 for ignored
+    source: Path  # file or folder of the class names
+    cure: str  # for other values
+    plain: bool = False  # values are class ids, or 255 is id 1
     coloured: bool = False
 
     def name(self, value: int) -> str:
-        """What a message calls a value: a number, or `#RRGGBB`."""
+        """A value in a message: a number, or `#RRGGBB`."""
         return f"#{value:06X}" if self.coloured else str(value)
 
 
 def find_meaning(folder: Path, settings: SourceConfig, files: Sequence[MaskFile]) -> Meaning:
-    """The meaning of the masks' values: by `colors`, by `mask_values`, else by their ids. Raises
-    `UserError` where it is not known.
+    """The meaning of values by the settings `colors` or `mask_values`, else as class ids. Raises
+    `UserError` if it is unknown.
     """
     if settings.colors is not None:
         return read_colours(settings.colors)
@@ -61,18 +70,20 @@ def find_meaning(folder: Path, settings: SourceConfig, files: Sequence[MaskFile]
         names = TWO
         note(
             f"{folder}: no class names, so they are {' and '.join(TWO)}; "
-            "--mask-values 0=background,255=NAME gives others"
+            "--mask-values 0=background,255=NAME sets others"
         )
-    ids = {**{number: number for number in range(len(names))}, VOID: VOID}
+    ids = {number: number for number in range(len(names))} | {VOID: VOID}
     if white_is_one(files, names):
         ids[VOID] = 1
-    cure = f"the classes are 0 to {len(names) - 1} and {VOID} is void: paint it again, or add the "
-    return Meaning(names, ids, source or folder, f"{cure}missing class names", plain=True)
+    cure = (
+        f"the classes are 0 to {len(names) - 1}, {VOID} is ignored: correct it, or add the missing "
+    )
+    return Meaning(names, ids, source or folder, f"{cure}class names", plain=True)
 
 
 def white_is_one(files: Sequence[MaskFile], classes: Sequence[str]) -> bool:
-    """Whether 255 is class 1 and not void: in a set of two classes where no mask of 0, 1 and 255
-    alone holds a 1. The whole set decides: one mask of 0 and 255 may be of either kind.
+    """Whether 255 is class 1 and not ignored: with two classes, if no mask that only holds values
+    of 0, 1 and 255 holds a 1. A single mask of 0 and 255 could be of either kind.
     """
     plain = [set(file.counts) for file in files if set(file.counts) <= PLAIN]
     seen = set().union(*plain)
@@ -80,9 +91,9 @@ def white_is_one(files: Sequence[MaskFile], classes: Sequence[str]) -> bool:
 
 
 def name_values(text: str, names: Sequence[str] | None, source: Path) -> Meaning:
-    """The meaning that text like `2=background,1=pet,3=void` gives to values; 255 is void unless it
-    is named. The classes are `names`, which `source` holds, else those of the text in its order,
-    the background first.
+    """The meaning of text like `2=background,1=pet,3=void`; 255 is ignored unless it is named. The
+    classes are `names` from the file `source`, else those of the text in its order, the background
+    first.
     """
     named: dict[int, str] = {}
     for part in text.split(","):
@@ -100,21 +111,18 @@ def name_values(text: str, names: Sequence[str] | None, source: Path) -> Meaning
     if not classes:
         raise UserError(f"--mask-values names no class but void. Received: {text}")
     ids = {value: VOID if is_void(n) else classes.index(n) for value, n in named.items()}
-    cure = f"--mask-values names {', '.join(map(str, sorted(named)))}: name these too, or paint it "
-    return Meaning(
-        counted(list(classes), "--mask-values"), {VOID: VOID, **ids}, source, f"{cure}again"
+    cure = (
+        f"--mask-values names {', '.join(map(str, sorted(named)))}: name these too, or correct it"
     )
+    return Meaning(checked_classes(classes, "--mask-values"), {VOID: VOID, **ids}, source, cure)
 
 
 def read_colours(path: Path) -> Meaning:
-    """The meaning that a file gives to colours: `NAME R G B`, `NAME,R,G,B` or `NAME #RRGGBB` in
-    each line, `void` or `__ignore__` for void, classes in the order of the lines. A class may have
-    several colours. Raises `UserError` naming all lines that are wrong.
+    """The meaning of a file of colours: a line `NAME R G B`, `NAME,R,G,B` or `NAME #RRGGBB` each,
+    classes in the order of the lines, `void` or `__ignore__` for ignored pixels. A class may have
+    several colours. Raises `UserError` with all wrong lines.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a list of colours ({error})") from None
+    lines = read_lines(path, "colours")
     named: dict[int, str] = {}
     wrong = []
     for number, line in enumerate(lines, 1):
@@ -138,22 +146,30 @@ def read_colours(path: Path) -> Meaning:
         reasons = "".join(f"\n  {reason}" for reason in wrong) or " no colours in it"
         raise UserError(f"{path}:{reasons}")
     ids = {value: VOID if is_void(n) else classes.index(n) for value, n in named.items()}
-    cure = f"{path.name} names {len(named)} colours: add these there, or paint it again"
-    return Meaning(counted(classes, str(path)), ids, path, cure, coloured=True)
+    cure = f"{path.name} names {len(named)} colours: add these there, or correct it"
+    return Meaning(checked_classes(classes, str(path)), ids, path, cure, coloured=True)
 
 
 def background_first(names: Iterable[str]) -> tuple[str, ...]:
-    """Each name once, those of void left out, that of the background in front."""
+    """Each name once, without those of ignored pixels, the background first."""
     classes = [name for name in dict.fromkeys(names) if not is_void(name)]
     return tuple(sorted(classes, key=lambda name: not is_background(name)))
+
+
+def with_background(names: Iterable[str], source: Path) -> tuple[str, ...]:
+    """The class names of objects, with the background as class 0. Raises `UserError`."""
+    classes = background_first(names)
+    if not classes or not is_background(classes[0]):
+        classes = (BACKGROUND, *classes)
+    return checked_classes(classes, str(source))
 
 
 def nearest_names(unknown: Sequence[str], classes: Sequence[str]) -> str:
     """`'pit' (rather 'pet'?) is none of the classes background, pet`."""
     near = {name: difflib.get_close_matches(name, classes, n=1) for name in unknown}
-    said = [f"{n!r} (rather {near[n][0]!r}?)" if near[n] else repr(n) for n in unknown]
+    named = [f"{n!r} (rather {near[n][0]!r}?)" if near[n] else repr(n) for n in unknown]
     verb = "is" if len(unknown) == 1 else "are"
-    return f"{', '.join(said)} {verb} none of the classes {', '.join(classes)}"
+    return f"{', '.join(named)} {verb} none of the classes {', '.join(classes)}"
 
 
 def _parse_colour(line: str) -> tuple[str, int] | None:

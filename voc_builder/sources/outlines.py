@@ -1,8 +1,7 @@
-"""Paint objects that are known by their outlines, small ones over large ones."""
+"""Paint objects by their outlines, small ones over large ones."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,22 +13,23 @@ from numpy.typing import NDArray
 
 from voc_builder.base.colours import IGNORE, VOID
 from voc_builder.base.problems import Problem, Severity
-from voc_builder.sources.checks import check_label
+from voc_builder.sources.checks import check_label, check_size
+from voc_builder.sources.sample import Sample
 
 Point = tuple[float, float]
-NEAR = 1.0  # pixels that an outline may leave the image by: rounding, or counting from 1
+NEAR = 1.0  # pixels by which an outline may leave the image, because of rounding
 
 
 class Object(Protocol):
-    """Something drawn on an image."""
+    """An object of an image."""
 
     @property
     def label(self) -> str:
-        """Its class, `__ignore__` for void."""
+        """Its class, or `__ignore__`."""
 
     @property
     def place(self) -> int:
-        """Where it stands in its file."""
+        """Its index in the file."""
 
     def area(self, height: int, width: int) -> float:
         """Its size, pixels."""
@@ -38,19 +38,19 @@ class Object(Protocol):
         """Set its pixels in a mask of the image's size, shape (height, width)."""
 
     def problems(self, file: Path, height: int, width: int) -> list[Problem]:
-        """What is wrong with where it lies."""
+        """The problems of its position."""
 
 
 @dataclass(frozen=True)
 class Outline:
-    """A polygon, or a box as the polygon of its corners; `points` are (x, y) in pixels from the
-    image's upper left corner, or in shares of its width and height.
+    """A polygon, or a box as the polygon of its corners. `points` are (x, y) from the upper left
+    corner of the image, in pixels or, if `relative`, in fractions of its width and height.
     """
 
     label: str
     points: tuple[Point, ...]
-    place: int  # in the file's list of objects, from 0, or the number of its line
-    relative: bool = False  # shares, not pixels
+    place: int  # index in the file's list of objects, or line number if `relative`
+    relative: bool = False
     what: str = "box"
 
     def corners(self, height: int, width: int) -> NDArray[np.float64]:
@@ -71,53 +71,45 @@ class Outline:
         where = f"the {self.what} reaches from ({left:g}, {top:g}) to ({right:g}, {bottom:g})"
         value = f"{where}, the image is {width} x {height}"
         if right <= 0 or bottom <= 0 or left >= width or top >= height:
-            return [
-                self._problem(file, "error", "outside", f"wholly outside: {value}", "delete it")
-            ]
+            value = f"wholly outside: {value}"
+            return [self._problem(file, "error", "outside", value, "delete it")]
         if min(left, top, width - right, height - bottom) < -NEAR:
-            cure = "draw it again; until then it is cut at the edge"
+            cure = "draw it again; until then it is clipped"
             return [self._problem(file, "warning", "outside", value, cure)]
-        if not self._paints(height, width):
-            value = f"the middle of no pixel lies in it: {where}"
+        if not self._has_pixels(height, width):
+            value = f"it contains the centre of no pixel: {where}"
             return [self._problem(file, "warning", "no-area", value, "delete it")]
         return []
 
     def _problem(self, file: Path, severity: Severity, rule: str, value: str, cure: str) -> Problem:
-        if self.relative:  # rows are told by the number of their line
+        if self.relative:
             value = f"line {self.place} ({self.label!r}): {value}"
         shape = None if self.relative else self.place
         return Problem(file, severity, rule, value, cure, shape, self.label)
 
-    def _paints(self, height: int, width: int) -> bool:
+    def _has_pixels(self, height: int, width: int) -> bool:
         corners = self.corners(height, width)
         low = np.floor(corners.min(0)).clip(0)
         right, bottom = np.minimum(np.ceil(corners.max(0)), (width, height)) - low
-        if right * bottom > 10_000:  # so large that it is no sliver of a box
+        if right * bottom > 10_000:  # too large to lie between the centres of pixels
             return True
         small = np.zeros((max(0, int(bottom)), max(0, int(right))), np.uint8)
         fill_polygon(small, corners - low, 1)
         return bool(small.any())
 
 
-@dataclass(frozen=True)
-class ObjectSample:
-    """An image with objects on it, or an image without annotation, which is empty."""
+@dataclass(frozen=True, kw_only=True)
+class ObjectSample(Sample):
+    """An image with its objects; without objects it is empty."""
 
-    id: str
-    path: Path  # of the image
-    file: Path  # that annotates it
+    file: Path  # that messages name, usually the annotation
     objects: tuple[Object, ...] = ()
-    sha256: str = hashlib.sha256(b"").hexdigest()
-    size: tuple[int, int] | None = None  # height and width that the file says
-    wrong: tuple[Problem, ...] = ()  # what could not be read
-    group: str | None = None
-
-    def read_image(self) -> bytes:
-        return self.path.read_bytes()
+    size: tuple[int, int] | None = None  # height and width by the file
+    unread: tuple[Problem, ...] = ()  # parts of the file that could not be read
 
     def draw_mask(self, classes: Sequence[str], height: int, width: int) -> NDArray[np.uint8]:
-        """Class ids, shape (height, width): objects in order of size, the smallest last, those of
-        one size as in the file.
+        """Class ids, shape (height, width). Small objects cover large ones, and of equal size the
+        later in the file the earlier.
         """
         mask = np.zeros((height, width), np.uint8)
         for one in sorted(self.objects, key=lambda one: -one.area(height, width)):
@@ -125,37 +117,35 @@ class ObjectSample:
         return mask
 
     def problems(self, classes: Sequence[str], size: tuple[int, int] | None) -> list[Problem]:
-        found = list(self.wrong)
+        found = list(self.unread)
         for one in self.objects:
             found += check_label(self.file, one.label, one.place, classes)
         if size is None:
             return found
-        if self.size is not None and self.size != size:
-            value = f"height and width are {self.size}, the image is {size}"
-            cure = "annotate this very image, or put back the one that was annotated"
-            found.append(Problem(self.file, "error", "size", value, cure))
-            return found  # where its objects lie means nothing
+        if self.size is not None and self.size != size:  # positions would mean nothing
+            cure = "annotate this image, or put back the one that was annotated"
+            return found + check_size(self.file, "height and width are", self.size, size, cure)
         for one in self.objects:
             found += one.problems(self.file, *size)
         return found
 
 
 def fill_polygon(mask: NDArray[np.uint8], points: NDArray[np.float64], value: int) -> None:
-    """Set the pixels whose middle lies inside the polygon, shape (points, 2) of (x, y): a line from
-    the middle to the left crosses its edges an odd number of times. The left and upper edge belong
-    to it, the right and lower one do not, so that boxes side by side neither overlap nor gape.
+    """Set the pixels whose centres are inside the polygon, shape (points, 2) of (x, y), by the
+    even-odd rule. Centres on its left or upper edge are inside, on its right or lower edge outside,
+    so that adjacent boxes neither overlap nor leave a gap.
     """
     height, width = mask.shape
     top = max(0, math.ceil(points[:, 1].min() - 0.5))
     bottom = min(height, math.ceil(points[:, 1].max() - 0.5))
     if top >= bottom:
         return
-    middles = np.arange(top, bottom) + 0.5
+    centres = np.arange(top, bottom) + 0.5
     toggles = np.zeros((bottom - top, width + 1), np.uint8)  # a column more for the right edge
     for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, axis=0), strict=True):
-        crossed = np.flatnonzero((middles >= min(y0, y1)) & (middles < max(y0, y1)))
+        crossed = np.flatnonzero((centres >= min(y0, y1)) & (centres < max(y0, y1)))
         if crossed.size:
-            x = x0 + (middles[crossed] - y0) * (x1 - x0) / (y1 - y0)
+            x = x0 + (centres[crossed] - y0) * (x1 - x0) / (y1 - y0)
             columns = np.ceil(x - 0.5).clip(0, width).astype(np.intp)
             toggles[crossed, columns] ^= 1  # an edge crosses a row once
     inside = np.bitwise_xor.accumulate(toggles[:, :width], axis=1).astype(bool)
@@ -163,9 +153,9 @@ def fill_polygon(mask: NDArray[np.uint8], points: NDArray[np.float64], value: in
 
 
 def polygon_of(values: Sequence[float]) -> tuple[Point, ...]:
-    """The points of x1 y1 x2 y2 ... Raises `ValueError` for what is no polygon."""
+    """The points of x1 y1 x2 y2 ... Raises `ValueError` if they make no polygon."""
     if len(values) < 6 or len(values) % 2:
-        raise ValueError(f"{len(values)} numbers, a polygon has 6 or more, x and y by turns")
+        raise ValueError(f"{len(values)} numbers, a polygon has x and y of 3 or more points")
     return tuple(zip(values[::2], values[1::2], strict=True))
 
 

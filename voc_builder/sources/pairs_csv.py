@@ -1,4 +1,4 @@
-"""Read a table of images and their masks."""
+"""Read a CSV of images and their masks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from voc_builder.sources.pairing import Pairs, keep_split
 from voc_builder.sources.ready_splits import Ready, in_two_splits, is_split, split_named
 from voc_builder.sources.sample import Found
 
-COLUMNS = ("image", "mask", "group", "split")  # the first two are wanted
-Row = tuple[int, Mapping[str, str]]  # number of its line, what its columns hold
+COLUMNS = ("image", "mask", "group", "split")  # the first two are required
+Row = tuple[int, Mapping[str, str]]  # line number, and the cells by column
 
 
 def find_pair_set(file: Path, settings: SourceConfig, *, empty: bool) -> Found:
-    """The images of a CSV with the columns `image`, `mask` and, where wanted, `group` and `split`;
-    paths are seen from the folder of the file. A row without a mask is an image without annotation.
-    Raises `UserError` for a table that cannot be read or has no mask in it.
+    """The images of a CSV with the columns `image`, `mask` and optionally `group` and `split`, with
+    paths relative to its folder. A row without a mask is an image without annotation. Raises
+    `UserError` for a table that cannot be read or has no mask.
     """
     rows = read_rows(file)
     pairs, groups = pair_rows(file, rows)
@@ -33,12 +33,12 @@ def find_pair_set(file: Path, settings: SourceConfig, *, empty: bool) -> Found:
 
 
 def place_of(file: Path, name: str) -> Path:
-    """The path that a table calls `name`."""
+    """The path of a cell of the table."""
     return Path(os.path.normpath(file.parent / name.replace("\\", "/")))
 
 
 def read_rows(file: Path) -> list[Row]:
-    """The rows of the table that are not empty. Raises `UserError`."""
+    """The non-empty rows of the table. Raises `UserError`."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
             reader = csv.DictReader(opened, restkey="", restval="")
@@ -61,11 +61,11 @@ def read_rows(file: Path) -> list[Row]:
 
 
 def pair_rows(file: Path, rows: list[Row]) -> tuple[Pairs, dict[Path, str]]:
-    """The images and masks of the rows, with their ready-made split, and the group of each image
-    that has one. What is wrong is told by the number of its line.
+    """The images and masks of the rows with their ready-made split, and the groups by image.
+    Problems name the line.
     """
     problems: list[Problem] = []
-    of_image: dict[Path, list[Row]] = defaultdict(list)
+    rows_of: dict[Path, list[Row]] = defaultdict(list)  # by image
     for number, row in rows:
         missing = [
             f"{column} {row[column]!r}"
@@ -75,29 +75,28 @@ def pair_rows(file: Path, rows: list[Row]) -> tuple[Pairs, dict[Path, str]]:
         if not row["image"]:
             problems.append(_wrong(file, number, "no image is named", "name it"))
         if missing:
-            cure = "correct the path, which is seen from the folder of the table"
-            problems.append(_wrong(file, number, f"{' and '.join(missing)} not there", cure))
+            value = f"{' and '.join(missing)} not found"
+            cure = "correct the path, which is relative to the folder of the table"
+            problems.append(_wrong(file, number, value, cure))
         if row["image"] and not missing:
-            of_image[place_of(file, row["image"])].append((number, row))
-    files: dict[Path, Path] = {}
-    unlabelled = []
-    for image, mine in list(of_image.items()):
-        if len(mine) > 1:
-            problems.append(_twice(image, mine))
-        elif mine[0][1]["mask"]:
-            files[image] = place_of(file, mine[0][1]["mask"])
-        else:
-            unlabelled.append(image)
-    once = {image: mine[0] for image, mine in of_image.items() if len(mine) == 1}
+            rows_of[place_of(file, row["image"])].append((number, row))
+    problems += [_repeated(image, mine) for image, mine in rows_of.items() if len(mine) > 1]
+    once = {image: mine[0] for image, mine in rows_of.items() if len(mine) == 1}
+    files = {image: place_of(file, row["mask"]) for image, (_, row) in once.items() if row["mask"]}
+    pairs = Pairs(
+        files,
+        tuple(image for image in once if image not in files),
+        tuple(problems),
+        len(set(files.values())),
+        tuple(rows_of),
+    )
     groups = {image: row["group"] for image, (_, row) in once.items() if row.get("group")}
-    count = len(set(files.values()))
-    pairs = Pairs(files, tuple(unlabelled), tuple(problems), count, tuple(of_image))
     ready = _ready(file, once)
     return (keep_split(pairs, ready, "mask") if ready else pairs), groups
 
 
 def _ready(file: Path, once: Mapping[Path, Row]) -> Ready | None:
-    """The split that the table gives to images; None where it gives none."""
+    """The split of the images by the table; None if it gives none."""
     if not any(row.get("split") for _, row in once.values()):
         return None
     splits, problems = {}, []
@@ -113,15 +112,15 @@ def _ready(file: Path, once: Mapping[Path, Row]) -> Ready | None:
     return Ready(splits, tuple(problems), frozenset(once.keys() - splits.keys()))
 
 
-def _twice(image: Path, rows: list[Row]) -> Problem:
-    """An error for an image in several rows: of several splits, of several masks, or repeated."""
+def _repeated(image: Path, rows: list[Row]) -> Problem:
+    """An error for an image in several rows: with several splits, with several masks, or equal."""
     lines = [f"line {number}" for number, _ in rows]
     splits = [split_named(row.get("split", "")) for _, row in rows]
     if len(set(splits)) > 1:
         places = [f"{split or 'none'} in {line}" for split, line in zip(splits, lines, strict=True)]
         return in_two_splits(image, places)
     masks = {row["mask"] for _, row in rows}
-    value = f"it has {len(masks)} masks" if len(masks) > 1 else "it comes again"
+    value = f"it has {len(masks)} masks" if len(masks) > 1 else "it is repeated"
     value += f": {', '.join(lines)}"
     return Problem(image, "error", "two-masks", value, "delete all rows but one")
 

@@ -1,4 +1,4 @@
-"""Find the folders of images and of their annotations by their names."""
+"""Find the folders of images and of their annotations by their usual names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from voc_builder.base.classes import FILES
 from voc_builder.base.errors import UserError
 from voc_builder.pixels.images import SUFFIXES
 from voc_builder.sources.config import SourceConfig
-from voc_builder.sources.listing import bare, visible_entries, visible_files
+from voc_builder.sources.listing import bare, files_with, visible_entries
 from voc_builder.sources.mask_files import SUFFIXES as MASK_SUFFIXES
 from voc_builder.sources.ready_splits import SPLIT_NAMES, split_named
 
@@ -20,15 +20,15 @@ LISTS = tuple(f"{name}.txt" for name in (*SPLIT_NAMES, "trainval"))
 
 @dataclass(frozen=True)
 class Annotations:
-    """What files annotate images one by one, and where they usually lie."""
+    """A kind of files that annotate one image each, and where they usually are."""
 
-    what: str  # one of them, in a message
+    what: str  # what messages call one of them
     suffixes: tuple[str, ...]
-    folders: tuple[str, ...]  # in any case
-    endings: tuple[str, ...] = ()  # of the name of their folder, behind that of the images' split
-    beside: bool = False  # or in the folder of the images
+    folders: tuple[str, ...]  # usual names, in any case
+    endings: tuple[str, ...] = ()  # of a split's folder of files: `train_mask` beside `train`
+    beside: bool = False  # they may also be in the folder of the images
     image_sets: str = "Segmentation"  # folder of lists in a VOC tree
-    others: tuple[str, ...] = ()  # files of these suffixes that annotate no image
+    others: tuple[str, ...] = ()  # names of files with these suffixes that annotate no image
 
 
 MASKS = Annotations(
@@ -45,8 +45,8 @@ LABELS = Annotations("label file", (".txt",), ("labels",), beside=True, others=(
 
 @dataclass(frozen=True)
 class Part:
-    """A folder of images and that of their annotations, None where they have none; `split` where
-    the folder's name says it.
+    """A folder of images, the folder of their annotation files (None: they have none), and the
+    split that the folder's name says, if any.
     """
 
     images: Path
@@ -55,7 +55,7 @@ class Part:
 
 
 def require_parts(folder: Path, settings: SourceConfig, kind: Annotations) -> list[Part]:
-    """The parts of a data set. Raises `UserError` where there are none."""
+    """As `find_parts`. Raises `UserError` if there are none."""
     parts = find_parts(folder, settings, kind)
     if not parts:
         beside = f", or images with a {kind.what} beside each" if kind.beside else ""
@@ -67,53 +67,50 @@ def require_parts(folder: Path, settings: SourceConfig, kind: Annotations) -> li
 
 
 def find_parts(folder: Path, settings: SourceConfig, kind: Annotations) -> list[Part]:
-    """The folders of images and annotations that are named or have the usual names, those of ready
-    splits, or the folder itself for both; [] where there are none.
+    """The folders of images and annotations: those of the settings, else those with usual names,
+    else those of ready-made splits, else the folder itself for both; [] if there are none.
     """
-    places: list[Path | None] = []
-    named = (settings.images, settings.masks)
-    for inside, usual, suffixes, flag in (
-        (settings.images, IMAGE_FOLDERS, SUFFIXES, "--images"),
-        (settings.masks, kind.folders, kind.suffixes, "--masks"),
-    ):
-        if inside is not None:
-            places.append(_named(folder, inside, flag))
-        else:
-            places.append(_usual(folder, usual, suffixes, flag, wanted=any(named)))
-    images, files = places
+    named = settings.images is not None or settings.masks is not None
+    images = _find(folder, settings.images, IMAGE_FOLDERS, SUFFIXES, "--images", required=named)
+    files = _find(folder, settings.masks, kind.folders, kind.suffixes, "--masks", required=named)
     if images and files:
         if images.resolve() == files.resolve() and not kind.beside:
             raise UserError(f"{images}: both images and {kind.what}s: keep them in two folders")
-        return [Part(images, _inner(files, images, kind.suffixes))]
+        return [Part(images, _inner_folder(files, images, kind.suffixes))]
     parts = _split_parts(folder, kind)
     if any(part.split == "train" and part.files for part in parts):
         return parts
-    if kind.beside and _beside(folder, kind):
+    if kind.beside and _annotated_beside(folder, kind):
         return [Part(folder, folder)]
     return []
 
 
 def list_folders(folder: Path, part: Part, kind: Annotations) -> list[Path]:
-    """Where the lists of a split may lie: in a VOC tree, with the annotations or above them."""
+    """Where lists of splits may be: as in a VOC tree, with the annotations, or above them."""
     files = part.files or folder
     above = [path for path in (files, *files.parents) if path.is_relative_to(folder)]
     return [folder / "ImageSets" / kind.image_sets, *above, folder]
 
 
-def _named(folder: Path, inside: Path, flag: str) -> Path:
-    if not (folder / inside).is_dir():
-        raise UserError(f"{folder / inside}: no such folder: {flag} is seen from {folder}")
-    return folder / inside
-
-
-def _usual(
-    folder: Path, usual: Sequence[str], suffixes: Sequence[str], flag: str, *, wanted: bool = False
+def _find(
+    folder: Path,
+    named: Path | None,
+    usual: Sequence[str],
+    suffixes: Sequence[str],
+    flag: str,
+    *,
+    required: bool = False,
 ) -> Path | None:
-    """The one folder of a usual name with such files. Raises `UserError` where there are more, and
-    where there is none that is `wanted`.
+    """The folder that is named, else the one with a usual name and files with the suffixes. Raises
+    `UserError` if the first does not exist, for several of the second, and for none if `required`.
     """
-    found = [path for path in _called(folder, usual) if holds(path, suffixes)]
-    if len(found) > 1 or (wanted and not found):
+    if named is not None:
+        if not (folder / named).is_dir():
+            raise UserError(f"{folder / named}: no such folder: {flag} is relative to {folder}")
+        return folder / named
+    names = {name.lower() for name in usual}
+    found = [p for p in _folders(folder) if p.name.lower() in names and files_with(p, suffixes)]
+    if len(found) > 1 or (required and not found):
         several = f"several of {', '.join(path.name for path in found)}" if found else "none"
         raise UserError(
             f"{folder}: {several} in it of the names {', '.join(usual)}: name the folder with "
@@ -128,53 +125,38 @@ def _split_parts(folder: Path, kind: Annotations) -> list[Part]:
     for path in _folders(folder):
         if (split := split_named(path.name)) is None:
             continue
-        names = [f"{path.name}{mark}{end}" for mark in ("_", "-", "") for end in kind.endings]
-        inside = _usual(path, IMAGE_FOLDERS, SUFFIXES, "--images")
+        inside = _find(path, None, IMAGE_FOLDERS, SUFFIXES, "--images")
         images = inside or path
-        files = _usual(
-            path if inside else folder, kind.folders if inside else names, kind.suffixes, "--masks"
-        )
-        if files is None and kind.beside and _beside(images, kind):
+        if inside:
+            files = _find(path, None, kind.folders, kind.suffixes, "--masks")
+        else:
+            names = [f"{path.name}{mark}{end}" for mark in ("_", "-", "") for end in kind.endings]
+            files = _find(folder, None, names, kind.suffixes, "--masks")
+        if files is None and kind.beside and _annotated_beside(images, kind):
             files = images
-        if files or holds(images, SUFFIXES):
+        if files or files_with(images, SUFFIXES):
             parts.append(Part(images, files, split))
     return parts
 
 
-def _beside(folder: Path, kind: Annotations) -> bool:
+def _annotated_beside(folder: Path, kind: Annotations) -> bool:
     """Whether an image in the folder has a file beside it that may annotate it."""
-    files = list(visible_files(folder))
-    images = {bare(path) for path in files if path.suffix.lower() in SUFFIXES}
-    return any(
-        path.suffix.lower() in kind.suffixes
-        and path.name.lower() not in kind.others
-        and bare(path) in images
-        for path in files
-    )
+    images = {bare(path) for path in files_with(folder, SUFFIXES)}
+    files = files_with(folder, kind.suffixes)
+    return any(path.name.lower() not in kind.others and bare(path) in images for path in files)
 
 
-def _inner(folder: Path, images: Path, suffixes: Sequence[str]) -> Path:
-    """The one subfolder that holds all the files, as `annotations/trimaps` does, unless the images
-    have one of its name.
+def _inner_folder(folder: Path, images: Path, suffixes: Sequence[str]) -> Path:
+    """The only subfolder with all the files, as in `annotations/trimaps`, unless the images have a
+    subfolder of that name; else the folder itself.
     """
     if any(path.suffix.lower() in suffixes for path, _ in visible_entries(folder)):
         return folder
-    inner = [path for path in _folders(folder) if holds(path, suffixes)]
+    inner = [path for path in _folders(folder) if files_with(path, suffixes)]
     if len(inner) != 1 or (images / inner[0].name).is_dir():
         return folder
     return inner[0]
 
 
-def _called(folder: Path, names: Sequence[str]) -> list[Path]:
-    """The folders in it that have one of the names."""
-    wanted = {name.lower() for name in names}
-    return [path for path in _folders(folder) if path.name.lower() in wanted]
-
-
 def _folders(folder: Path) -> list[Path]:
     return sorted(path for path, is_folder in visible_entries(folder) if is_folder)
-
-
-def holds(folder: Path, suffixes: Sequence[str]) -> bool:
-    """Whether a file with one of the suffixes lies under the folder."""
-    return any(path.suffix.lower() in suffixes for path in visible_files(folder))

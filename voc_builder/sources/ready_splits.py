@@ -1,4 +1,4 @@
-"""Read the split that images come with: from the names of folders, or from lists."""
+"""Read a ready-made split: from the names of folders, or from lists."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from voc_builder.base.errors import UserError
+from voc_builder.base.files import read_lines
 from voc_builder.base.problems import Problem
-from voc_builder.base.progress import note
 from voc_builder.pixels.images import SUFFIXES
 from voc_builder.sources.listing import bare, folded
-from voc_builder.tree.split import SPLITS
 
 SPLIT_NAMES = {  # in any case
     **{"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"},
@@ -23,31 +21,31 @@ Lists = Mapping[str, Path]  # file by split
 
 @dataclass(frozen=True)
 class Ready:
-    """The split that images came with."""
+    """A ready-made split."""
 
-    splits: Mapping[Path, str]  # by image; one in none is not part of the data set
+    splits: Mapping[Path, str]  # by image; an image without one is not part of the data set
     problems: tuple[Problem, ...] = ()
-    refused: frozenset[Path] = frozenset()  # images that a problem is about
+    refused: frozenset[Path] = frozenset()  # images with a problem
 
 
 def split_named(name: str) -> str | None:
-    """The split that a folder, a list or a word in a table names."""
+    """The split of a folder, a list or a cell of a table by its name."""
     return SPLIT_NAMES.get(name.strip().lower())
 
 
 def is_split(splits: Iterable[str]) -> bool:
-    """Whether these are enough of a split to be kept: train and one to measure on."""
+    """Whether these splits can be kept: train, and val or test."""
     found = set(splits)
     return "train" in found and bool(found & {"val", "test"})
 
 
-def folder_splits(photos: Sequence[Path], images: Path) -> Ready | None:
-    """The split of each image by the first folder under `images` that it lies in; None where that
-    is no split.
+def folder_splits(images: Sequence[Path], folder: Path) -> Ready | None:
+    """The split of each image by the name of its top folder under `folder`; None if not every
+    image has one, or if they make no split.
     """
     splits = {}
-    for image in photos:
-        inside = image.relative_to(images)
+    for image in images:
+        inside = image.relative_to(folder)
         split = split_named(inside.parts[0]) if len(inside.parts) > 1 else None
         if split is None:
             return None
@@ -56,13 +54,12 @@ def folder_splits(photos: Sequence[Path], images: Path) -> Ready | None:
 
 
 def find_lists(folders: Sequence[Path]) -> Lists:
-    """The lists of the first folder that has them: train.txt, or trainval.txt in place of it and of
-    val.txt, and val.txt or test.txt; {} where none has.
+    """The lists of the first folder that has them: train.txt, val.txt and test.txt, one of the last
+    two at least; without train.txt, trainval.txt and test.txt. {} if there are none.
     """
     for folder in folders:
         lists: dict[str, Path] = {}
-        files = sorted(folder.glob("*.txt")) if folder.is_dir() else []
-        for file in files:
+        for file in sorted(folder.glob("*.txt")):
             if split := split_named(file.stem):
                 lists.setdefault(split, file)
         both = folder / "trainval.txt"
@@ -73,21 +70,21 @@ def find_lists(folders: Sequence[Path]) -> Lists:
     return {}
 
 
-def listed_splits(lists: Lists, photos: Sequence[Path], images: Path, base: Path) -> Ready:
-    """The split of each image that the lists name: a line is, or begins with, the stem or path of
-    one, seen from `images` or from `base`. A line that names none is an error, as is an image in
-    two lists.
+def listed_splits(lists: Lists, images: Sequence[Path], folder: Path, base: Path) -> Ready:
+    """The split of each image that the lists name. A line is, or starts with, the stem of an image
+    or its path relative to `folder` (that of the images) or `base`. A line without an image and an
+    image in two lists are errors.
     """
-    known = _by_name(photos, images, base)
+    known = _by_name(images, folder, base)
     places: dict[Path, list[tuple[str, str]]] = defaultdict(list)  # split and place, by image
     problems = []
     for split, file in lists.items():
-        for number, line in _lines(file):
+        for number, line in _numbered_lines(file):
             found = _find(line, known)
             if len(found) == 1:
                 places[found[0]].append((split, f"line {number} of {file.name}"))
             else:
-                problems.append(_wrong_line(file, number, line, found, images))
+                problems.append(_wrong_line(file, number, line, found, folder))
     splits, refused = {}, set()
     for image, named in places.items():
         if len({split for split, _ in named}) > 1:
@@ -99,36 +96,22 @@ def listed_splits(lists: Lists, photos: Sequence[Path], images: Path, base: Path
 
 
 def in_two_splits(image: Path, places: Sequence[str]) -> Problem:
-    """An error for an image that `places` name for several splits."""
+    """An error for an image that is put into several splits at these places."""
     value = f"it is in several splits: {', '.join(places)}"
     return Problem(image, "error", "two-splits", value, "leave it in one")
 
 
-def without_annotation(ready: Ready, annotated: Iterable[Path], what: str) -> set[Path]:
-    """The images of a val or test of which none has a `what`, which are not part of the data set;
-    a note says how many.
-    """
-    has = {ready.splits[image] for image in annotated if image in ready.splits}
-    left: set[Path] = set()
-    for split in SPLITS[1:]:
-        images = {image for image, where in ready.splits.items() if where == split}
-        if images and split not in has:
-            note(f"left out {len(images)} {split} images, none of which has a {what}")
-            left |= images
-    return left
-
-
-def _by_name(photos: Sequence[Path], images: Path, base: Path) -> dict[str, list[Path]]:
+def _by_name(images: Sequence[Path], folder: Path, base: Path) -> dict[str, list[Path]]:
     known: dict[str, list[Path]] = defaultdict(list)
-    for image in photos:
-        inside = [image.relative_to(root) for root in (images, base) if image.is_relative_to(root)]
+    for image in images:
+        inside = [image.relative_to(root) for root in (folder, base) if image.is_relative_to(root)]
         for name in {folded(bare(path).as_posix()) for path in [*inside, Path(image.name)]}:
             known[name].append(image)
     return known
 
 
 def _find(line: str, known: Mapping[str, list[Path]]) -> list[Path]:
-    """The images that a line may name: all of it or its first word, as a path or by its stem."""
+    """The images that a line may mean: the line or its first word, as a path or as a stem."""
     for text in (line, line.split()[0]):
         path = Path(text.replace("\\", "/"))
         if path.suffix.lower() in SUFFIXES:
@@ -139,18 +122,15 @@ def _find(line: str, known: Mapping[str, list[Path]]) -> list[Path]:
     return []
 
 
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a list with their numbers from 1, empty ones left out."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read as a list of images ({error})") from None
-    yield from ((number, line.strip()) for number, line in enumerate(lines, 1) if line.strip())
+def _numbered_lines(file: Path) -> Iterator[tuple[int, str]]:
+    """The non-empty lines of a list, with their numbers from 1."""
+    lines = enumerate(read_lines(file, "images"), 1)
+    yield from ((number, line.strip()) for number, line in lines if line.strip())
 
 
-def _wrong_line(file: Path, number: int, line: str, found: Sequence[Path], images: Path) -> Problem:
+def _wrong_line(file: Path, number: int, line: str, found: Sequence[Path], folder: Path) -> Problem:
     if found:
         value = f"line {number}, {line!r}, may be any of {', '.join(map(str, found))}"
         return Problem(file, "error", "split-unclear", value, "name it with its folder")
-    value = f"line {number} names {line!r}, which is no image in {images}"
+    value = f"line {number} names {line!r}, which is no image in {folder}"
     return Problem(file, "error", "split-missing", value, "put the image there, or delete the line")

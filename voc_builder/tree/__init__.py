@@ -1,1 +1,1 @@
-"""Samples in, a Pascal VOC tree with splits and TFRecords out."""
+"""The data set on disk: splits and folds, the Pascal VOC tree, TFRecords."""

@@ -1,4 +1,4 @@
-"""Deal images to the folds of a cross-validation: alike in size and classes."""
+"""Distribute images to the folds of a cross-validation: equal in size and classes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from voc_builder.base.errors import UserError
-from voc_builder.tree.split import Kind, deal, find_units
+from voc_builder.tree.split import Kind, Unit, distribute, find_units
 
-Unit = list[str]  # images that stay together
-# growth of lacks and of unevenness, the giving fold and its unit, the taking one and its unit
+# change of missing classes and of unevenness, giving fold and its unit, taking fold and its unit
 Exchange = tuple[int, float, int, Unit, int, Unit]
 
 
 def draw_folds(
     kinds: Mapping[str, Kind], groups: Mapping[str, str], count: int, seed: int
 ) -> tuple[tuple[str, ...], ...]:
-    """Sorted ids of each of `count` folds, 2 or more, dealt as `draw_split` deals splits of one
-    size. Then images or groups change folds as long as that brings classes to folds that lack them,
-    of those that `count` of them show. Raises `UserError` where a fold would have no image.
+    """Sorted ids of each of `count` folds, 2 or more, drawn as `draw_split` draws equal splits.
+    Then units are exchanged as long as that brings a class to a fold without it, for classes in
+    `count` units or more. Raises `UserError` if a fold would be empty.
     """
     units = find_units(kinds, groups)
     if count > len(units):
@@ -26,12 +25,12 @@ def draw_folds(
             f"--folds {count}: train and val have {len(units)} images or groups of images, and "
             f"each fold needs one: take fewer folds, or add images"
         )
-    dealt = deal(units, kinds, (1 / count,) * count, seed)
-    while exchange := _best_exchange(dealt, kinds):
+    folds = distribute(units, kinds, (1 / count,) * count, seed)
+    while exchange := _best_exchange(folds, kinds):
         _, _, giver, given, taker, taken = exchange
-        for units, lost, won in ((dealt[giver], given, taken), (dealt[taker], taken, given)):
+        for units, lost, won in ((folds[giver], given, taken), (folds[taker], taken, given)):
             units[:] = [unit for unit in (*units, won) if unit and unit != lost]
-    return tuple(tuple(sorted(image for unit in fold for image in unit)) for fold in dealt)
+    return tuple(tuple(sorted(image for unit in fold for image in unit)) for fold in folds)
 
 
 def name_folds(folds: Sequence[Sequence[str]]) -> dict[str, tuple[str, ...]]:
@@ -44,26 +43,24 @@ def name_folds(folds: Sequence[Sequence[str]]) -> dict[str, tuple[str, ...]]:
     return lists
 
 
-def _best_exchange(dealt: Sequence[Sequence[Unit]], kinds: Mapping[str, Kind]) -> Exchange | None:
-    """The exchange of two units, or of one against none, that brings a class to a fold that lacks
-    it, after which the fewest folds lack a class and folds are most even; None if the lacks grow no
-    fewer by any.
+def _best_exchange(folds: Sequence[Sequence[Unit]], kinds: Mapping[str, Kind]) -> Exchange | None:
+    """The exchange of two units (or of one for none) that brings a class to a fold without it, with
+    the fewest missing classes and the most even folds after it; None if no exchange helps.
     """
-    held = [Counter(name for unit in fold for name in _classes(unit, kinds)) for fold in dealt]
+    held = [Counter(name for unit in fold for name in _classes(unit, kinds)) for fold in folds]
     total = sum(held, Counter[str]())
-    enough = {name for name, units in total.items() if units >= len(dealt)}
+    enough = {name for name, units in total.items() if units >= len(folds)}
     for name in sorted(enough):
-        for taker in range(len(dealt)):
+        for taker in range(len(folds)):
             if not held[taker][name]:
-                ways = _exchanges(dealt, held, taker, name, enough, kinds)
-                best = min(ways, default=None)
+                best = min(_exchanges(folds, held, taker, name, enough, kinds), default=None)
                 if best and best[0] < 0:
                     return best
     return None
 
 
 def _exchanges(
-    dealt: Sequence[Sequence[Unit]],
+    folds: Sequence[Sequence[Unit]],
     held: Sequence[Counter[str]],
     taker: int,
     name: str,
@@ -71,20 +68,20 @@ def _exchanges(
     kinds: Mapping[str, Kind],
 ) -> Iterator[Exchange]:
     """The exchanges that give the fold `taker` a unit with the class, from folds with several."""
-    loads = [_load((image for unit in fold for image in unit), kinds) for fold in dealt]
-    offered = [(unit, _classes(unit, kinds)) for unit in (*_unlike(dealt[taker], kinds), [])]
-    for giver in range(len(dealt)):
+    loads = [_load((image for unit in fold for image in unit), kinds) for fold in folds]
+    offered = [(unit, _classes(unit, kinds)) for unit in (*_unlike(folds[taker], kinds), [])]
+    for giver in range(len(folds)):
         if held[giver][name] < 2:
             continue
-        for given in _unlike(dealt[giver], kinds):
+        for given in _unlike(folds[giver], kinds):
             won = _classes(given, kinds)
             if name not in won:
                 continue
             for taken, lost in offered:
-                lacks = _lacks(held[giver], won, lost, enough)
-                lacks += _lacks(held[taker], lost, won, enough)
-                uneven = _unevenness(loads[giver], loads[taker], given, taken, kinds)
-                yield lacks, uneven, giver, given, taker, taken
+                missing = _more_missing(held[giver], won, lost, enough)
+                missing += _more_missing(held[taker], lost, won, enough)
+                uneven = _more_uneven(loads[giver], loads[taker], given, taken, kinds)
+                yield missing, uneven, giver, given, taker, taken
 
 
 def _classes(unit: Unit, kinds: Mapping[str, Kind]) -> Kind:
@@ -92,30 +89,30 @@ def _classes(unit: Unit, kinds: Mapping[str, Kind]) -> Kind:
 
 
 def _load(images: Iterable[str], kinds: Mapping[str, Kind]) -> Counter[Kind | None]:
-    """Images of each kind; None stands for any."""
+    """Number of images of each kind; None stands for all kinds."""
     listed = list(images)
     return Counter([*(kinds[image] for image in listed), *[None] * len(listed)])
 
 
 def _unlike(fold: Sequence[Unit], kinds: Mapping[str, Kind]) -> list[Unit]:
-    """A unit of each make-up."""
+    """One unit of each composition."""
     return list({frozenset(_load(unit, kinds).items()): unit for unit in fold}.values())
 
 
-def _lacks(held: Counter[str], lost: Kind, won: Kind, enough: set[str]) -> int:
-    """How many classes more the fold would lack."""
+def _more_missing(held: Counter[str], lost: Kind, won: Kind, enough: set[str]) -> int:
+    """By how many the missing classes of a fold increase."""
     gone = sum(held[name] == 1 for name in (lost - won) & enough)
     return gone - sum(held[name] == 0 for name in (won - lost) & enough)
 
 
-def _unevenness(
+def _more_uneven(
     giver: Counter[Kind | None],
     taker: Counter[Kind | None],
     given: Unit,
     taken: Unit,
     kinds: Mapping[str, Kind],
 ) -> float:
-    """How much the squared differences between the folds, over kinds and over all images, grow."""
+    """By how much the squared differences between two folds increase, over kinds and the total."""
     moved = _load(given, kinds)
     moved.subtract(_load(taken, kinds))
     apart = {kind: giver[kind] - taker[kind] for kind in moved}

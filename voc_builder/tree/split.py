@@ -1,4 +1,4 @@
-"""Deal images to train, val and test: every kind of image in its share, no group in two splits."""
+"""Split images into train, val and test: stratified by classes, no group in two splits."""
 
 from __future__ import annotations
 
@@ -12,64 +12,65 @@ from collections.abc import Mapping, Sequence
 from voc_builder.base.errors import UserError
 
 SPLITS = ("train", "val", "test")
-USUAL = "80/10/10"  # percentages of the three, where nothing else is said
-READY_MADE = "ready-made"  # what dataset.json calls a split that images came with
-Kind = frozenset[str]  # the classes in an image's mask, the background left out
-Shares = tuple[float, ...]
+DEFAULT = "80/10/10"  # percentages of the three
+READY_MADE = "ready-made"  # the name in dataset.json of a split that came with the images
+Kind = frozenset[str]  # the classes in an image's mask, without the background
+Fractions = tuple[float, ...]
+Unit = list[str]  # ids that stay together
 
 
-def parse_split(text: str) -> Shares:
-    """The shares of train, val and test from text like `80/10/10`; they add up to 1."""
+def parse_split(text: str) -> Fractions:
+    """The fractions of train, val and test from text like `80/10/10`; their sum is 1."""
     wrong = f"--split takes three percentages that add up to 100, as 80/10/10. Received: {text}"
     try:
-        shares = [float(part) / 100 for part in text.split("/")]
+        fractions = [float(part) / 100 for part in text.split("/")]
     except ValueError:
         raise UserError(wrong) from None
-    fits = len(shares) == len(SPLITS) and math.isclose(sum(shares), 1, abs_tol=1e-6)
-    if not fits or not all(share >= 0 for share in shares):
+    fits = len(fractions) == len(SPLITS) and math.isclose(sum(fractions), 1, abs_tol=1e-6)
+    if not fits or not all(fraction >= 0 for fraction in fractions):
         raise UserError(wrong)
-    if shares[0] == 0:
-        raise UserError(f"--split leaves train empty: give it a share. Received: {text}")
-    return tuple(shares)
+    if fractions[0] == 0:
+        raise UserError(f"--split leaves train empty: give it some percent. Received: {text}")
+    return tuple(fractions)
 
 
 def draw_split(
     kinds: Mapping[str, Kind],
     groups: Mapping[str, str],
-    shares: Shares,
+    fractions: Fractions,
     seed: int,
     *,
     kept: Mapping[str, str] | None = None,
 ) -> dict[str, tuple[str, ...]]:
-    """Sorted ids of train, val and test; `kinds` and `groups` are by id, an id without a group
-    stands alone. Ids that have a split in `kept` stay there, and their groups with them.
+    """Sorted ids of train, val and test. `kinds` and `groups` are by id; an id without a group
+    stands alone. Ids with a split in `kept` stay there, and their groups with them.
 
-    Groups of the same make-up are dealt together, the largest first: each split gets its share of
-    them cut to whole groups, and the rest go where they bring kinds and totals nearest to their
-    shares. For images that stand alone every kind is so within one image of exact. Who goes where
-    is drawn by `seed` from the ids alone.
+    Groups of the same composition are distributed together, those with the most images first: each
+    split gets its fraction of them rounded down to whole groups, and the rest go where kinds and
+    totals come nearest to the fractions. For images without a group, every kind is within one image
+    of exact. Which image goes where depends on `seed` and the ids alone.
     """
     placed = _with_groups(kept or {}, kinds, groups)
     units = find_units({image: kinds[image] for image in kinds if image not in placed}, groups)
-    wanted = sum(share > 0 for share in shares)
+    wanted = sum(fraction > 0 for fraction in fractions)
     if not placed and len(units) < wanted:
         raise UserError(
             f"{len(units)} images or groups of images cannot fill {wanted} splits: "
-            f"add images, or give the whole to train with --split 100/0/0"
+            f"add images, or put all of them into train with --split 100/0/0"
         )
     columns = [[image for image in placed if placed[image] == name] for name in SPLITS]
-    dealt = deal(units, kinds, shares, seed, columns)
+    drawn = distribute(units, kinds, fractions, seed, columns)
     return {
         name: tuple(sorted([*stay, *(image for unit in new for image in unit)]))
-        for name, stay, new in zip(SPLITS, columns, dealt, strict=True)
+        for name, stay, new in zip(SPLITS, columns, drawn, strict=True)
     }
 
 
 def _with_groups(
     kept: Mapping[str, str], kinds: Mapping[str, Kind], groups: Mapping[str, str]
 ) -> dict[str, str]:
-    """The split of every id that is kept, or that belongs to a group of which an id is: where most
-    of those are.
+    """The split of every id that is kept, and of the other ids of its group: the split with most of
+    the group's kept ids.
     """
     placed = {image: kept[image] for image in kinds if image in kept}
     of_group: dict[str, Counter[str]] = defaultdict(Counter)
@@ -87,29 +88,30 @@ def _with_groups(
 def complete_split(
     ready: Mapping[str, str], kinds: Mapping[str, Kind], groups: Mapping[str, str], seed: int
 ) -> dict[str, tuple[str, ...]]:
-    """Sorted ids of train, val and test where `ready` has the split of every id. Where there is a
-    test but no val, a part of train becomes val, drawn by `seed` as `draw_split` does: as many as
-    the usual split of all images would have.
+    """Sorted ids of train, val and test where `ready` has the split of every id. With a test but no
+    val, part of train becomes val, drawn as in `draw_split`: as many images as in the default split
+    of all images.
     """
     splits = {name: tuple(sorted(i for i in kinds if ready[i] == name)) for name in SPLITS}
     if splits["val"] or not splits["test"] or not splits["train"]:
         return splits
-    share = min(0.5, parse_split(USUAL)[1] * len(kinds) / len(splits["train"]))
+    fraction = min(0.5, parse_split(DEFAULT)[1] * len(kinds) / len(splits["train"]))
     train = {image: kinds[image] for image in splits["train"]}
-    return {**draw_split(train, groups, (1 - share, share, 0.0), seed), "test": splits["test"]}
+    drawn = draw_split(train, groups, (1 - fraction, fraction, 0.0), seed)
+    return {**drawn, "test": splits["test"]}
 
 
-def find_units(kinds: Mapping[str, Kind], groups: Mapping[str, str]) -> list[list[str]]:
-    """The sorted ids that must stay together: of each group, and of each image that has none."""
-    units: dict[str, list[str]] = defaultdict(list)
+def find_units(kinds: Mapping[str, Kind], groups: Mapping[str, str]) -> list[Unit]:
+    """The sorted ids that stay together: of each group, and of each image without a group."""
+    units: dict[str, Unit] = defaultdict(list)
     for image in sorted(kinds):
         units[groups.get(image, f"\0{image}")].append(image)
     return list(units.values())
 
 
 def join_groups(*keys: Mapping[str, str]) -> dict[str, str]:
-    """The group of every image that shares a key with another, in any of the mappings from id to
-    key: the first id of all that are so connected.
+    """The group of every image that shares a key with another in any of the mappings from id to
+    key, also through other images. A group is named after the first of its ids.
     """
     first: dict[str, str] = {}
 
@@ -128,8 +130,8 @@ def join_groups(*keys: Mapping[str, str]) -> dict[str, str]:
 
 
 def match_keys(ids: Sequence[str], pattern: str | None) -> dict[str, str]:
-    """What a regular expression finds in the ids that it matches: its first bracket that took part,
-    else all of the match.
+    """The match of a regular expression by id, for ids that match: the first group that took part,
+    else the whole match.
     """
     if pattern is None:
         return {}
@@ -144,7 +146,7 @@ def match_keys(ids: Sequence[str], pattern: str | None) -> dict[str, str]:
 def splits_of_groups(
     groups: Mapping[str, str], splits: Mapping[str, Sequence[str]]
 ) -> dict[str, dict[str, list[str]]]:
-    """The images of every group by the splits that they are in: one each, as anyone can see."""
+    """The images of every group by split; a group with one key is in one split."""
     found: dict[str, dict[str, list[str]]] = {}
     for split, ids in splits.items():
         for image in ids:
@@ -153,116 +155,115 @@ def splits_of_groups(
     return found
 
 
-def too_few(splits: Mapping[str, Sequence[str]], kinds: Mapping[str, Kind]) -> dict[str, list[str]]:
-    """For every class that some split lacks, the splits that lack it; empty splits count not."""
-    classes = sorted(set().union(*kinds.values()))
+def lacking_splits(
+    splits: Mapping[str, Sequence[str]], kinds: Mapping[str, Kind]
+) -> dict[str, list[str]]:
+    """The non-empty splits without any image of a class, for each class with such a split."""
     lacks = {
         name: [
             split
             for split, ids in splits.items()
             if ids and not any(name in kinds[image] for image in ids)
         ]
-        for name in classes
+        for name in sorted(set().union(*kinds.values()))
     }
     return {name: splits for name, splits in lacks.items() if splits}
 
 
-def deal(
-    units: Sequence[list[str]],
+def distribute(
+    units: Sequence[Unit],
     kinds: Mapping[str, Kind],
-    shares: Shares,
+    fractions: Fractions,
     seed: int,
     kept: Sequence[Sequence[str]] = (),
-) -> list[list[list[str]]]:
-    """The units of each share, in no order, as `draw_split` says; `kept` are the ids that each has
-    beforehand. Where none has any, none is empty that has a share, if there are units enough.
+) -> list[list[Unit]]:
+    """The units of each column (a split or fold), unordered, as `draw_split` describes. `kept` are
+    the ids that each column has already; without any, no column with a fraction stays empty if
+    there are enough units.
     """
-    alike: dict[tuple[tuple[str, ...], ...], list[list[str]]] = defaultdict(list)
+    alike: dict[tuple[tuple[str, ...], ...], list[Unit]] = defaultdict(list)
     for unit in units:
         alike[tuple(sorted(tuple(sorted(kinds[image])) for image in unit))].append(unit)
     exact = Counter(kinds.values())
-    seen: Counter[Kind | None] = Counter()  # None counts images of every kind
-    given: list[Counter[Kind | None]] = [Counter() for _ in shares]
-    dealt: list[list[list[str]]] = [[] for _ in shares]
+    seen: Counter[Kind | None] = Counter()  # None counts images of all kinds
+    assigned: list[Counter[Kind | None]] = [Counter() for _ in fractions]
+    columns: list[list[Unit]] = [[] for _ in fractions]
     for column, stay in enumerate(kept):
-        given[column].update([kind for image in stay for kind in (kinds[image], None)])
-        seen.update(given[column])
-    for make_up in sorted(alike, key=lambda make_up: (-len(make_up), make_up)):
-        unit_of = Counter(frozenset(kind) for kind in make_up)
-        members = sorted(alike[make_up], key=lambda unit: _chance(unit[0], seed))
+        assigned[column].update([kind for image in stay for kind in (kinds[image], None)])
+        seen.update(assigned[column])
+    for composition in sorted(alike, key=lambda composition: (-len(composition), composition)):
+        unit_of = Counter(frozenset(kind) for kind in composition)
+        members = sorted(alike[composition], key=lambda unit: _random_order(unit[0], seed))
         seen.update({kind: n * len(members) for kind, n in unit_of.items()})
-        seen[None] += len(make_up) * len(members)
-        wanted = _wanted(unit_of, exact, given, shares, len(members))
-        counts = _rounded(wanted, unit_of, seen, given, shares)
+        seen[None] += len(composition) * len(members)
+        targets = _targets(unit_of, exact, assigned, fractions, len(members))
+        counts = _rounded(targets, unit_of, seen, assigned, fractions)
         for column, count in enumerate(counts):
-            mine, members = members[:count], members[count:]
-            dealt[column] += mine
-            given[column].update({kind: n * count for kind, n in unit_of.items()})
-            given[column][None] += len(make_up) * count
+            taken, members = members[:count], members[count:]
+            columns[column] += taken
+            assigned[column].update({kind: n * count for kind, n in unit_of.items()})
+            assigned[column][None] += len(composition) * count
     if not any(kept):
-        _fill_empty(dealt, shares)
-    return dealt
+        _fill_empty(columns, fractions)
+    return columns
 
 
-def _wanted(
+def _targets(
     unit_of: Counter[Kind],
     exact: Counter[Kind],
-    given: Sequence[Counter[Kind | None]],
-    shares: Shares,
+    assigned: Sequence[Counter[Kind | None]],
+    fractions: Fractions,
     count: int,
 ) -> list[float]:
-    """How many of `count` units each split should get for what it still lacks of their kinds."""
+    """How many of `count` units each column should get, by the images of their kinds it lacks."""
     lack = [
-        max(0.0, sum(n * (share * exact[kind] - column[kind]) for kind, n in unit_of.items()))
-        for share, column in zip(shares, given, strict=True)
+        max(0.0, sum(n * (fraction * exact[kind] - column[kind]) for kind, n in unit_of.items()))
+        for fraction, column in zip(fractions, assigned, strict=True)
     ]
-    return [
-        count * part / sum(lack) if sum(lack) else count * s
-        for part, s in zip(lack, shares, strict=True)
-    ]
+    parts, total = (lack, sum(lack)) if sum(lack) else (fractions, 1)
+    return [count * part / total for part in parts]
 
 
 def _rounded(
-    wanted: Sequence[float],
+    targets: Sequence[float],
     unit_of: Counter[Kind],
     seen: Counter[Kind | None],
-    given: Sequence[Counter[Kind | None]],
-    shares: Shares,
+    assigned: Sequence[Counter[Kind | None]],
+    fractions: Fractions,
 ) -> list[int]:
-    """`wanted` in whole units, each rounded down or up, so that what was dealt so far is nearest to
-    the shares of what was seen so far, over these kinds and over all images.
+    """`targets` in whole units, each rounded down or up, with the least squared distance of all
+    that is assigned so far from the fractions of all seen so far, over these kinds and the total.
     """
-    down = [math.floor(value + 1e-9) for value in wanted]
-    spare = round(sum(wanted)) - sum(down)
-    open_to = [column for column, value in enumerate(wanted) if value - down[column] > 1e-9]
+    down = [math.floor(value + 1e-9) for value in targets]
+    spare = round(sum(targets)) - sum(down)
+    open_to = [column for column, value in enumerate(targets) if value - down[column] > 1e-9]
     weights = [*unit_of.items(), (None, unit_of.total())]
 
-    def off(ups: Sequence[int], columns: Sequence[int]) -> float:
+    def distance(ups: Sequence[int], columns: Sequence[int]) -> float:
         return sum(
-            (given[c][kind] + n * (down[c] + (c in ups)) - shares[c] * seen[kind]) ** 2
+            (assigned[c][kind] + n * (down[c] + (c in ups)) - fractions[c] * seen[kind]) ** 2
             for c in columns
             for kind, n in weights
         )
 
-    if len(shares) <= len(SPLITS):
-        ways = itertools.combinations(open_to, spare)
-        best = min(ways, key=lambda ups: off(ups, range(len(shares))))
-    else:  # the same but for ties: to try all ways to choose ten of twenty folds takes too long
-        rise = {c: round(off([c], [c]) - off([], [c]), 6) for c in open_to}
+    if len(fractions) <= len(SPLITS):
+        choices = itertools.combinations(open_to, spare)
+        best = min(choices, key=lambda ups: distance(ups, range(len(fractions))))
+    else:  # the same but for ties: all choices of ten of twenty folds would take too long
+        rise = {c: round(distance([c], [c]) - distance([], [c]), 6) for c in open_to}
         best = tuple(sorted(open_to, key=rise.__getitem__)[:spare])
     return [count + (column in best) for column, count in enumerate(down)]
 
 
-def _fill_empty(dealt: list[list[list[str]]], shares: Shares) -> None:
-    """Give a split that has a share but no image the smallest unit of the largest split."""
-    for column, share in enumerate(shares):
-        if share > 0 and not dealt[column]:
-            giver = max(
-                (units for units in dealt if len(units) > 1), key=lambda units: sum(map(len, units))
-            )
-            dealt[column].append(giver.pop(giver.index(min(giver, key=len))))
+def _fill_empty(columns: list[list[Unit]], fractions: Fractions) -> None:
+    """Move the smallest unit of the largest column into each empty column with a fraction."""
+    for column, fraction in enumerate(fractions):
+        if fraction > 0 and not columns[column]:
+            several = [units for units in columns if len(units) > 1]
+            giver = max(several, key=lambda units: sum(map(len, units)))
+            columns[column].append(giver.pop(giver.index(min(giver, key=len))))
 
 
-def _chance(image: str, seed: int) -> bytes:
-    """A place in the draw that depends on the image and the seed alone: more images leave it."""
+def _random_order(image: str, seed: int) -> bytes:
+    """A sort key by image and seed alone, so that new images do not change the order of others."""
     return hashlib.sha256(f"{seed} {image}".encode()).digest()

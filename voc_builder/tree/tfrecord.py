@@ -1,4 +1,4 @@
-"""Write TFRecords with the keys of TensorFlow's DeepLab. Only here is TensorFlow imported."""
+"""Write TFRecords with the keys of TensorFlow's DeepLab; the only module here with TensorFlow."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from voc_builder.tree.voc import IMAGES, MASKS, RECORDS
 
 
 def shard_names(split: str, images: int, shards: int) -> list[str]:
-    """`train-00000-of-00004.tfrecord` and so on; none empty, so no more than there are images."""
+    """`train-00000-of-00004.tfrecord` and so on; at most one per image, so that none is empty."""
     count = min(shards, images)
     return [f"{split}-{number:05d}-of-{count:05d}.tfrecord" for number in range(count)]
 
 
 def write_shard(tree: Path, record_size: int | None, shard: tuple[str, Sequence[str]]) -> None:
-    """Write the shard of that name with those images of the VOC tree, in order. Raises `OSError`
-    when it cannot be written.
+    """Write a shard, given by its name and the ids of its images, to the VOC tree. Raises `OSError`
+    if it cannot be written.
     """
     name, ids = shard
     path = str(tree / RECORDS / name)
@@ -37,15 +37,15 @@ def write_shard(tree: Path, record_size: int | None, shard: tuple[str, Sequence[
             for image_id in ids:
                 writer.write(encode_example(tree, image_id, record_size))
     except tf.errors.OpError as error:
-        # what kind of error it is does not tell a full disk from others
+        # its class is the same for a full disk and for other reasons
         raise OSError(errno.EIO, reason_of(error), path) from None
 
 
 def encode_example(tree: Path, image_id: str, record_size: int | None) -> bytes:
     """One serialised `tf.train.Example`; the same bytes for the same image and mask.
 
-    The mask inside is a grey PNG of class ids. `record_size` is the side that both are resized to,
-    the image by area and the mask to the nearest id; None leaves the image's own bytes.
+    The mask is stored as a grey PNG of class ids. Image and mask are resized to squares of
+    `record_size` pixels; None keeps the bytes of the image.
     """
     path = tree / IMAGES / f"{image_id}.jpg"
     image, mask = path.read_bytes(), (tree / MASKS / f"{image_id}.png").read_bytes()

@@ -1,4 +1,4 @@
-"""Write and read the Pascal VOC tree that a data set is kept in."""
+"""Write and read a data set as a Pascal VOC tree."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from voc_builder.base.errors import UserError
 from voc_builder.base.progress import in_threads, progress
 from voc_builder.tree.split import SPLITS
 
-FORMAT = 1  # of dataset.json; a tree of another number is built again
+FORMAT = 1  # of dataset.json; a tree with another number must be built again
 IMAGES, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
-PICTURES, RECORDS, ABOUT = "Visualization", "tfrecords", "dataset.json"
+OVERLAYS, RECORDS, ABOUT = "Visualization", "tfrecords", "dataset.json"
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A built data set, as every later stage sees it."""
+    """A built data set."""
 
     path: Path
-    classes: tuple[str, ...]  # place = class id, 0 is the background
+    classes: tuple[str, ...]  # index = class id
     splits: dict[str, tuple[str, ...]]  # ids by train, val, test
-    records: dict[str, tuple[Path, ...]]  # TFRecord shards by split; () where built without
-    record_size: int | None  # side of the images in the records, pixels; None: each its own
-    pixels: dict[str, dict[str, int]]  # by split, then by class; of void as "__ignore__"
-    images: dict[str, dict[str, int]]  # images that show the class, the same way
-    sha256: str  # of classes, ids, splits, folds, images and masks, wherever they lie
-    folds: int = 0  # of cross-validation over train and val; 0 where built without
+    records: dict[str, tuple[Path, ...]]  # TFRecord shards by split; () if built without
+    record_size: int | None  # side of the images in the records, pixels; None: unchanged
+    pixels: dict[str, dict[str, int]]  # by split and class; ignored ones are "__ignore__"
+    images: dict[str, dict[str, int]]  # number of images with the class, by split and class
+    sha256: str  # of classes, ids, splits, folds, images and masks, but not of their place
+    folds: int = 0  # of cross-validation over train and val; 0 if built without
 
     def image(self, image_id: str) -> Path:
         """The image of that id, an upright JPEG."""
@@ -45,12 +45,11 @@ class Dataset:
         return self.path / MASKS / f"{image_id}.png"
 
     def in_fold(self, number: int) -> Dataset:
-        """This data set with fold `number`, from 1, as val and the other folds as train; test stays
-        as it is. Each of the two may lie in any record of both. Raises `UserError` for a fold that
-        is not there.
+        """This data set with fold `number`, from 1, as val and the other folds as train; test is
+        unchanged. The records of train and val are those of both. Raises `UserError` for a fold
+        that does not exist.
         """
-        tree = shlex.quote(str(self.path))
-        build = f"python -m voc_builder build SRC {tree} --folds K --overwrite"
+        build = f"{_build_command(self.path)} --folds K --overwrite"
         if not self.folds:
             raise UserError(f"{self.path}: built without folds: build it again with {build}")
         if not 1 <= number <= self.folds:
@@ -77,10 +76,10 @@ def is_tree(path: Path) -> bool:
 
 
 def read_dataset(path: Path, *, records: bool = True) -> Dataset:
-    """The data set at `path`. Raises `UserError` when there is none or a part of it is missing;
-    `records` tells whether the TFRecords are wanted too.
+    """The data set at `path`. Raises `UserError` if there is none or if a part of it is missing;
+    missing TFRecords are an error with `records` only.
     """
-    build = f"build it with python -m voc_builder build SRC {shlex.quote(str(path))}"
+    build = f"build it with {_build_command(path)}"
     if not path.is_dir():
         raise UserError(f"{path}: no such folder: {build}")
     if not is_tree(path):
@@ -106,16 +105,14 @@ def read_dataset(path: Path, *, records: bool = True) -> Dataset:
             sha256=about["sha256"],
             folds=(about.get("folds") or {"count": 0})["count"],
         )
-    missing = [
-        shard for shards in dataset.records.values() for shard in shards if not shard.is_file()
-    ]
-    if records and missing:
+    shards = (shard for of_split in dataset.records.values() for shard in of_split)
+    if records and (missing := [shard for shard in shards if not shard.is_file()]):
         raise UserError(f"{missing[0]}: missing, {len(missing)} in all: {build} --overwrite")
     return dataset
 
 
 def digest_images(dataset: Dataset, ids: Sequence[str]) -> dict[str, str]:
-    """SHA-256 of the images of a tree by id. Raises `UserError` if one cannot be read."""
+    """SHA-256 of the stored images by id. Raises `UserError` if one cannot be read."""
 
     def digest(image_id: str) -> str:
         return hashlib.sha256(dataset.image(image_id).read_bytes()).hexdigest()
@@ -125,17 +122,16 @@ def digest_images(dataset: Dataset, ids: Sequence[str]) -> dict[str, str]:
         return dict(zip(ids, progress(done, len(ids), "images compared", patience=3), strict=True))
     except OSError as error:
         raise UserError(
-            f"{error.filename}: cannot be read ({error.strerror}), and must be compared with other "
-            "images: put it back"
+            f"{error.filename}: cannot be read ({error.strerror}), but must be compared with other "
+            "images: restore it"
         ) from None
 
 
 def read_groups(path: Path) -> dict[str, str]:
-    """The group of every id of the tree that has one; none of a tree that another program wrote.
-    Raises `UserError` for a damaged tree.
+    """The group of every id of the tree that has one; empty for a tree of another program. Raises
+    `UserError` for a damaged tree.
     """
-    build = f"python -m voc_builder build SRC {shlex.quote(str(path))}"
-    with _reading(path, f"build it with {build} --overwrite"):
+    with _reading(path, f"build it with {_build_command(path)} --overwrite"):
         about = _read_about(path)
         own = isinstance(about, dict) and about.get("format") == FORMAT
         groups = about["groups"] if own else {}
@@ -148,7 +144,7 @@ def read_groups(path: Path) -> dict[str, str]:
 
 
 def write_lists(path: Path, classes: Sequence[str], splits: Mapping[str, Sequence[str]]) -> None:
-    """The text files of a tree: ids and CSV of every split, and the class names."""
+    """Write the text files of a tree: ids and CSV of every split, and the class names."""
     (path / LISTS).mkdir(parents=True)
     named = {**splits, "trainval": sorted([*splits["train"], *splits["val"]])}
     for name, ids in named.items():
@@ -162,14 +158,18 @@ def write_lists(path: Path, classes: Sequence[str], splits: Mapping[str, Sequenc
 
 
 def write_about(path: Path, about: Mapping[str, Any]) -> None:
-    """dataset.json, the last file of a tree; keys are sorted: equal sets are equal bytes."""
+    """Write dataset.json, with sorted keys: equal data sets are equal bytes."""
     text = json.dumps({"format": FORMAT, **about}, ensure_ascii=False, indent=1, sort_keys=True)
     (path / ABOUT).write_text(text + "\n", encoding="utf-8")
 
 
+def _build_command(path: Path) -> str:
+    return f"python -m voc_builder build SRC {shlex.quote(str(path))}"
+
+
 @contextmanager
 def _reading(path: Path, build: str) -> Iterator[None]:
-    """Raises `UserError` for what a damaged data set raises."""
+    """Raises `UserError` for the errors that a damaged data set causes."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -181,7 +181,7 @@ def _read_about(path: Path) -> Any:
 
 
 def _read_list(path: Path, name: str) -> tuple[str, ...]:
-    # an id may hold characters that splitlines() takes for the end of a line
+    # an id may hold a character that splitlines() takes for the end of a line
     return tuple((path / LISTS / f"{name}.txt").read_text(encoding="utf-8").split("\n")[:-1])
 
 

@@ -55,9 +55,8 @@ def error_of(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_fields_without_a_default_are_positional_and_the_others_keep_theirs() -> None:
-    assert parse(Config, "prog", ["net.onnx", "a.jpg", "b c.jpg"]) == Config(
-        Path("net.onnx"), (Path("a.jpg"), Path("b c.jpg"))
-    )
+    expected = Config(Path("net.onnx"), (Path("a.jpg"), Path("b c.jpg")))
+    assert parse(Config, "prog", ["net.onnx", "a.jpg", "b c.jpg"]) == expected
 
 
 def test_every_kind_of_field_is_a_flag() -> None:
@@ -187,43 +186,30 @@ def test_run_passes_the_exit_code_on_and_takes_none_for_success() -> None:
     assert run(lambda config: 1, Config, "prog", MINIMAL) == 1
 
 
-def test_run_turns_a_user_error_into_one_line_and_exit_code_2(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    def fail(config: Config) -> int:
-        raise UserError("a.jpg: broken")
-
-    assert run(fail, Config, "prog", MINIMAL) == 2
-    assert capsys.readouterr().err == "prog: error: a.jpg: broken\n"
-
-
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "line"),
     [
-        (FileNotFoundError(2, "No such file or directory", "/proc/x"), "/proc/x: No such file or "),
-        (OSError(28, "No space left on device"), "No space left on device: check that the place "),
-        (OSError("odd"), "odd: check that the place exists, its rights and the free space"),
+        (UserError("a.jpg: broken"), "prog: error: a.jpg: broken\n"),
+        (FileNotFoundError(2, "No such file", "/proc/x"), "prog: error: /proc/x: No such file:"),
+        (OSError(28, "No space left on device"), "prog: error: No space left on device:"),
+        (OSError("odd"), "prog: error: odd:"),
     ],
 )
-def test_run_turns_what_the_system_refuses_into_one_line_and_exit_code_2(
-    error: OSError, said: str, capsys: pytest.CaptureFixture[str]
+def test_run_turns_an_error_into_one_line_and_exit_code_2(
+    error: Exception, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(config: Config) -> int:
         raise error
 
     assert run(fail, Config, "prog", MINIMAL) == 2
     err = capsys.readouterr().err
-    assert err.startswith(f"prog: error: {said}")
-    assert err.count("\n") == 1
+    assert err.startswith(line) and err.count("\n") == 1
 
 
 def test_run_names_what_is_not_utf_8_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    def fail(config: Config) -> int:
-        return len("images/caf\udce9.jpg".encode())
-
-    assert run(fail, Config, "prog", MINIMAL) == 2
+    assert run(lambda config: len("images/caf\udce9.jpg".encode()), Config, "prog", MINIMAL) == 2
     err = capsys.readouterr().err
-    assert err == "prog: error: a name that is not UTF-8: rename 'images/caf\\udce9.jpg'\n"
+    assert r"'images/caf\udce9.jpg'" in err and err.count("\n") == 1
 
 
 def test_run_blames_no_name_for_letters_that_another_encoding_lacks() -> None:
@@ -231,13 +217,16 @@ def test_run_blames_no_name_for_letters_that_another_encoding_lacks() -> None:
         run(lambda config: len("фото".encode("ascii")), Config, "prog", MINIMAL)
 
 
+CODE = """
+import sys
+from tests.voc_builder.base.test_command import *
+sys.exit(run(lambda config: print({text}), Config, "prog", MINIMAL))
+"""
+
+
 def test_a_letter_that_the_terminal_lacks_is_printed_as_an_escape() -> None:
-    code = (
-        "import sys; from tests.voc_builder.base.test_command import *\n"
-        "sys.exit(run(lambda config: print('\u0444\u043e\u0442\u043e'), Config, 'prog', MINIMAL))"
-    )
     ended = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", CODE.format(text=ascii("фото"))],
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
         capture_output=True,
         check=True,
@@ -246,13 +235,8 @@ def test_a_letter_that_the_terminal_lacks_is_printed_as_an_escape() -> None:
 
 
 def test_a_reader_that_leaves_early_gets_no_message() -> None:
-    code = (
-        "import sys; from tests.voc_builder.base.test_command import *\n"
-        "sys.exit(run(lambda config: print('x' * 10**7), Config, 'prog', MINIMAL))"
-    )
-    both = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-c", CODE.format(text="'x' * 10**7")]
+    both = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert both.stdout is not None and both.stderr is not None
     both.stdout.close()
     assert both.stderr.read() == ""

@@ -23,19 +23,22 @@ def test_a_new_file_appears_when_the_block_ends_with_its_folders(tmp_path: Path)
     assert names(path.parent) == ["фото.jpg"]
 
 
-def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    path = tmp_path / "tree"
+    path.mkdir()
+    (path / "old").write_text("old")
+    return path
+
+
+def test_a_file_is_replaced_by_a_file_unless_the_block_fails(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(ValueError, match="half"), replacing(path) as beside:
         beside.write_text("new")
         raise ValueError("half")
-    assert path.read_text() == "old"
-    assert names(tmp_path) == ["a.txt"]
-
-
-def test_a_file_takes_the_place_of_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text("old")
+    with pytest.raises(FileNotFoundError), replacing(path):
+        pass  # nothing is written
     with replacing(path) as beside:
         beside.write_text("new")
         assert path.read_text() == "old"
@@ -43,16 +46,13 @@ def test_a_file_takes_the_place_of_a_file(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_a_folder_takes_the_place_of_a_full_folder(tmp_path: Path) -> None:
-    path = tmp_path / "tree"
-    path.mkdir()
-    (path / "old").write_text("old")
-    with replacing(path) as beside:
+def test_a_folder_takes_the_place_of_a_full_folder(tree: Path) -> None:
+    with replacing(tree) as beside:
         beside.mkdir()
         (beside / "new").write_text("new")
-        assert names(path) == ["old"]
-    assert names(path) == ["new"]
-    assert names(tmp_path) == ["tree"]
+        assert names(tree) == ["old"]
+    assert names(tree) == ["new"]
+    assert names(tree.parent) == ["tree"]
 
 
 def test_a_folder_takes_the_place_of_a_file_and_of_a_link(tmp_path: Path) -> None:
@@ -76,24 +76,18 @@ def test_a_file_takes_the_place_of_a_folder(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a"]
 
 
-def test_a_failure_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "tree"
-    path.mkdir()
-    (path / "old").write_text("old")
-    with pytest.raises(KeyboardInterrupt), replacing(path) as beside:
+def test_a_failure_leaves_the_old_folder_and_nothing_else(tree: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), replacing(tree) as beside:
         (beside / "deep").mkdir(parents=True)
         raise KeyboardInterrupt
-    assert names(path) == ["old"]
-    assert names(tmp_path) == ["tree"]
+    assert names(tree) == ["old"]
+    assert names(tree.parent) == ["tree"]
 
 
 @pytest.mark.parametrize("moves", [1, 2])
 def test_ctrl_c_after_a_move_brings_the_old_folder_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: int
+    tree: Path, monkeypatch: pytest.MonkeyPatch, moves: int
 ) -> None:
-    path = tmp_path / "tree"
-    path.mkdir()
-    (path / "old").write_text("old")
     rename, done = Path.rename, []
 
     def interrupted(source: Path, target: Path) -> Path:
@@ -103,19 +97,11 @@ def test_ctrl_c_after_a_move_brings_the_old_folder_back(
         return done[-1]
 
     monkeypatch.setattr(Path, "rename", interrupted)
-    with pytest.raises(KeyboardInterrupt), replacing(path) as beside:
+    with pytest.raises(KeyboardInterrupt), replacing(tree) as beside:
         beside.mkdir()
         (beside / "new").write_text("new")
-    assert names(path) == ["old"]
-    assert names(tmp_path) == ["tree"]
-
-
-def test_a_block_that_writes_nothing_keeps_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text("old")
-    with pytest.raises(FileNotFoundError), replacing(path):
-        pass
-    assert path.read_text() == "old"
+    assert names(tree) == ["old"]
+    assert names(tree.parent) == ["tree"]
 
 
 def test_a_name_of_the_longest_legal_length_can_be_written(tmp_path: Path) -> None:

@@ -49,5 +49,5 @@ def test_decode_mask_reads_the_ids_of_both_kinds_at_any_size(shape: tuple[int, i
 
 @pytest.mark.parametrize("png", [b"", b"hello", encode_mask(np.ones((9, 9), np.uint8))[:-40]])
 def test_decode_mask_refuses_what_is_no_mask(png: bytes) -> None:
-    with pytest.raises(ValueError, match=r"no PNG|not readable as a PNG"):
+    with pytest.raises(ValueError, match="PNG"):
         decode_mask(png)

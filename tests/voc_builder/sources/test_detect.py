@@ -1,9 +1,9 @@
-"""What lies in a folder decides how it is read, and a folder that leaves it open is refused."""
+"""The files in a folder decide how it is read, and an ambiguous folder is refused."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -11,6 +11,8 @@ from tests.voc_builder.folders import image_bytes, square, write_annotated, writ
 from voc_builder.base.errors import UserError
 from voc_builder.sources.config import SourceConfig
 from voc_builder.sources.detect import choose_source, files_of, find_samples
+
+AUTO = SourceConfig()
 
 
 def pairs(folder: Path, images: str = "images", masks: str = "masks") -> Path:
@@ -21,13 +23,12 @@ def pairs(folder: Path, images: str = "images", masks: str = "masks") -> Path:
     return folder
 
 
-def test_json_is_labelme_and_two_folders_of_pictures_are_masks(tmp_path: Path) -> None:
+def test_json_is_labelme_and_two_folders_of_images_are_masks(tmp_path: Path) -> None:
     write_annotated(tmp_path / "chips/a.json")
-    assert choose_source(tmp_path / "chips", SourceConfig()) == "labelme"
-    assert choose_source(pairs(tmp_path / "masks"), SourceConfig()) == "masks"
-    assert (
-        choose_source(pairs(tmp_path / "voc", "JPEGImages", "SegmentationClass"), SourceConfig())
-        == "masks"
+    assert choose_source(tmp_path / "chips", AUTO) == "labelme"
+    assert choose_source(pairs(tmp_path / "masks"), AUTO) == "masks"
+    assert choose_source(pairs(tmp_path / "voc", "JPEGImages", "SegmentationClass"), AUTO) == (
+        "masks"
     )
 
 
@@ -35,36 +36,31 @@ def test_folders_of_images_and_of_json_are_labelme(tmp_path: Path) -> None:
     write_annotated(tmp_path / "images/a.json")
     (tmp_path / "annotations").mkdir()
     (tmp_path / "images/a.json").rename(tmp_path / "annotations/a.json")
-    assert choose_source(tmp_path, SourceConfig()) == "labelme"
+    assert choose_source(tmp_path, AUTO) == "labelme"
 
 
-def test_json_that_is_not_labelmes_does_not_stand_against_masks(tmp_path: Path) -> None:
+def test_json_that_is_not_labelmes_does_not_count_against_masks(tmp_path: Path) -> None:
     (pairs(tmp_path) / "info.json").write_text("{}")
-    assert choose_source(tmp_path, SourceConfig()) == "masks"
+    assert choose_source(tmp_path, AUTO) == "masks"
 
 
 def test_both_is_refused_until_one_is_named(tmp_path: Path) -> None:
     write_annotated(pairs(tmp_path) / "images/a.json", [square("chip")])
-    message = (
-        r"both masks \(masks\) and labelme JSON \(images/a\.json\) in it: choose with --source"
-    )
-    with pytest.raises(UserError, match=message):
-        choose_source(tmp_path, SourceConfig())
-    found = {
-        name: find_samples(tmp_path, SourceConfig(source=name), empty=False) for name in SOURCES
+    with pytest.raises(UserError, match=r"\(masks\).*\(images/a\.json\).*--source"):
+        choose_source(tmp_path, AUTO)
+    sources: dict[Literal["labelme", "masks"], list[str]] = {
+        "labelme": ["a.json"],
+        "masks": ["a.jpg", "b.jpg"],
     }
-    assert [sample.path.name for sample in found["labelme"].samples] == ["a.json"]
-    assert [sample.path.name for sample in found["masks"].samples] == ["a.jpg", "b.jpg"]
-
-
-SOURCES: Any = ("labelme", "masks")
+    for source, names in sources.items():
+        found = find_samples(tmp_path, SourceConfig(source=source), empty=False)
+        assert [sample.path.name for sample in found.samples] == names
 
 
 def test_neither_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos/a.jpg").write_bytes(image_bytes())
-    with pytest.raises(UserError, match="neither labelme JSON nor folders of images and masks"):
-        choose_source(tmp_path, SourceConfig())
+    (tmp_path / "a.jpg").write_bytes(image_bytes())
+    with pytest.raises(UserError, match="neither labelme JSON nor folders"):
+        choose_source(tmp_path, AUTO)
 
 
 def test_folders_of_other_names_can_be_named(tmp_path: Path) -> None:
@@ -79,10 +75,11 @@ def test_folders_of_other_names_can_be_named(tmp_path: Path) -> None:
     [
         ({"source": "labelme", "mask_pattern": "(.)"}, "--mask-pattern: not for --source labelme"),
         ({"mask_pattern": "("}, "--mask-pattern is no regular expression"),
-        ({"mask_pattern": r".*_\d"}, "--mask-pattern has no bracket"),
-        ({"masks": Path("none")}, "none: no such folder: --masks is seen from"),
-        ({"masks": Path("images")}, "both images and masks: keep them in two folders"),
-        ({"source": "masks"}, "several of annotations, masks in it of the names .* with --masks"),
+        ({"mask_pattern": r".*_\d"}, "--mask-pattern has no group"),
+        ({"masks": Path("none")}, "none: no such folder: --masks"),
+        ({"masks": Path("images")}, "images: both images and masks"),
+        ({"source": "masks"}, "several of annotations, masks .*--masks"),
+        ({"source": "coco"}, r"--source coco reads a \.json file"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(
@@ -94,7 +91,7 @@ def test_settings_that_do_not_fit_are_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_decide_are_the_pictures_of_both_folders_and_the_names(tmp_path: Path) -> None:
+def test_files_that_decide_are_images_masks_and_class_names(tmp_path: Path) -> None:
     write_image(pairs(tmp_path) / "elsewhere/a.jpg")
-    names = [str(path.relative_to(tmp_path)) for path in files_of(tmp_path, SourceConfig())]
+    names = [str(path.relative_to(tmp_path)) for path in files_of(tmp_path, AUTO)]
     assert names == ["images/a.jpg", "images/b.jpg", "masks/a.png", "masks/b.png", "obj.names"]

@@ -1,4 +1,4 @@
-"""A mask is read as the class ids that are stored in it, whatever picture they are stored as."""
+"""A mask is read as the class ids that are stored in it, in any image format."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def png(depth: int, colour_type: int, row: bytes, width: int) -> bytes:
     ],
     ids=["grey", "palette", "gif", "bmp", "tiff", "16 bits", "32 bits", "grey as RGB", "RGBA"],
 )
-def test_ids_are_read_from_every_kind_of_picture(content: bytes) -> None:
+def test_ids_are_read_from_every_format(content: bytes) -> None:
     np.testing.assert_array_equal(decode_ids(content), IDS)
 
 
@@ -82,13 +82,13 @@ SEE_THROUGH = np.stack([IDS] * 3 + [IDS], axis=-1)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (encoded(Image.fromarray(COLOURS)), "a mask of colours, not of class ids: save it as"),
-        (encoded(Image.fromarray(SEE_THROUGH)), "transparent in places"),
-        (encoded(Image.fromarray(COLOURS).convert("CMYK"), "TIFF"), "a picture of mode CMYK"),
-        (encoded(Image.fromarray(IDS), "JPEG"), "a JPEG, which changes ids"),
-        (png(16, 2, bytes(range(24)), 4), "16 bits in several channels"),
-        (encoded(Image.fromarray(IDS))[:-30], "not a picture that can be decoded, or cut short"),
-        (b"", "not a picture that can be decoded"),
+        (encoded(Image.fromarray(COLOURS)), "a mask of colours"),
+        (encoded(Image.fromarray(SEE_THROUGH)), "transparent"),
+        (encoded(Image.fromarray(COLOURS).convert("CMYK"), "TIFF"), "CMYK"),
+        (encoded(Image.fromarray(IDS), "JPEG"), "a JPEG"),
+        (png(16, 2, bytes(range(24)), 4), "16 bits"),
+        (encoded(Image.fromarray(IDS))[:-30], "cut short"),
+        (b"", "cut short"),
     ],
 )
 def test_what_holds_no_ids_is_refused(content: bytes, message: str) -> None:
@@ -105,12 +105,7 @@ def test_a_mask_file_tells_its_size_and_its_values(tmp_path: Path) -> None:
 
 def test_a_mask_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"none")
-    texts = [
-        str(p) for name in ("a.png", "b.png") for p in read_mask_file(tmp_path / name).problems
-    ]
-    assert texts == [
-        "error: not a picture that can be decoded, or cut short: save it again as a grey or "
-        "palette PNG [mask-unreadable]",
-        "error: the mask cannot be read (No such file or directory): check its rights "
-        "[mask-unreadable]",
-    ]
+    for name in ("a.png", "b.png"):
+        mask = read_mask_file(tmp_path / name)
+        assert [(one.file.name, one.rule) for one in mask.problems] == [(name, "mask-unreadable")]
+        assert mask.height is None

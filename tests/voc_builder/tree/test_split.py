@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voc_builder.base.errors import UserError
-from voc_builder.tree.split import SPLITS, Kind, draw_split, join_groups, parse_split, too_few
+from voc_builder.tree.split import (
+    SPLITS,
+    Kind,
+    draw_split,
+    join_groups,
+    lacking_splits,
+    parse_split,
+)
 
 EMPTY, CLEAN, BAD = frozenset[str](), frozenset({"chip"}), frozenset({"chip", "defect"})
 
@@ -174,9 +181,9 @@ def test_too_few_images_are_refused() -> None:
 def test_a_class_that_a_split_lacks_is_named() -> None:
     kinds = images(c=(CLEAN, 30), d=(BAD, 2))
     splits = draw_split(kinds, {}, (0.8, 0.1, 0.1), 42)
-    (lacking,) = too_few(splits, kinds).items()
+    (lacking,) = lacking_splits(splits, kinds).items()
     assert lacking[0] == "defect"
-    assert too_few({**splits, "test": ()}, kinds).get("chip") is None
+    assert lacking_splits({**splits, "test": ()}, kinds).get("chip") is None
 
 
 def test_groups_that_share_an_image_are_one() -> None:
