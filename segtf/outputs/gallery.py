@@ -145,9 +145,8 @@ class Gallery:
         mask: NDArray[np.uint8],
         truth: NDArray[np.uint8] | None,
     ) -> None:
-        view = resize_image(image, *_fit(image.shape, VIEW))
-        height, width = _fit(view.shape, THUMBNAIL)
-        thumbnail = resize_image(view, height, width)
+        view = shrink_image(image, VIEW)
+        thumbnail = shrink_image(view, THUMBNAIL)
         pictures = {"image": encode_jpeg(view, quality=80)}
         for kind, ids in {"prediction": mask, "truth": truth}.items():
             if ids is None:
@@ -158,7 +157,7 @@ class Gallery:
                     f"Received: {image.shape} and {ids.shape}"
                 )
             ids = shrink_mask(ids, *view.shape[:2])
-            small = shrink_mask(ids, height, width)
+            small = shrink_mask(ids, *thumbnail.shape[:2])
             drawn = draw_overlay(thumbnail, small, self.classes, self.colours, legend=False)
             name = "thumbnail" if kind == "prediction" else "truth_thumbnail"
             pictures[name] = encode_jpeg(drawn, quality=75)
@@ -206,6 +205,13 @@ def image_scores(counts: metrics.Counts, classes: Sequence[str]) -> dict[str, fl
     """
     named = zip(classes, metrics.iou(counts), strict=True)
     return {f"IoU {name}": _number(score) for name, score in named}
+
+
+def shrink_image(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """The image, resized so that its longer side has at most `longest` pixels."""
+    height, width = image.shape[:2]
+    scale = min(1.0, longest / max(height, width))
+    return resize_image(image, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def shrink_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -262,12 +268,6 @@ def draw_layer(mask: NDArray[np.uint8], colours: NDArray[np.uint8], unpainted: s
     opacities = bytes(colour[3] for colour in palette)
     layer.save(encoded, "PNG", transparency=opacities, compress_level=3)
     return encoded.getvalue()
-
-
-def _fit(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
-    """Height and width of a picture made smaller, if it must be, so that no side is longer."""
-    scale = min(1.0, longest / max(shape[:2]))
-    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 def _fractions(mask: NDArray[np.uint8]) -> dict[int, float]:

@@ -43,9 +43,7 @@ def draw_comparison(groups: Sequence[Group], split: str, out: Path) -> None:
         for place, (axes, name) in enumerate(zip(_row(lower, len(panels)), panels, strict=True)):
             _draw_dots(axes, groups, name, split)
             _name_groups(axes, groups, shown=place == 0)
-        lower.supxlabel(
-            "\n".join(caption), x=0.01, ha="left", fontsize=8, color="#555555", parse_math=False
-        )
+        lower.supxlabel("\n".join(caption), x=0.01, ha="left", fontsize=8, color="#555555")
         save_chart(figure, out)
 
 
@@ -190,7 +188,7 @@ def _draw_dots(axes: Any, groups: Sequence[Group], name: str, split: str) -> Non
     axes.margins(x=0.08)
     axes.grid(True, axis="x")
     title = name if name.endswith("mIoU") else f"{shorten(name, 24)}, {split}"
-    axes.set_title(title, loc="left", fontsize=10, parse_math=False)
+    axes.set_title(title, loc="left", fontsize=10)
 
 
 def _name_groups(axes: Any, groups: Sequence[Group], *, shown: bool) -> None:
@@ -216,7 +214,6 @@ def _name_groups(axes: Any, groups: Sequence[Group], *, shown: bool) -> None:
                 multialignment="right",
                 linespacing=1.0,
                 annotation_clip=False,
-                parse_math=False,
             )
 
 

@@ -1,4 +1,4 @@
-"""Draw a training's curves and a confusion matrix as PNG files."""
+"""Draw the curves of a training and confusion matrices as PNG files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from segtf.run.log import Log, best_epoch, logged_classes, read_log
+from segtf.scoring.inspection import percent
 from voc_builder.base.colours import voc_colours
 from voc_builder.base.files import replacing
 
 DPI = 120
 TRAIN, VAL = "#9a9a9a", "#1f5fbf"
 ABSENT = "#d9d9d9"
-CROWD = 8  # more classes than that: their training curves would hide the others
-# DejaVu has no Chinese, Japanese or Korean: take what the machine has
+CROWD = 8  # more classes are drawn without their training curves
+# DejaVu has no Chinese, Japanese or Korean
 FONTS = (
     "DejaVu Sans",
     "Noto Sans CJK SC",
@@ -71,44 +72,42 @@ def draw_curves(log: Path, out: Path) -> None:
 
 
 def draw_confusion(counts: NDArray[np.int64], classes: Sequence[str], out: Path) -> None:
-    """The confusion matrix `counts` (C, C), rows the truth, columns the prediction: each cell has
-    its share of the row as colour and in percent, and its pixels. Classes without pixels are grey.
+    """The confusion matrix `counts`, shape (C, C), rows are the truth: each cell shows its fraction
+    of the row as colour and percentage, and its pixels. Classes without pixels are grey.
     """
     rows = counts.sum(axis=1)
-    shares = np.divide(
-        counts, rows[:, None], out=np.full(counts.shape, np.nan), where=rows[:, None] > 0
-    )
     absent = (rows == 0) & (counts.sum(axis=0) == 0)
-    shares[:, absent] = np.nan
+    with np.errstate(invalid="ignore"):
+        fractions = counts / rows[:, None]  # NaN in rows without pixels
+    fractions[:, absent] = np.nan
     count, names = len(classes), [shorten(name, 28) for name in classes]
     cell = 1.05 if count <= 6 else 0.72 if count <= 14 else 0.56  # inches
-    room = 0.9 + 0.085 * max(len(name) for name in names)
+    margin = 0.9 + 0.085 * max(len(name) for name in names)
     side = cell * count
     with matplotlib.rc_context(chart_style()):
-        figure = Figure(figsize=(side + room + 1.2, side + room + 0.3), layout="constrained")
+        figure = Figure(figsize=(side + margin + 1.2, side + margin + 0.3), layout="constrained")
         axes = figure.subplots()
         colours = matplotlib.colormaps["Blues"].with_extremes(bad=ABSENT)
-        picture = axes.imshow(np.ma.masked_invalid(shares), cmap=colours, vmin=0, vmax=1)
-        _label_cells(axes, counts, shares, cell)
+        picture = axes.imshow(np.ma.masked_invalid(fractions), cmap=colours, vmin=0, vmax=1)
+        _label_cells(axes, counts, fractions, cell)
         _label_classes(axes, names, rows == 0)
         bar = figure.colorbar(picture, ax=axes, shrink=min(0.8, 3.2 / side), pad=0.02)
-        bar.set_label("share of the true class")
+        bar.set_label("fraction of the true class")
         bar.outline.set_visible(False)
         save_chart(figure, out)
 
 
 def format_count(count: int) -> str:
-    """Pixels in at most four characters or so: `950`, `12.3k`, `4.56M`, `1.2G`."""
+    """A count in about four characters: `950`, `12.3k`, `4.56M`, `1.2G`."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if count >= size:
-            return (
-                f"{count / size:.3g}{unit}" if count < 999.5 * size else f"{count / size:.0f}{unit}"
-            )
+            digits = ".3g" if count < 999.5 * size else ".0f"
+            return f"{count / size:{digits}}{unit}"
     return str(count)
 
 
 def chart_style() -> Any:
-    """What every chart looks like, for `matplotlib.rc_context`."""
+    """Settings of all charts, for `matplotlib.rc_context`."""
     installed = set(font_manager.get_font_names())
     return {
         "font.family": [name for name in FONTS if name in installed],
@@ -120,11 +119,12 @@ def chart_style() -> Any:
         "axes.axisbelow": True,
         "grid.color": "#e6e6e6",
         "legend.frameon": False,
+        "text.parse_math": False,  # names of classes may contain $
     }
 
 
 def _prepare_epochs(axes: Any, log: Log, best: int | None) -> None:
-    """Whole epochs counted from 1 below, a dotted line at the best one."""
+    """Epochs, counted from 1, on the x-axis, and a dotted line at the best one."""
     epochs = log["epoch"] + 1
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)
@@ -142,7 +142,7 @@ def _plot(axes: Any, log: Log, column: str, **style: Any) -> Line2D:
 
 
 def _draw_pair(axes: Any, log: Log, column: str, title: str) -> None:
-    """A quantity in training, dashed, and in validation."""
+    """A column of the log for training, dashed, and for validation."""
     train = _plot(axes, log, column, color=TRAIN, linestyle="--", linewidth=1.2)
     val = _plot(axes, log, f"val_{column}", color=VAL, linewidth=1.8)
     axes.legend([train, val], ["training", "validation"])
@@ -152,7 +152,7 @@ def _draw_pair(axes: Any, log: Log, column: str, title: str) -> None:
 def _draw_classes(
     axes: Any, beside: Any, log: Log, classes: Sequence[str], best: int | None
 ) -> None:
-    """IoU of each class, training dashed; the list beside it has the value at the best epoch."""
+    """IoU of each class, training dashed; a list beside it has the values of the best epoch."""
     with_training = len(classes) <= CROWD
     handles, texts = [], []
     for name, colour in zip(classes, voc_colours(max(1, len(classes))) / 255, strict=False):
@@ -175,52 +175,34 @@ def _draw_classes(
         fontsize=8,
         labelspacing=0.35,
     )
-    # set afterwards: matplotlib drops labels that begin with _ and reads $ as mathematics
+    # set afterwards: matplotlib drops labels that begin with _
     for text, name in zip(legend.get_texts(), texts, strict=True):
-        text.set_parse_math(False)
         text.set_text(name)
 
 
 def _label_cells(
-    axes: Any, counts: NDArray[np.int64], shares: NDArray[np.float64], cell: float
+    axes: Any, counts: NDArray[np.int64], fractions: NDArray[np.float64], cell: float
 ) -> None:
+    """Writes percentage and pixels into each cell; `cell` is its side in inches."""
     large, small = (11, 8) if cell > 1 else (8, 6.5) if cell > 0.6 else (6.5, 5)
-    for (row, column), share in np.ndenumerate(shares):
-        pixels = int(counts[row, column])
-        if pixels == 0:
+    for (row, column), fraction in np.ndenumerate(fractions):
+        if counts[row, column] == 0:
             continue
-        colour = "white" if share > 0.55 else "black"
-        at = (column, row)
-        text = _format_cell(share)
-        axes.annotate(
-            text,
-            at,
-            (0, 1),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=large,
-            color=colour,
+        lines = (
+            (percent(fraction), "bottom", 1, large),
+            (format_count(int(counts[row, column])), "top", -1, small),
         )
-        axes.annotate(
-            format_count(pixels),
-            at,
-            (0, -1),
-            textcoords="offset points",
-            ha="center",
-            va="top",
-            fontsize=small,
-            color=colour,
-        )
-
-
-def _format_cell(share: float) -> str:
-    """A share as a percentage that says 0 or 100 only where it is exactly that."""
-    if 0 < share < 0.0005:
-        return "< 0.1 %"
-    if 0.9995 <= share < 1:
-        return "> 99.9 %"
-    return "100 %" if share == 1 else f"{100 * share:.1f} %"
+        for text, side, offset, size in lines:
+            axes.annotate(
+                text,
+                (column, row),
+                (0, offset),
+                textcoords="offset points",
+                ha="center",
+                va=side,
+                fontsize=size,
+                color="white" if fraction > 0.55 else "black",
+            )
 
 
 def _label_classes(axes: Any, names: Sequence[str], absent: NDArray[np.bool_]) -> None:
@@ -235,13 +217,10 @@ def _label_classes(axes: Any, names: Sequence[str], absent: NDArray[np.bool_]) -
     axes.set_yticks(ids, names)
     for label, missing in zip(axes.get_yticklabels(), absent, strict=True):
         label.set_color("#888888" if missing else "black")
-    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        label.set_parse_math(False)
     axes.set_xlabel("prediction", fontweight="bold")
     axes.set_ylabel("truth", fontweight="bold")
     axes.tick_params(length=0)
-    for side in axes.spines.values():
-        side.set_visible(False)
+    axes.spines[:].set_visible(False)
     axes.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)
@@ -249,7 +228,7 @@ def _label_classes(axes: Any, names: Sequence[str], absent: NDArray[np.bool_]) -
 
 
 def shorten(text: str, length: int) -> str:
-    """The text, cut in the middle to `length`: names that differ often differ at their ends."""
+    """The text, shortened in its middle to `length`: names often differ at their ends."""
     if len(text) <= length:
         return text
     return f"{text[: length * 2 // 3]}…{text[len(text) - length // 3 + 1 :]}"

@@ -3,39 +3,64 @@
 from __future__ import annotations
 
 import json
-from html import escape
-from pathlib import Path, PurePath
+import re
+from pathlib import Path
 from shlex import quote
 from typing import Any
 
 import yaml
 
-from segtf.exporting.report import ExportReport, read_export
-from segtf.outputs.page import (
-    Section,
-    bar,
-    class_name,
-    flags,
-    link,
-    missing,
-    pairs,
-    picture,
-    render_page,
-    table,
+from segtf.exporting.quality import quality_head, quality_rows
+from segtf.exporting.report import EQUAL_ARGMAX, LARGEST_DIFFERENCE, read_export
+from segtf.inference.postprocess import describe as describe_postprocessing
+from segtf.outputs.gallery import shrink_image
+from segtf.outputs.page import Section, content_style, render
+from segtf.reports import report_training as training
+from segtf.reports.object_figures import size_name
+from segtf.run.folder import (
+    CONFIG,
+    DATA,
+    ENVIRONMENT,
+    LOG,
+    OVERLAYS,
+    PROGRESS,
+    SHOWN,
+    read_sizing,
 )
-from segtf.reports.report_export import export_section
-from segtf.reports.report_images import image_gallery, progress_gallery
-from segtf.reports.report_objects import objects_sections
-from segtf.reports.report_training import sizing_section, training_section
-from segtf.run.folder import CONFIG, DATA, ENVIRONMENT, LOG, SHOWN, read_sizing
 from segtf.run.log import read_log
 from segtf.run.size import describe_size
+from segtf.scoring.faults import Faults, faults_of
+from segtf.scoring.inspection import decimal, interval_text, percent
+from segtf.scoring.intervals import FEW
+from segtf.scoring.operating import compared, decision_text
 from segtf.scoring.split_scores import SplitScores, read_run_scores, read_shown_scores
+from segtf.training.survey import SMALLEST
+from voc_builder.base.classes import is_background
 from voc_builder.base.errors import UserError
 from voc_builder.base.files import replacing
+from voc_builder.pixels.images import decode_image, encode_jpeg
 from voc_builder.pixels.overlay import format_fraction
 
+THUMBNAIL = 480  # pixels, the longer side
+STRIP = 1200  # pixels, the width of a progress picture on the page
+THUMBNAILS = "thumbnails"  # folder in the run
+TITLES = {  # of the templates in the folder `sections`, in order
+    "result": "Result",
+    "data": "Data",
+    "size": "Framework, size and batch",
+    "training": "Training",
+    "scores": "Scores",
+    "objects": "Objects found and missed",
+    "confusion": "Confusion matrices",
+    "export": "Export",
+    "images": "Predictions on held-out images",
+    "progress": "Predictions during training",
+    "use": "How to use the model",
+    "environment": "Environment",
+}
 Json = dict[str, Any]
+
+__all__ = ["Section", "content_style", "sections", "write_report"]
 
 
 def write_report(run: Path) -> Path:
@@ -46,9 +71,15 @@ def write_report(run: Path) -> Path:
     config = _read_config(run / CONFIG)
     keys = ("arch", "encoder", "crop" if config.get("crop") else "size", "fold", "data")
     subtitle = " · ".join(f"{key} {config[key]}" for key in keys if config.get(key) is not None)
+    page = render(
+        Path(__file__).with_name("report.html"),
+        title=run.resolve().name,
+        subtitle=subtitle,
+        sections=parts,
+    )
     out = run / "report.html"
     with replacing(out) as beside:
-        beside.write_text(render_page(run.resolve().name, subtitle, parts), encoding="utf-8")
+        beside.write_text(page, encoding="utf-8")
     return out
 
 
@@ -59,32 +90,52 @@ def sections(run: Path) -> list[Section]:
     """
     if not (run / CONFIG).is_file():
         raise UserError(f"{run}: not a run folder (no {CONFIG}): name one of artifacts/runs")
+    values = _values(run)
+    templates = Path(__file__).with_name("sections")
+    found = []
+    for name, title in TITLES.items():
+        of_splits = _objects(run, values["scores"]) if name == "objects" else {name: {}}
+        for anchor, more in of_splits.items():
+            split = anchor.partition("-")[2]
+            html = render(templates / f"{name}.html", **values, **more)
+            found.append(Section(anchor, f"{title}: {split}" if split else title, html))
+    return found
+
+
+def _values(run: Path) -> Json:
+    """The values that templates use: what the files of a run hold, and functions on it."""
     config = _read_config(run / CONFIG)
-    about, environment = _read_json(run / DATA), _read_json(run / ENVIRONMENT)
-    scores = read_run_scores(run)
-    val, test = scores.get("val"), scores.get("test")
-    export = read_export(run)
+    data, environment = _read_json(run / DATA), _read_json(run / ENVIRONMENT)
+    scores, sizing = read_run_scores(run), read_sizing(run)
+    best_split = "test" if "test" in scores else "val"
+    classes = list(scores[best_split].classes) if scores else (data or {}).get("classes", [])
+    first = (sizing or {}).get("survey", {}).get("background")
     log = read_log(run / LOG) if (run / LOG).is_file() else None
-    known = test or val
-    classes = list(known.classes) if known else (about or {}).get("classes", [])
-    sizing, shown = read_sizing(run), read_shown_scores(run / SHOWN)
-    training = training_section(run, config, environment, sizing, log)
-    return [
-        Section("result", "Result", _result(config, val, test, export, classes)),
-        Section("data", "Data", _about_data(about)),
-        Section("size", "Framework, size and batch", sizing_section(sizing, classes)),
-        Section("training", "Training", training),
-        Section("scores", "Scores", _scores(run, val, test, classes)),
-        *objects_sections(run, dict(reversed(scores.items()))),
-        Section("confusion", "Confusion matrices", _confusions(run)),
-        Section("export", "Export", export_section(run, export)),
-        Section(
-            "images", "Predictions on images that training never saw", image_gallery(run, shown)
-        ),
-        Section("progress", "Predictions during training", progress_gallery(run)),
-        Section("use", "How to use the model", _use(run, config, classes)),
-        Section("environment", "Environment", _environment(environment)),
-    ]
+    return {
+        "run": quote(str(run)),
+        "model": quote(str(run / "model.onnx")),
+        "files": {path.name for path in run.iterdir()},
+        "config": config,
+        "data": data,
+        "pixels": _pixels(data) if data else {},
+        "environment": environment,
+        "export": read_export(run),
+        "largest_difference": LARGEST_DIFFERENCE,
+        "equal_argmax": EQUAL_ARGMAX,
+        "scores": scores,
+        "best_split": best_split,
+        "classes": classes,
+        "sizing": sizing,
+        "smallest": SMALLEST,
+        "first_is_background": first is not None and not is_background(first),
+        **training.values(config, environment, sizing, log),
+        "images": _images(run),
+        "progress": _progress(run),
+        "describe_size": describe_size,
+        "postprocessing": describe_postprocessing,
+        "quality_head": quality_head,
+        "quality_rows": quality_rows,
+    }
 
 
 def _read_json(path: Path) -> Json | None:
@@ -108,133 +159,96 @@ def _read_config(path: Path) -> Json:
     return values if isinstance(values, dict) else {}
 
 
-def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
-
-
-def _result(
-    config: Json,
-    val: SplitScores | None,
-    test: SplitScores | None,
-    export: ExportReport | None,
-    classes: list[str],
-) -> str:
-    """The few numbers that one looks for first."""
-    metrics, split = (test, "test") if test else (val, "val")
-    notes = [] if test else [missing("There are no test scores: no test images, or no end yet.")]
-    if metrics is None:
-        return "".join([*notes, missing("There are no validation scores either.")])
-    cards = [
-        f'<div class="card first">mean IoU, {split}<b>{_score(metrics.miou)}</b>'
-        f'<span class="soft">Dice {_score(metrics.dice_mean)}</span></div>'
-    ]
-    cards += [
-        f'<div class="card"><span class="name">{class_name(i, name)}</span>'
-        f"<b>{_score(metrics.iou.get(name))}</b>"
-        f'<span class="soft">IoU; Dice {_score(metrics.dice.get(name))}</span></div>'
-        for i, name in enumerate(classes)
-    ]
-    scale = "in tiles of" if config.get("crop") else "at"
-    size = describe_size(metrics.origin.size)
-    text = f"{metrics.images} {split} images {scale} {size} pixels"
-    text += f", pixel accuracy {_score(metrics.pixel_accuracy)}"
-    if export:
-        verdict = "answer alike" if export.passed else "DO NOT answer alike"
-        kind = "good" if export.passed else "bad"
-        text += f'. <span class="{kind}">Keras, SavedModel and ONNX {verdict}.</span>'
-    return "".join([*notes, f'<div class="cards">{"".join(cards)}</div><p>{text}</p>'])
-
-
-def _about_data(about: Json | None) -> str:
-    if about is None:
-        return missing("There is no data.json: training has not begun.")
-    splits = list(about["images"])
-    classes = about["classes"]
-    rows = [["photos", *(str(about["images"][split]) for split in splits)]]
-    void = {n for split in splits for n, count in about["pixels"][split].items() if count}
-    names = [*classes, *sorted(void - set(classes))]
-    totals = {split: max(1, sum(about["pixels"][split].values())) for split in splits}
-    for index, name in enumerate(names):
-        label = class_name(index, name) if name in classes else escape(name)
-        counts = {split: about["pixels"][split].get(name, 0) for split in splits}
-        cells = [
-            f'{format_fraction(counts[s] / totals[s])} <span class="soft">{counts[s]:,}</span>'
-            for s in splits
+def _pixels(data: Json) -> dict[str, list[tuple[int, str]]]:
+    """Pixels of each class, and of ignored pixels if there are any, in each split, with the
+    fraction that they are of the split.
+    """
+    splits = [data["pixels"][split] for split in data["images"]]
+    ignored = {name for of in splits for name, count in of.items() if count} - {*data["classes"]}
+    totals = [max(1, sum(of.values())) for of in splits]
+    return {
+        name: [
+            (of.get(name, 0), format_fraction(of.get(name, 0) / total))
+            for of, total in zip(splits, totals, strict=True)
         ]
-        rows.append([label, *cells])
-    path, sha256 = (escape(str(about[name])) for name in ("path", "sha256"))
-    where = f"<code>{path}</code>, SHA-256 <code>{sha256}</code>"
-    head = ["share of pixels", *splits]
-    return f'{table(head, rows)}<p class="soft">{where}</p>'
+        for name in (*data["classes"], *sorted(ignored))
+    }
 
 
-def _scores(
-    run: Path, val: SplitScores | None, test: SplitScores | None, classes: list[str]
-) -> str:
-    splits = {name: m for name, m in (("val", val), ("test", test)) if m}
-    command = f"python -m segtf.evaluate {quote(str(run))}"
-    notes = [
-        missing(f"There is no metrics_{name}.json: {command} --split {name}")
-        for name, metrics in (("val", val), ("test", test))
-        if not metrics
+def _objects(run: Path, scores: dict[str, SplitScores]) -> dict[str, Json]:
+    """The values of the section about objects of each split that was scored with them, by the id
+    of the section.
+    """
+    functions = {
+        "compared": compared,
+        "decimal": decimal,
+        "decision_text": decision_text,
+        "few": FEW,
+        "interval_text": interval_text,
+        "percent": percent,
+        "score": "{:.3f}".format,
+        "size_name": size_name,
+    }
+    found: dict[str, Json] = {}
+    for split in ("test", "val"):
+        if split not in scores or scores[split].objects is None:
+            continue  # an earlier version did not count objects
+        faulty = [(row.id, faults_of(row)) for row in scores[split].rows]
+        faulty = [(name, faults) for name, faults in faulty if faults.missed + faults.false]
+        names = [f"{kind}_{split}.png" for kind in ("objects", "thresholds")]
+        found[f"objects-{split}"] = {
+            **functions,
+            "of": scores[split],
+            "pictures": [name for name in names if (run / name).is_file()],
+            "faulty": sorted(faulty, key=lambda pair: (-pair[1].missed - pair[1].false, pair[0])),
+        }
+    return found or {"objects": {"of": None}}
+
+
+def _images(run: Path) -> list[Json]:
+    """The overlays of a run, those with the most faults first, by name where there are no scores
+    of the masks that they show.
+    """
+    folder = run / OVERLAYS
+    shown = read_shown_scores(run / SHOWN)
+    scores = {} if shown is None else {row.id: row for row in shown.rows}
+    images = []
+    for path in folder.rglob("*.jpg"):
+        if PROGRESS in path.relative_to(folder).parts or path.name.startswith("."):
+            continue
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        row = scores.get(name)
+        images.append(
+            {
+                "id": name,
+                "path": path.relative_to(run),
+                "thumbnail": _thumbnail(run, path, path.relative_to(folder), THUMBNAIL),
+                "scores": row,
+                "faults": Faults(0, 0, 0.0) if row is None else faults_of(row),
+            }
+        )
+    return sorted(images, key=lambda image: (image["faults"].rank, image["path"].name))
+
+
+def _progress(run: Path) -> list[Json]:
+    """Pictures of the same few images after some of the epochs, in order."""
+    folder = run / OVERLAYS / PROGRESS
+    return [
+        {
+            "path": path.relative_to(run),
+            "thumbnail": _thumbnail(run, path, path.relative_to(run / OVERLAYS), STRIP),
+            "caption": re.sub(r"^epoch-0*(\d)", r"epoch \1", path.stem),  # epoch-0012.jpg
+        }
+        for path in sorted(folder.glob("*.jpg"))
+        if not path.name.startswith(".")
     ]
-    if not splits:
-        return "".join(notes)
-    head = ["class", *(f"{name} {score}" for name in splits for score in ("IoU", "Dice"))]
-    rows = [
-        [class_name(i, c), *(bar(of.get(c)) for m in splits.values() for of in (m.iou, m.dice))]
-        for i, c in enumerate(classes)
-    ]
-    rows.append(
-        ["<b>mean</b>", *(bar(of) for m in splits.values() for of in (m.miou, m.dice_mean))]
-    )
-    accuracy = ", ".join(f"{n} {_score(m.pixel_accuracy)}" for n, m in splits.items())
-    note = "A dash: the class is neither in the images nor predicted; it is left out of the mean."
-    soft = f'<p class="soft">Pixel accuracy: {accuracy}. {note}</p>'
-    return "".join([*notes, table(head, rows), soft])
 
 
-def _confusions(run: Path) -> str:
-    shown, notes = [], []
-    for split in ("val", "test"):
-        path = PurePath(f"confusion_{split}.png")
-        if (run / path).is_file():
-            shown.append(picture(path, f"{split}: rows are the truth", kind="plot"))
-        else:
-            notes.append(missing(f"There is no {path}."))
-    return f'{"".join(notes)}<div class="plots">{"".join(shown)}</div>'
-
-
-def _use(run: Path, config: Json, classes: list[str]) -> str:
-    """The command, and what a program of one's own must know."""
-    model = run / "model.onnx"
-    if not model.is_file():
-        return missing(f"There is no model.onnx: python -m segtf.export {quote(str(run))}")
-    command = f"python -m segtf.predict {quote(str(model))} PHOTOS --out predictions"
-    names = ", ".join(f"{i} {name}" for i, name in enumerate(classes))
-    table_of_ends = table(
-        ["", "name", "type", "shape", "meaning"],
-        [
-            ["input", "image", "uint8", "(N, H, W, 3)", "RGB, 0 to 255, as decoded"],
-            ["output", "probabilities", "float32", f"(N, H, W, {len(classes) or 'C'})", "0 to 1"],
-        ],
-    )
-    size = describe_size(config.get("crop") or config.get("size"))
-    scale = (
-        "crops of images at their full resolution," if config.get("crop") else "images squeezed to"
-    )
-    text = (
-        f"Trained on {scale} {size} pixels. The "
-        "preprocessing of the encoder is inside. Classes, colours, training size and what height "
-        "and width must be divisible by stand in the metadata of the file."
-    )
-    return (
-        f"<pre>{flags(command)}</pre>{table_of_ends}<p>Classes: {escape(names)}.</p>"
-        f'<p>{escape(text)}</p><p><a href="{link(PurePath("model.onnx"))}">model.onnx</a></p>'
-    )
-
-
-def _environment(environment: Json | None) -> str:
-    if environment is None:
-        return missing("There is no environment.json: training has not begun.")
-    return pairs({k: v for k, v in environment.items() if k != "command"})
+def _thumbnail(run: Path, path: Path, name: Path, longest: int) -> Path:
+    """Writes an image whose longer side has at most `longest` pixels; returns its path from the
+    run folder.
+    """
+    small = shrink_image(decode_image(path.read_bytes(), str(path)), longest)
+    with replacing(run / THUMBNAILS / name) as beside:
+        beside.write_bytes(encode_jpeg(small, quality=85))
+    return Path(THUMBNAILS, name)

@@ -16,7 +16,7 @@ from scripts import ablation
 from segtf.reports import draw_comparison
 from segtf.run.config import TrainConfig
 from segtf.run.folder import write_config
-from tests.segtf.test_compare import write_run
+from tests.segtf.reports.run_folders import write_run
 from voc_builder.base.command import parse, run
 
 VARIATIONS = {"default": {}, "mosaic": {"mosaic": 0.5}, "unbalanced": {"balance": False}}

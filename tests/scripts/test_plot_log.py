@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scripts.plot_log import main
-from tests.segtf.reports.test_figures import write_log
+from tests.segtf.reports.run_folders import write_log
 
 
 def test_plot_log_writes_curves_into_the_run_folder(

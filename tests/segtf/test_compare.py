@@ -8,7 +8,6 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -18,51 +17,14 @@ from matplotlib.figure import Figure
 from segtf.compare import main
 from segtf.reports import draw_comparison
 from segtf.scoring.split_scores import read_scores
-from tests.segtf.reports.test_figures import read_picture, write_log
-from tests.segtf.split_scores import change_scores, image_scores, split_scores, write_scores
-
-CLASSES = ["__background__", "fishka", "def|ect"]
-SETTINGS = {"data": "fishki", "size": 256, "loss": "ce + dice", "mosaic": 0.0, "seed": 42}
+from tests.segtf.reports.run_folders import CLASSES, read_picture, write_log, write_run
+from tests.segtf.split_scores import change_scores
 
 
 @pytest.fixture
 def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The picture takes most of a second."""
     monkeypatch.setattr(draw_comparison, "draw_comparison", lambda *_: None)
-
-
-def write_run(
-    run: Path,
-    miou: float,
-    *,
-    classes: list[str] = CLASSES,
-    sha256: str = "0a1b" * 16,
-    ids: tuple[str, ...] = ("a", "b"),
-    test: bool = True,
-    epochs: int = 4,
-    **settings: Any,
-) -> Path:
-    """The files of a finished run that scored `miou` on test, 0.01 less on val."""
-    run.mkdir(parents=True)
-    values = {**SETTINGS, "fold": None, "run": run.name, "artifacts": str(run.parent), **settings}
-    (run / "config.yaml").write_text(yaml.safe_dump(values))
-    images = {"train": 8, "val": 2, "test": 2 if test else 0}
-    about = {"path": "fishki", "sha256": sha256, "classes": classes, "images": images}
-    (run / "data.json").write_text(json.dumps(about))
-    environment = {"command": f"python -m segtf.train --run {run.name}", "seconds": 120.0}
-    (run / "environment.json").write_text(json.dumps(environment))
-    write_log(run / "log.csv", classes, [miou * (1 - 0.6**n) for n in range(1, epochs + 1)])
-    for split in ("val", "test")[: 1 + test]:
-        score = miou if split == "test" else miou - 0.01
-        scores = split_scores(
-            dict.fromkeys(classes, score),
-            score,
-            rows=tuple(map(image_scores, ids)),
-            iou_micro_imagewise=score / 2,
-            pixel_accuracy=score / 4,
-        )
-        write_scores(run, split, scores)
-    return run
 
 
 def compared(tmp_path: Path, runs: list[Path], *flags: str) -> list[dict[str, str]]:

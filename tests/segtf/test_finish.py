@@ -23,7 +23,7 @@ from segtf.run.folder import write_json
 from segtf.scoring.faults import Faults, faults_of
 from segtf.scoring.split_scores import read_run_scores, read_shown_scores
 from segtf.train import train
-from tests.segtf.reports.test_figures import write_log
+from tests.segtf.reports.run_folders import write_log
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 from tests.voc_builder.folders import write_image
 from voc_builder.base.errors import UserError

@@ -25,7 +25,7 @@ from segtf.scoring.split_scores import (
     SizeCounts,
 )
 from segtf.scoring.thresholds import count_thresholds
-from tests.segtf.reports.test_figures import read_picture
+from tests.segtf.reports.run_folders import read_picture
 
 
 def row(

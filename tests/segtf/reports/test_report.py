@@ -15,19 +15,18 @@ import pytest
 from scripts.make_fishki import draw_image, plan_image
 from segtf.exporting.report import PrecisionReport, ValScores, write_export
 from segtf.inference.postprocess import Postprocess
-from segtf.outputs.page import flags, prose
+from segtf.outputs.page import prose
 from segtf.report import main
 from segtf.reports.figures import draw_confusion, draw_curves
 from segtf.reports.object_figures import draw_objects, draw_thresholds
 from segtf.reports.report import write_report
 from segtf.run.config import TrainConfig
-from segtf.run.log import read_log, waiting
 from segtf.scoring.operating import Target, given, point_scores
 from segtf.scoring.split_scores import SplitScores
 from segtf.scoring.thresholds import count_thresholds
 from segtf.training.sizing import Machine, choose, write_sizing
 from segtf.training.survey import Objects, Survey
-from tests.segtf.reports.test_figures import write_log
+from tests.segtf.reports.run_folders import add_waits, write_log
 from tests.segtf.scoring.inspected_images import IMAGES as MASKS
 from tests.segtf.scoring.inspected_images import inspection
 from tests.segtf.split_scores import change_scores, image_scores, split_scores, write_scores
@@ -91,14 +90,6 @@ def write_size(run: Path, config: TrainConfig) -> None:
     survey = Survey({"train": 32, "val": 4}, 36, sides, sides, objects, "__background__", None)
     here = Machine(cpus=2, free_bytes=16 * 2**30)
     write_sizing(run, choose(survey, here, config), batch=8)
-
-
-def add_waits(log: Path, shares: list[float]) -> None:
-    """The column of a log that says how long training waited; the last one goes on."""
-    head, *rows = log.read_text(encoding="utf-8").splitlines()
-    column = [*shares, *shares[-1:] * len(rows)]
-    lines = [f"{head},data_wait", *(f"{row},{w}" for row, w in zip(rows, column, strict=False))]
-    log.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 FLOAT32 = PrecisionReport("model.onnx", 25_300_000, ms=20.0, provider="CPUExecutionProvider")
@@ -200,7 +191,7 @@ def test_the_page_says_the_scores_the_best_epoch_and_what_agreed(finished: Path)
     assert "mean IoU, test<b>0.9188</b>" in page
     assert "40 of 40 epochs (11 min with start and data)" in page
     assert "best validation mean IoU <b>0.9852</b> in epoch <b>40</b>" in page
-    assert '<span class="good">Keras, SavedModel and ONNX answer alike.</span>' in page
+    assert '<span class="good">Keras, SavedModel and ONNX agree.</span>' in page
     assert "<td>32</td><td>4</td><td>4</td>" in page
     assert '<p class="missing">' not in page
 
@@ -212,10 +203,10 @@ def test_the_page_says_why_the_size_and_what_the_smallest_objects_become(finishe
     assert "<td>width, pixels</td><td>900</td><td>1,000</td><td>1,200</td>" in page
     assert '<td>27</td><td>12.0</td><td><span class="bad">3.1</span></td>' in page
     assert "<td>60</td><td>300.0</td><td><b>76.8</b></td>" in page
-    assert "Not counted: 4 rests of annotation" in page
+    assert "Not counted: 4 specks" in page
 
 
-def test_the_page_says_what_decides_most_about_a_training(finished: Path) -> None:
+def test_the_page_has_the_main_settings_of_a_training(finished: Path) -> None:
     page = (finished / "report.html").read_text(encoding="utf-8")
     before = page[: page.index("<summary>All settings</summary>")]
     for name, value in (
@@ -236,15 +227,15 @@ def test_the_page_says_what_decides_most_about_a_training(finished: Path) -> Non
         (
             0.03,
             [],
-            "Arithmetic holds training back</b>: 3&nbsp;% of",
-            "What makes it faster: a GPU, a",
+            "<b>Training is compute-bound</b>: 3&nbsp;% of",
+            "To make it faster: a GPU, a",
         ),
-        (0.03, ["GPU:0"], "Arithmetic holds training back</b>", "faster: a faster GPU"),
-        (0.2, [], "Arithmetic holds training back more than input, but both", "20&nbsp;% at most"),
-        (0.6, [], "Input holds training back</b>: 60&nbsp;% of", "--cache</span> memory"),
+        (0.03, ["GPU:0"], "<b>Training is compute-bound</b>", "faster: a faster GPU"),
+        (0.2, [], "<b>Training is mostly compute-bound</b>", "20&nbsp;% at most"),
+        (0.6, [], "<b>Training is input-bound</b>: 60&nbsp;% of", "--cache</span> memory"),
     ],
 )
-def test_the_page_says_whether_input_or_arithmetic_holds_training_back(
+def test_the_page_says_whether_input_or_computation_limits_training(
     share: float, gpus: list[str], says: str, cure: str, tmp_path: Path
 ) -> None:
     run = write_run(tmp_path / "run")
@@ -256,18 +247,8 @@ def test_the_page_says_whether_input_or_arithmetic_holds_training_back(
     assert "below 10&nbsp;% input costs next to nothing, from 30&nbsp;% on it is" in page
 
 
-def test_waiting_is_the_median_from_the_second_epoch_on_of_logs_that_tell(tmp_path: Path) -> None:
-    log = write_log(tmp_path / "log.csv", CLASSES, [0.5] * 4)
-    assert waiting(read_log(log)) is None
-    add_waits(log, [0.9, 0.1, float("nan"), 0.3])
-    assert waiting(read_log(log)) == pytest.approx(0.2)
-    single = write_log(tmp_path / "single.csv", CLASSES, [0.5])
-    add_waits(single, [0.9])
-    assert waiting(read_log(single)) is None
-
-
 def test_a_log_of_an_older_run_says_nothing_about_waiting(finished: Path) -> None:
-    assert "holds training back" not in (finished / "report.html").read_text(encoding="utf-8")
+    assert "-bound</b>" not in (finished / "report.html").read_text(encoding="utf-8")
 
 
 def test_crops_and_tiles_are_called_so(tmp_path: Path) -> None:
@@ -284,7 +265,7 @@ def test_crops_and_tiles_are_called_so(tmp_path: Path) -> None:
 
 def test_flags_and_numbers_with_units_are_not_broken() -> None:
     assert prose("5 % in 3 s, 4 sizes") == "5&nbsp;% in 3&nbsp;s, 4 sizes"
-    assert flags("a--b <--size 4") == 'a--b &lt;<span class="flag">--size</span> 4'
+    assert prose("a--b <--size 4") == 'a--b &lt;<span class="flag">--size</span> 4'
 
 
 def test_names_are_escaped(finished: Path) -> None:
@@ -336,7 +317,7 @@ def test_images_of_an_earlier_run_or_without_a_fault_come_by_name_and_none_is_ca
     assert ("IoU" in images) == (rows is not None)
 
 
-def test_the_page_says_what_an_inspector_asks_of_test_and_val(finished: Path) -> None:
+def test_the_page_has_objects_found_and_missed_of_test_and_val(finished: Path) -> None:
     page = (finished / "report.html").read_text(encoding="utf-8")
     for split in ("test", "val"):
         _, section = page.split(f'<section id="objects-{split}">')
@@ -363,7 +344,7 @@ def test_a_failed_export_is_said_in_the_result_and_in_the_table(tmp_path: Path) 
     failed = replace(EXPORT.comparisons[0], passed=False)
     write_export(replace(EXPORT, comparisons=(failed,)), run)
     page = write_report(run).read_text(encoding="utf-8")
-    assert "ONNX DO NOT answer alike" in page
+    assert "ONNX DO NOT agree" in page
     assert '<span class="bad">FAILED</span>' in page
 
 
@@ -382,7 +363,7 @@ def test_the_page_shows_the_cost_of_each_precision_and_the_post_processing(tmp_p
     page = write_report(run).read_text(encoding="utf-8")
     for shown in ("model_float16.onnx", "12.7", "x 0.80", "-0.0021", "-0.0030", "–"):
         assert f"<td>{shown}</td>" in page
-    assert "Post-processing: none, as none helped on val." in page
+    assert "Post-processing rules: none, as none helped on val." in page
     assert not Links(page).opened
 
 
