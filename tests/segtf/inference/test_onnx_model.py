@@ -125,13 +125,6 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         OnnxModel(tmp_path)
 
 
-def test_only_a_run_folder_is_advised_to_be_exported(tmp_path: Path) -> None:
-    (tmp_path / "photos").mkdir()
-    with pytest.raises(UserError, match="photos: a folder without") as raised:
-        find_model(tmp_path / "photos")
-    assert "segtf.export" not in str(raised.value)
-
-
 def test_a_saved_model_leads_to_the_onnx_file_of_its_run(tmp_path: Path) -> None:
     folder = tmp_path / "saved_model"
     folder.mkdir()
@@ -147,21 +140,6 @@ def test_a_saved_model_leads_to_the_onnx_file_of_its_run(tmp_path: Path) -> None
     assert advised().endswith(f"python -m segtf.export {tmp_path} writes")
     (tmp_path / "model.onnx").touch()
     assert advised().endswith(f"name {tmp_path / 'model.onnx'}")
-
-
-@pytest.mark.parametrize("content", [b"", b"hello"])
-def test_what_is_no_onnx_file_is_named(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "a.onnx"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=r"a\.onnx: not an ONNX file .*segtf\.export RUN") as raised:
-        OnnxModel(path)
-    assert "\n" not in str(raised.value)
-
-
-def test_an_onnx_file_of_others_is_refused_with_the_cure(tmp_path: Path) -> None:
-    path = write_channels_model(tmp_path / "a.onnx", info=None)
-    with pytest.raises(UserError, match=r"segtf\.classes.*python -m segtf\.export RUN"):
-        OnnxModel(path)
 
 
 def test_a_graph_that_contradicts_its_metadata_is_refused(tmp_path: Path) -> None:

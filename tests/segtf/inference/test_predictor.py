@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from segtf.inference import predictor as of_ours
+from segtf.inference import predictor as module
 from segtf.inference.decision import most_probable
 from segtf.inference.onnx_model import ModelInfo
 from segtf.inference.postprocess import Postprocess, Rule
@@ -61,16 +61,7 @@ def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def test_an_image_of_the_training_size_is_predicted_pixel_by_pixel(tmp_path: Path) -> None:
-    predictor = open_predictor([write_channels_model(tmp_path / "a.onnx")])
-    expected = [[0, 0, 1, 2], [0, 1, 2, 2], [2, 1, 0, 0], [1, 1, 1, 0]]
-    image = np.eye(3, dtype=np.uint8)[np.array(expected)] * 200
-    mask = predictor.mask(image)
-    np.testing.assert_array_equal(mask, expected)
-    assert mask.dtype == np.uint8
-
-
-def test_an_image_of_another_shape_is_squeezed_and_its_mask_stretched(tmp_path: Path) -> None:
+def test_an_image_of_another_shape_is_resized_and_its_mask_resized_back(tmp_path: Path) -> None:
     predictor = open_predictor([write_channels_model(tmp_path / "a.onnx")])
     image = np.zeros((6, 16, 3), np.uint8)
     image[:, :8, 1] = 255
@@ -99,11 +90,11 @@ def test_the_user_may_ask_in_another_way_than_training_did() -> None:
     model.shapes.clear()
     ask(model, mode="resize").mask(image)
     assert model.shapes == [(1, *INFO.shape, 3)]
-    with pytest.raises(UserError, match=r"--overlap 1: must be at least 0 and below 1"):
+    with pytest.raises(UserError, match="--overlap 1"):
         ask(model, overlap=1)
 
 
-def test_an_image_is_squeezed_to_the_height_and_width_of_a_rectangle() -> None:
+def test_an_image_is_resized_to_the_height_and_width_of_a_rectangle() -> None:
     model = Asked(channels, dataclasses.replace(INFO, shape=(6, 4), fixed=True))
     image = np.zeros((12, 16, 3), np.uint8)
     image[:6, :, 1] = 255
@@ -111,13 +102,6 @@ def test_an_image_is_squeezed_to_the_height_and_width_of_a_rectangle() -> None:
     np.testing.assert_array_equal(
         ask(model, tta="flips").mask(image), [[1] * 16] * 6 + [[2] * 16] * 6
     )
-    assert set(model.shapes) == {(1, 6, 4, 3)}
-
-
-def test_a_rectangle_may_be_asked_in_tiles_of_its_height_and_width() -> None:
-    model = Asked(channels, dataclasses.replace(INFO, shape=(6, 4), fixed=True))
-    image = noise(13, 9)
-    np.testing.assert_allclose(ask(model, mode="tile").probabilities(image), image / 255, atol=1e-6)
     assert set(model.shapes) == {(1, 6, 4, 3)}
 
 
@@ -142,7 +126,7 @@ def test_resized_strips_are_what_opencv_makes_of_the_whole(
 ) -> None:
     given = np.random.default_rng(rows).random((rows, columns, classes), np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(of_ours, "NUMBERS_A_STRIP", 7 * width * classes)
+        patch.setattr(module, "NUMBERS_A_STRIP", 7 * width * classes)
         strips = list(resized_strips(given, height, width))
     assert [top for top, _ in strips] == list(range(0, height, 7))
     found = np.concatenate([strip for _, strip in strips])
@@ -159,13 +143,6 @@ def test_the_mask_is_the_most_probable_class_and_the_lowest_id_of_equals() -> No
     np.testing.assert_array_equal(ask(model).mask(image), probabilities.argmax(-1))
     even = np.full((3, 5, 3), 0.3, np.float32)
     np.testing.assert_array_equal(most_probable(even), np.zeros((3, 5)))
-
-
-@pytest.mark.parametrize("kind", ["none", "flips", "d4"])
-def test_a_network_that_knows_each_pixel_by_itself_says_the_same_of_every_turn(kind: str) -> None:
-    images = np.stack([noise(5, 5, seed) for seed in range(2)])
-    found = turned(channels, TURNS[kind])(images)  # type: ignore[index]
-    np.testing.assert_allclose(found, channels(images), atol=1e-6)
 
 
 @pytest.mark.parametrize(("kind", "turns"), [("none", 1), ("flips", 4), ("d4", 8)])
@@ -192,12 +169,12 @@ def test_each_turn_is_seen_once_and_the_mean_is_taken(kind: str, turns: int) -> 
 def test_several_networks_of_other_sizes_and_ways_are_averaged_pixel_by_pixel() -> None:
     image = noise(40, 30)
     tiles = Asked(channels, dataclasses.replace(INFO, mode="tile", shape=(8, 8)))
-    squeezed = Asked(channels, dataclasses.replace(INFO, shape=(16, 16)))
-    both = ask(tiles, squeezed)
+    resized = Asked(channels, dataclasses.replace(INFO, shape=(16, 16)))
+    both = ask(tiles, resized)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(of_ours, "NUMBERS_A_STRIP", 3 * 30 * 3)  # other strips than those of tiles
+        patch.setattr(module, "NUMBERS_A_STRIP", 3 * 30 * 3)  # other strips than those of tiles
         found = both.probabilities(image)
-    expected = (ask(tiles).probabilities(image) + ask(squeezed).probabilities(image)) / 2
+    expected = (ask(tiles).probabilities(image) + ask(resized).probabilities(image)) / 2
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -229,9 +206,9 @@ def test_networks_that_know_other_classes_answer_for_all_of_them() -> None:
 
 def test_networks_that_do_not_fit_together_are_named() -> None:
     other = Asked(channels, dataclasses.replace(INFO, classes=("red", "green", "blue")), "b.onnx")
-    with pytest.raises(UserError, match=r"b\.onnx knows .* a\.onnx .*: .*--ensemble per-class"):
+    with pytest.raises(UserError, match=r"b\.onnx.*--ensemble per-class"):
         ask(Asked(channels), other)
-    with pytest.raises(UserError, match=r"per-class: a\.onnx has no background, .* is red"):
+    with pytest.raises(UserError, match=r"a\.onnx has no background"):
         ask(Asked(channels), other, ensemble="per-class")
 
 
@@ -251,7 +228,7 @@ BLUE = Rule("синий", "pixels", smallest=2)
 GREEN = Rule("green", "share", smallest=0.1)
 
 
-def test_masks_are_swept_by_the_rules_of_the_network_unless_the_user_does_not_want_it(
+def test_masks_are_post_processed_by_the_rules_of_the_network_unless_switched_off(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     predictor = ask(network(BLUE))
@@ -263,15 +240,8 @@ def test_masks_are_swept_by_the_rules_of_the_network_unless_the_user_does_not_wa
     assert mask[1, 1] == 2
     np.testing.assert_array_equal(raw.postprocess(mask), mask)
     assert (predictor.postprocess(mask) == 1).all()
-    assert mask[1, 1] == 2, "a copy is swept"
+    assert mask[1, 1] == 2, "a copy is changed"
     assert capsys.readouterr().err == ""
-
-
-def test_rules_are_read_from_the_file(tmp_path: Path) -> None:
-    info = network(BLUE).info
-    path = write_channels_model(tmp_path / "a.onnx", info=info)
-    assert (open_predictor([path]).mask(small_component()) == 1).all()
-    assert open_predictor([path], postprocess=False).mask(small_component())[1, 1] == 2
 
 
 @pytest.mark.parametrize("ensemble", ["mean", "vote"])
@@ -302,10 +272,10 @@ def test_networks_of_other_classes_bring_their_own_rules_by_the_class(
     )
     assert joined.rules == (GREEN, BLUE)
     assert capsys.readouterr().err == ""
-    disputed = ask(
+    different = ask(
         network(info=first, answer=green),
         network(GREEN, BLUE, info=second, answer=both),
         ensemble="per-class",
     )
-    assert disputed.rules == (BLUE,)
+    assert different.rules == (BLUE,)
     assert "green" in capsys.readouterr().err

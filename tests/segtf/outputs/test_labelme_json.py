@@ -180,8 +180,3 @@ def test_a_polygon_that_is_painted_as_another_area_becomes_a_mask(
 def test_what_cannot_be_drawn_is_refused(how: dict[str, Any], part: str) -> None:
     with pytest.raises(UserError, match=part):
         labelme_annotation(np.zeros((2, 2), np.uint8), CLASSES, "a.png", **how)
-
-
-def test_ids_without_a_class_are_named() -> None:
-    with pytest.raises(ValueError, match=r"ids \[3, 9\]"):
-        labelme_annotation(np.array([[1, 3, 9, 255]], np.uint8), CLASSES, "a.png")

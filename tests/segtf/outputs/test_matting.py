@@ -128,12 +128,6 @@ def test_several_classes_may_be_the_background() -> None:
     assert (cut_out(image, thirds)[..., 3] == 255).all()
 
 
-def test_the_image_stays_as_it_was() -> None:
-    image = noise(20, 20)
-    cut_out(image, np.zeros((20, 20), np.uint8))
-    np.testing.assert_array_equal(image, noise(20, 20))
-
-
 def test_what_has_no_background_or_another_size_is_refused() -> None:
     with pytest.raises(UserError, match="background"):
         cut_out(noise(4, 4), np.zeros((4, 4), np.uint8), ())
