@@ -109,7 +109,7 @@ def choose_postprocess(
     masks: MaskStore, truths: MaskStore, classes: Sequence[str], *, unit: Unit = "share"
 ) -> Choice:
     """The rules for a network by its masks on val and the true class ids (255 void). Limits are
-    shares of the area, which needs images of one size, or pixels. Raises ValueError unless there
+    fractions of the area, which needs images of one size, or pixels. Raises ValueError unless there
     are as many masks as truths.
     """
     if len(masks) != len(truths):

@@ -1,4 +1,4 @@
-"""Write the network of a run as SavedModel and ONNX, with what must be known to use it."""
+"""Write the network of a run as SavedModel and ONNX, with the metadata to run it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from voc_builder.base.files import replacing
 from voc_builder.base.tensorflow import reason_of
 
 OPSET = 18  # the highest that tf2onnx writes
-FREE = ("batch", "height", "width")  # names of the sizes that a graph leaves open
+FREE = ("batch", "height", "width")  # names of the free sizes of a graph
 
 
 def model_info(config: TrainConfig, data: dict[str, Any]) -> ModelInfo:
-    """What must be known to use the network of a run."""
+    """The metadata of the network of a run, from its settings and `data.json`."""
     r_g_b = voc_colours(len(data["classes"])).tolist()
     return ModelInfo(
         classes=tuple(data["classes"]),
@@ -40,7 +40,7 @@ def model_info(config: TrainConfig, data: dict[str, Any]) -> ModelInfo:
 
 
 def write_saved_model(network: Path, out: Path, info: ModelInfo) -> None:
-    """The network of a `.keras` file as the SavedModel folder `out`."""
+    """Convert a `.keras` file to the SavedModel folder `out`."""
     import keras
     import tensorflow as tf
 
@@ -66,7 +66,7 @@ def write_saved_model(network: Path, out: Path, info: ModelInfo) -> None:
 
 
 def write_onnx(saved_model: Path, out: Path, info: ModelInfo) -> None:
-    """The network of a SavedModel folder as the ONNX file `out`."""
+    """Convert a SavedModel folder to the ONNX file `out`."""
     os.environ.setdefault("TF2ONNX_LOG_LEVEL", "ERROR")
     import onnx
     import tensorflow as tf
@@ -81,7 +81,7 @@ def write_onnx(saved_model: Path, out: Path, info: ModelInfo) -> None:
     for value in (*model.graph.input, *model.graph.output):
         for dim, name in zip(value.type.tensor_type.shape.dim, FREE, strict=False):
             if dim.dim_param:
-                dim.dim_param = name  # instead of numbers that mean nothing
+                dim.dim_param = name  # instead of meaningless numbers
     with replacing(out) as beside:
         onnx.save(model, beside)
         write_metadata(beside, info)

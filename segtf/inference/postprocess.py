@@ -6,8 +6,8 @@ is connected background, corners excluded, that only this class surrounds and th
 the edge of the image; below `hole`, it becomes the class. Rules are applied in their order,
 components before holes.
 
-A limit is a share of the image's area where the network sees images resized to the training size,
-and pixels where it sees tiles at full resolution.
+A limit is a fraction of the image's area (unit `share`) for a network that sees images resized to
+the training size, and pixels for one that sees tiles at full resolution.
 
 Images may have hundreds of megapixels and component numbers take four bytes per pixel: a mask is
 worked on in windows of rows.
@@ -35,7 +35,7 @@ class Rule:
     """Limits for one class."""
 
     label: str  # name of the class
-    unit: Unit  # of the limits: a share of the image's area, 0 to 1, or pixels
+    unit: Unit  # of the limits: share, a fraction of the image's area, or pixels
     smallest: float = 0.0  # components below are removed
     hole: float = 0.0  # holes below are filled
 
@@ -110,7 +110,7 @@ def steps(rules: Sequence[Rule], classes: Sequence[str], pixels: int) -> Iterato
 
 
 def _pixels(limit: float, unit: Unit, pixels: int) -> int:
-    """As a whole number: a share of 16 / 9216 of 9216 pixels is 16."""
+    """As a whole number: a fraction of 16 / 9216 of 9216 pixels is 16."""
     return math.ceil(limit * pixels - 1e-6) if unit == "share" else math.ceil(limit)
 
 

@@ -17,12 +17,11 @@ from voc_builder.base.errors import UserError
 from voc_builder.pixels.overlay import count_ids
 
 SEGMENTATIONS = ("polygon", "rle")
-Json = dict[str, Any]
 
 
 def coco_annotations(
     mask: NDArray[np.uint8], classes: Sequence[str], *, segmentation: str = "polygon"
-) -> list[Json]:
+) -> list[dict[str, Any]]:
     """The annotations of class ids, shape (H, W), one per connected area but those of background
     and void (255); `CocoWriter` adds the ids.
 
@@ -72,7 +71,9 @@ class CocoWriter:
         }
         file.write(f'{_encode(head)[:-1]},"annotations":[')
 
-    def add(self, file_name: str, shape: tuple[int, ...], annotations: Sequence[Json]) -> None:
+    def add(
+        self, file_name: str, shape: tuple[int, ...], annotations: Sequence[dict[str, Any]]
+    ) -> None:
         """Writes the `coco_annotations` of the next image, shape (H, W)."""
         height, width = shape
         image = {"id": len(self._images) + 1, "file_name": file_name}
@@ -93,7 +94,7 @@ def _categories(classes: Sequence[str]) -> range:
     return range(1 if has_background(classes) else 0, len(classes))
 
 
-def _encode(values: Json) -> str:
+def _encode(values: dict[str, Any]) -> str:
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
