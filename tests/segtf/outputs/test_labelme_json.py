@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw
 from segtf.outputs.labelme_json import labelme_annotation
 from tests.segtf.drawn_masks import any_masks, blobs, ellipse
 from voc_builder.base.errors import UserError
-from voc_builder.sources.labelme_checks import check_annotation
 from voc_builder.sources.labelme import draw_mask, read_annotation, read_image
+from voc_builder.sources.labelme_checks import check_annotation
 
 CLASSES = ("background", "chip", "дефект")
 PARTS = ("roof", "grass", "road")  # without a background
