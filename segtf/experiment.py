@@ -204,7 +204,7 @@ def _logged(server: Server, folder: Path, title: str, name: str) -> Json:
     """What the server has of a run: its id, and the version of the model that was kept."""
     path = folder / RECORD
     record: Json = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if record.get("server") != server.place or not is_logged(server, record["run_id"]):
+    if record.get("server") != server.place or not is_logged(record["run_id"]):
         run_id = log_run(server, folder, experiment=title, name=name)
         record = {"server": server.place, "run_id": run_id, "version": None}
         write_json(record, path)

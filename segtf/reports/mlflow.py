@@ -1,4 +1,4 @@
-"""Put a run and its model on an MLflow server, or into a store of its own beside the runs."""
+"""Log runs and register their models with MLflow: on a server, or in a store beside the runs."""
 
 from __future__ import annotations
 
@@ -10,91 +10,77 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
 from segtf.inference.onnx_model import MODEL_FILE as ONNX
-from segtf.reports.tracked import best_scores, curves
-from segtf.run.folder import (
-    AUGMENT,
-    CONFIG,
-    DATA,
-    ENVIRONMENT,
-    EXPORT,
-    LOG,
-    SIZING,
-    read_data,
-)
+from segtf.run.folder import AUGMENT, CONFIG, DATA, ENVIRONMENT, EXPORT, LOG, SIZING, read_data
 from segtf.run.log import read_log
+from segtf.scoring.split_scores import read_run_scores
 from voc_builder.base.errors import UserError
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric
-
-STORE, FILES = "mlflow.db", "mlflow"  # within the folder of artifacts; no server is needed for it
-MODEL = "model"  # the folder of a run's files in which a model that is kept lies
+STORE, FILES = "mlflow.db", "mlflow"  # the store, in the folder of artifacts
+MODEL = "model"  # the folder of a registered model within its run's files
 SMALL_FILES = (
     *(CONFIG, DATA, ENVIRONMENT, AUGMENT, SIZING, EXPORT, LOG, "report.html", "curves.png"),
     *("metrics_*.json", "confusion_*.png", "objects_*.png", "thresholds_*.png"),
 )
-METRICS_A_CALL = 1000  # that a server takes
 QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
-    "GIT_PYTHON_REFRESH": "quiet",  # a machine without git is no mistake
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # seven take minutes to say that nobody answers
+    "GIT_PYTHON_REFRESH": "quiet",  # git need not be installed
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default of 7 takes minutes
 }
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where runs are written down and models are kept."""
+    """Where runs are logged and models are registered."""
 
     uri: str
-    client: MlflowClient
-    files: str | None  # where the files of new experiments go; None: where the server puts them
+    files: str | None  # URI for the files of new experiments; None: the server decides
 
     @property
     def place(self) -> str:
-        """The address as it may be shown."""
+        """The address without a password."""
         return _without_password(self.uri)
 
 
 def open_server(artifacts: Path) -> Server:
-    """The server that MLFLOW_TRACKING_URI names, else the store in `artifacts`; whether it answers
-    is not known yet. Raises `UserError` where MLflow is not installed.
+    """The server that MLFLOW_TRACKING_URI names, else the store in `artifacts`, which MLflow uses
+    from now on; it is not contacted yet. Raises `UserError` where MLflow is not installed.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
-        from mlflow import MlflowClient
+        import mlflow
     except ModuleNotFoundError as error:
         raise UserError(
-            f"experiments are written down by MLflow: no package {error.name}: "
+            f"experiments are logged with MLflow: no package {error.name}: "
             "pip install 'segtf[mlflow]'"
         ) from None
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if uri:
-        return Server(uri, MlflowClient(uri), files=None)
-    artifacts.mkdir(parents=True, exist_ok=True)
-    folder = artifacts.resolve()
-    uri = f"sqlite:///{folder / STORE}"
-    return Server(uri, MlflowClient(uri), files=(folder / FILES).as_uri())
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        server = Server(uri, files=None)
+    else:
+        artifacts.mkdir(parents=True, exist_ok=True)
+        folder = artifacts.resolve()
+        server = Server(f"sqlite:///{folder / STORE}", files=(folder / FILES).as_uri())
+    mlflow.set_tracking_uri(server.uri)
+    mlflow.set_registry_uri(server.uri)
+    return server
 
 
 @contextlib.contextmanager
 def answering(server: Server) -> Iterator[None]:
-    """Raises `UserError` for whatever the server, the way to it or its store refuses."""
+    """Raises `UserError` for every error of the server, its store or the connection."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -107,8 +93,8 @@ def answering(server: Server) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """What the system said if it began with that, such as "Connection refused": MLflow wraps it up
-    in several errors; else what MLflow said.
+    """The system's message, such as "Connection refused", which MLflow wraps in several errors;
+    without one MLflow's own.
     """
     chain: list[BaseException] = [error]
     while (before := chain[-1].__cause__ or chain[-1].__context__) is not None:
@@ -125,16 +111,24 @@ def _without_password(text: str) -> str:
 
 def check_server(server: Server) -> None:
     """Raises `UserError` if the server does not answer."""
+    import mlflow
+
     with answering(server):
-        server.client.search_experiments(max_results=1)
+        mlflow.search_experiments(max_results=1)
 
 
 def log_run(server: Server, run: Path, *, experiment: str, name: str) -> str:
-    """Writes settings, curves, scores and the small files of a run down under `experiment`; `name`
-    is the experimenter's. Returns MLflow's id of the run. Raises `UserError`.
+    """Logs settings, curves, scores and small files of a run under `experiment`, with the name of
+    the experimenter; returns MLflow's id of the run. Raises `UserError`.
     """
-    client, environment = server.client, _environment(run)
-    started = datetime.strptime(environment["started"], "%Y-%m-%d %H:%M:%S %z").timestamp()
+    import mlflow
+
+    path = run / ENVIRONMENT
+    if not path.is_file():
+        raise UserError(f"{path}: no such file: name the folder of a run whose training has ended")
+    environment = json.loads(path.read_text(encoding="utf-8"))
+    settings = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
+    start = datetime.strptime(environment["started"], "%Y-%m-%d %H:%M:%S %z").timestamp()
     data, log = read_data(run), read_log(run / LOG)
     tags = {
         "mlflow.user": name,
@@ -145,31 +139,34 @@ def log_run(server: Server, run: Path, *, experiment: str, name: str) -> str:
         "command": environment["command"],
     }
     with answering(server):
-        begun = client.create_run(
-            _experiment_id(server, experiment),
-            start_time=round(1000 * started),
+        client = mlflow.MlflowClient()
+        created = client.create_run(
+            mlflow.set_experiment(experiment_id=_experiment_id(server, experiment)).experiment_id,
+            start_time=_milliseconds(start),
             tags=tags,
             run_name=run.resolve().name,
         )
-        run_id: str = begun.info.run_id
-        try:
-            _log_all(client, run_id, run, [*curves(log, started), *best_scores(run)])
-        except BaseException:
-            with contextlib.suppress(Exception):  # the first error is the one to tell
-                client.set_terminated(run_id, "FAILED")
-            raise
-        ended = started + environment["seconds"]
-        client.set_terminated(run_id, "FINISHED", end_time=round(1000 * ended))
-    return run_id
+        with mlflow.start_run(run_id=created.info.run_id) as active:
+            mlflow.log_params(settings)
+            names = metric_names(column for column in log if column != "epoch")
+            ends = start + np.cumsum(np.nan_to_num(log["seconds"]))
+            for row, (epoch, end) in enumerate(zip(log["epoch"], ends, strict=True)):
+                values = {name: float(log[column][row]) for column, name in names.items()}
+                mlflow.log_metrics(values, step=int(epoch), timestamp=_milliseconds(end))
+            mlflow.log_metrics(best_scores(run))
+            for path in (path for pattern in SMALL_FILES for path in sorted(run.glob(pattern))):
+                mlflow.log_artifact(str(path))
+        end = _milliseconds(start + environment["seconds"])
+        client.set_terminated(created.info.run_id, end_time=end)
+        return str(active.info.run_id)
 
 
 def keep_model(server: Server, run: Path, run_id: str, *, model: str) -> int:
-    """Registers the ONNX file of a run that is written down as a version of `model`, and returns
-    the version. Raises `UserError`.
+    """Registers the ONNX file of a logged run as a version of `model`, and returns the version.
+    Raises `UserError`.
     """
     import onnx
 
-    client = server.client
     with answering(server), tempfile.TemporaryDirectory() as folder:
         import mlflow.onnx
         from mlflow.exceptions import MlflowException
@@ -181,53 +178,66 @@ def keep_model(server: Server, run: Path, run_id: str, *, model: str) -> int:
             pip_requirements=["onnxruntime"],
             save_as_external_data=False,
         )
-        shutil.copyfile(run / ONNX, packed / ONNX)  # as it is, byte for byte
-        client.log_artifacts(run_id, str(packed), MODEL)
-        with contextlib.suppress(MlflowException):  # what else is wrong the next call tells
+        shutil.copyfile(run / ONNX, packed / ONNX)  # byte for byte
+        mlflow.log_artifacts(str(packed), MODEL, run_id=run_id)
+        # mlflow.register_model would print to stderr
+        client = mlflow.MlflowClient()
+        with contextlib.suppress(MlflowException):  # it exists; the next call reports other errors
             client.create_registered_model(model)
-        written = client.get_run(run_id)
+        logged = mlflow.get_run(run_id)
         version = client.create_model_version(
             model,
-            f"{written.info.artifact_uri}/{MODEL}",
+            f"{logged.info.artifact_uri}/{MODEL}",
             run_id,
-            tags={"experimenter": written.data.tags["experimenter"]},
+            tags={"experimenter": logged.data.tags["experimenter"]},
         )
         return int(version.version)
 
 
-def is_logged(server: Server, run_id: str) -> bool:
-    """Whether the server has a run of this id, all of it."""
+def is_logged(run_id: str) -> bool:
+    """Whether the server has all of the run with this id."""
+    import mlflow
     from mlflow.exceptions import MlflowException
 
     try:
-        found = server.client.get_run(run_id)
+        info = mlflow.get_run(run_id).info
     except MlflowException:
         return False
-    return bool(found.info.status == "FINISHED" and found.info.lifecycle_stage == "active")
+    return bool(info.status == "FINISHED" and info.lifecycle_stage == "active")
+
+
+def best_scores(run: Path) -> dict[str, float]:
+    """Scores of a run's best network on val and test, as far as it has them, by metric name."""
+    found: dict[str, float | None] = {}
+    for split, scores in read_run_scores(run).items():
+        found |= {f"best_{split}_miou": scores.miou, f"best_{split}_dice_mean": scores.dice_mean}
+        found |= {f"best_{split}_iou_{name}": value for name, value in scores.iou.items()}
+        found |= {f"best_{split}_dice_{name}": value for name, value in scores.dice.items()}
+    known = {name: value for name, value in found.items() if value is not None}
+    return {name: known[key] for key, name in metric_names(known).items()}
+
+
+def metric_names(names: Iterable[str]) -> dict[str, str]:
+    """A different metric name that MLflow allows for each of `names`."""
+    allowed: dict[str, str] = {}
+    for name in names:
+        plain = unique = re.sub(r"[^\w.\- :]", "_", name)
+        number = 1
+        while unique in allowed.values():
+            number += 1
+            unique = f"{plain}_{number}"
+        allowed[name] = unique
+    return allowed
 
 
 def _experiment_id(server: Server, name: str) -> str:
-    known = server.client.get_experiment_by_name(name)
+    import mlflow
+
+    known = mlflow.get_experiment_by_name(name)
     if known is not None:
         return str(known.experiment_id)
-    return str(server.client.create_experiment(name, artifact_location=server.files))
+    return str(mlflow.create_experiment(name, artifact_location=server.files))
 
 
-def _log_all(client: MlflowClient, run_id: str, run: Path, metrics: list[Metric]) -> None:
-    from mlflow.entities import Param
-
-    settings = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in settings.items()])
-    for start in range(0, len(metrics), METRICS_A_CALL):
-        client.log_batch(run_id, metrics=metrics[start : start + METRICS_A_CALL])
-    for pattern in SMALL_FILES:
-        for path in sorted(run.glob(pattern)):
-            client.log_artifact(run_id, str(path))
-
-
-def _environment(run: Path) -> Json:
-    path = run / ENVIRONMENT
-    if not path.is_file():
-        raise UserError(f"{path}: no such file: name the folder of a run whose training has ended")
-    values: Json = json.loads(path.read_text(encoding="utf-8"))
-    return values
+def _milliseconds(seconds: float) -> int:
+    return round(1000 * float(seconds))

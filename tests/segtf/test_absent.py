@@ -19,7 +19,7 @@ from segtf.scoring.evaluation import Predict
 from segtf.show_batch import main as show_batch
 from segtf.training.sizing import decide, write_sizing
 from segtf.verdict import advice, read_scores, score_columns
-from tests.segtf.reports.test_figures import read_picture, write_log
+from tests.segtf.reports.run_folders import read_picture, write_log
 from tests.segtf.tiny_onnx import write_channels_model
 from voc_builder.build import BuildConfig, build
 from voc_builder.tree.voc import Dataset
@@ -160,7 +160,7 @@ def test_every_page_is_drawn(
     columns = score_columns(read_scores(run))
     assert all(name in columns for name in CLASSES)
     assert advice(read_scores(run)["val"], 0.5)
-    assert all(np.isfinite(metric.value) for metric in best_scores(run))
+    assert all(np.isfinite(score) for score in best_scores(run).values())
     monkeypatch.chdir(run)
     namespace: dict[str, object] = {}
     for cell in cells(read_material(run), [run]):

@@ -32,11 +32,11 @@ for name in ("albumentations", "mlflow", "onnxruntime.quantization", "tf2onnx"):
     importlib.import_module(name)
 import numpy as np
 from segtf.inference.onnx_model import OnnxModel
-from segtf.reports.mlflow import open_server
+from segtf.reports.mlflow import check_server, open_server
 from pathlib import Path
 
 OnnxModel(Path(sys.argv[1])).probabilities(np.zeros((1, 16, 16, 3), np.uint8))
-open_server(Path("artifacts")).client.search_experiments()
+check_server(open_server(Path("artifacts")))
 """
 
 
