@@ -40,8 +40,8 @@ SCORES: dict[str, list[str]] = {  # columns of the table by the names that metri
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """Tabulate and draw finished runs; those that differ in seed or fold alone become one row of
-    mean and spread.
+    """Tabulate and draw finished runs; runs that differ only in seed or fold become one row with
+    mean and standard deviation.
     """
 
     runs: tuple[Path, ...]
@@ -49,24 +49,24 @@ class CompareConfig:
     out: Path = Path("artifacts/compare")
     """Folder for compare.md, compare.csv and compare.png"""
     split: Literal["val", "test"] | None = None
-    """Images that scores other than mIoU are of; null: test if all runs have it, else val"""
+    """Split of the scores other than mIoU; null: test if all runs have it, else val"""
     scores: str = "miou,iou_micro_imagewise,dice_mean,iou"
-    """Columns of the table, with commas: miou (val and test), iou_micro_imagewise, pixel_accuracy,
-    dice_mean, iou (of each class). iou_micro_imagewise needs no class to be there. The CSV has all
-    but Dice of classes."""
+    """Columns of the table, comma-separated: miou (val and test), iou_micro_imagewise (defined
+    even if classes are absent), pixel_accuracy, dice_mean, iou (of each class). The CSV has all of
+    them."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.scores.split(",") if name not in SCORES]
         if unknown:
             raise UserError(
                 f"--scores {self.scores}: {', '.join(map(repr, unknown))}: must be some of "
-                f"{', '.join(SCORES)}, with commas"
+                f"{', '.join(SCORES)}, comma-separated"
             )
 
 
 def compare(config: CompareConfig) -> str:
-    """The table as Markdown, written beside the picture and the rows of every run. Raises
-    `UserError` for what is no finished run, and for runs of different classes.
+    """Writes the table, the picture and the CSV of all runs; returns the table as Markdown. Raises
+    `UserError` for unfinished runs and for runs of different classes.
     """
     from segtf.reports.draw_comparison import draw_comparison
 
@@ -91,7 +91,7 @@ def compare(config: CompareConfig) -> str:
 def _document(
     groups: Sequence[Group], split: str, scores: Sequence[str], doubts: Sequence[str]
 ) -> str:
-    """Table, what it shows, warnings, and the commands to repeat the runs."""
+    """The table, notes on it, warnings, and the commands of the runs."""
     classes = [f"IoU {name}" for name in groups[0].runs[0].classes]  # the same of all runs
     wanted = [name for score in scores for name in (SCORES[score] or classes)]
     shown = [
@@ -109,8 +109,8 @@ def _document(
     lines = [
         *_table(["", "settings", "over", *map(plain, shown)], rows),
         "",
-        f"Scores that do not name val or test are of {split}. Mean ± sample standard deviation"
-        f"{_over(groups)}; n where fewer had a value.",
+        f"Scores without val or test in their name are of {split}. Mean ± sample standard deviation"
+        f"{_over(groups)}; n if fewer had a value.",
         *_unsaid(groups),
         *[f"\nWarning: {doubt}." for doubt in doubts],
         "\nCommands:\n",
@@ -125,20 +125,20 @@ def _document(
 
 
 def _unsaid(groups: Sequence[Group]) -> list[str]:
-    """What the column of settings leaves out, as a paragraph of its own."""
+    """The settings that the column of settings leaves out, as a paragraph."""
     common = ", ".join(f"{name} {value}" for name, value in common_settings(groups).items())
     return [f"\nWhere the settings do not say otherwise: {plain(common)}."] if common else []
 
 
 def _over(groups: Sequence[Group]) -> str:
-    """What mean and spread are over; which rows have folds says their column `over`."""
+    """The repeats that mean and spread are computed over; the column `over` has their number."""
     with_folds = [group for group in groups if len(group.folds) > 1]
-    more = any(len(group.runs) > len(group.folds) for group in with_folds)
-    folds = "folds, of each the mean of its runs" if more else "folds"
+    several = any(len(group.runs) > len(group.folds) for group in with_folds)
+    folds = "folds, each the mean of its runs" if several else "folds"
     if not with_folds:
         return " over the runs"
     if any(len(group.runs) > 1 for group in groups if group not in with_folds):
-        return f" over the runs of a row, where it has several folds over its {folds}"
+        return f" over the runs of a row, or over its {folds} if it has several"
     return f" over the {folds}"
 
 
@@ -151,7 +151,7 @@ def _summary(group: Group, name: str, split: str) -> Summary:
 
 
 def _cell(group: Group, name: str, split: str) -> str:
-    """Mean and spread of a number, with n where it is not that of the group."""
+    """Mean and spread of a number, with n where some runs lack it."""
     found, full = _summary(group, name, split), _summary(group, "epochs", split)
     if not found.count:
         return "–"
@@ -170,7 +170,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _write_rows(groups: Sequence[Group], path: Path) -> None:
-    """All runs as CSV, a row each: settings in which they differ, and every score."""
+    """Writes a CSV with a row per run: settings in which the runs differ, and all scores."""
     runs = [one for group in groups for one in group.runs]
     settings = differing_settings(runs)
     rows = []
@@ -191,7 +191,7 @@ def _write_rows(groups: Sequence[Group], path: Path) -> None:
 
 
 def _numbers(one: Run) -> dict[str, float | None]:
-    """Scores of both splits, epochs and time by the names of their columns, as in a log.csv."""
+    """Scores of both splits, epochs and time, by the columns of the CSV."""
     scores: dict[str, float | None] = {}
     for split in SPLITS:
         scores |= {

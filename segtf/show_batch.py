@@ -1,4 +1,4 @@
-"""Draw what the network will see: python -m segtf.show_batch [flags of training | --run NAME]"""
+"""Draw the first training batches: python -m segtf.show_batch [flags of training | --run NAME]"""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from voc_builder.tree.voc import Dataset
 
 PROG = "python -m segtf.show_batch"
-BATCH = 8  # samples in a batch where --batch leaves it to training
+BATCH = 8  # samples in a batch without --batch
 SUFFIXES = (".png", ".jpg", ".jpeg")
-# they decide which data set a run has, or are no settings of a run at all
+# flags that determine the data set of a run, and flags that are no settings of a run
 SOURCE = tuple(field.name for field in dataclasses.fields(SourceConfig))
 FIXED = ("data", *SOURCE, "split", "split_from", "split_seed", "folds", "fold", "unlabelled")
 OWN = ("batches", "out", "run", "artifacts", "skip_bad", "resume", "overwrite")
@@ -30,9 +30,9 @@ OWN = ("batches", "out", "run", "artifacts", "skip_bad", "resume", "overwrite")
 
 @dataclass(frozen=True)
 class ShowBatchConfig(TrainConfig):
-    """Draw the batches that training begins with, augmented, each image beside its mask, with the
-    classes and how often they come. Takes the flags of segtf.train; --run NAME takes the settings
-    of a run, other flags then change them.
+    """Draw the first training batches after augmentation, each image beside its mask, with the
+    frequency of each class. Takes the flags of segtf.train; --run NAME takes the settings of a run,
+    which other flags override.
     """
 
     batches: int = 1
@@ -48,24 +48,23 @@ class ShowBatchConfig(TrainConfig):
 
 
 def show_batch(config: ShowBatchConfig, changed: set[str]) -> Path:
-    """The picture that was written; prints what its legend says. `changed` are the fields that
-    were given and not left at their default. Raises `UserError` as training does.
+    """Writes the picture and returns its path; prints the frequencies. `changed` are the fields
+    given on the command line. Raises `UserError` as training does.
     """
     from segtf.reports.batch_sheet import Frequencies, draw_sheet, frequency_table, write_picture
     from segtf.train import open_dataset
 
     if "augment" in changed:
-        augmentation_file(config.augment)  # before anything is built for it
+        augmentation_file(config.augment)  # raises before the data set is built
     if config.run is None:
         folder, dataset, training = config.artifacts, open_dataset(config), _plain(config)
     else:
-        folder, (dataset, training) = config.run_folder, _of_run(config, changed)
-    training = _decided(training, dataset)
-    begun_with = config.run_folder / AUGMENT
-    if config.run is not None and "augment" not in changed and begun_with.is_file():
-        images, masks = _drawn(replace(training, augment=str(begun_with)), dataset, config.batches)
-    else:
-        images, masks = _drawn(training, dataset, config.batches)
+        folder, (dataset, training) = config.run_folder, _from_run(config, changed)
+    training = _sized(training, dataset)
+    saved, drawn = config.run_folder / AUGMENT, training
+    if config.run is not None and "augment" not in changed and saved.is_file():
+        drawn = replace(training, augment=str(saved))
+    images, masks = _batches(drawn, dataset, config.batches)
     frequencies = Frequencies.of(masks, dataset)
     sheet = draw_sheet(
         images,
@@ -83,25 +82,25 @@ def show_batch(config: ShowBatchConfig, changed: set[str]) -> Path:
 
 
 def _plain(config: ShowBatchConfig) -> TrainConfig:
-    """The settings that belong to training."""
+    """The settings of training alone."""
     names = [field.name for field in dataclasses.fields(TrainConfig)]
     return TrainConfig(**{name: getattr(config, name) for name in names})
 
 
-def _of_run(config: ShowBatchConfig, changed: set[str]) -> tuple[Dataset, TrainConfig]:
-    """The data set and the settings of a run, with the flags that were given beside it."""
+def _from_run(config: ShowBatchConfig, changed: set[str]) -> tuple[Dataset, TrainConfig]:
+    """The data set and the settings of a run, overridden by the given flags."""
     saved = read_config(config.run_folder)
     fixed = sorted(changed & set(FIXED))
     if fixed:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in fixed)
-        raise UserError(f"{flags}: belongs to the data set of --run {config.run}: leave it out")
+        raise UserError(f"{flags}: the data set of --run {config.run} determines it: leave it out")
     values: dict[str, Any] = {name: getattr(config, name) for name in changed - set(OWN)}
     values.update(run=config.run, artifacts=config.artifacts)
     return read_run_dataset(config.run_folder), replace(saved, **values)
 
 
-def _decided(config: TrainConfig, dataset: Dataset) -> TrainConfig:
-    """The settings with the size and the crops that training would choose, and a batch."""
+def _sized(config: TrainConfig, dataset: Dataset) -> TrainConfig:
+    """The settings with the size and the crops that training would choose, and a batch size."""
     from segtf.training.sizing import decide
 
     if config.size == "auto" or (config.crop and config.crops is None):
@@ -118,8 +117,8 @@ def _decided(config: TrainConfig, dataset: Dataset) -> TrainConfig:
     return replace(config, batch=batch)
 
 
-def _drawn(config: TrainConfig, dataset: Dataset, batches: int) -> tuple[Any, Any]:
-    """Images (N, H, W, 3) and masks (N, H, W) of the first batches, all shares of them."""
+def _batches(config: TrainConfig, dataset: Dataset, batches: int) -> tuple[Any, Any]:
+    """Images (N, H, W, 3) and masks (N, H, W) of the first batches, of all processes."""
     import numpy as np
 
     from voc_builder.base.tensorflow import import_tensorflow
@@ -134,10 +133,12 @@ def _drawn(config: TrainConfig, dataset: Dataset, batches: int) -> tuple[Any, An
     config.artifacts.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=config.artifacts, prefix=".cache-") as disk:
         [split] = load_splits(dataset, ("train",), loading(config, Path(disk), all_shares=True))
-        shares, photos = range(config.part_count), len(dataset.splits["train"])
-        sampler = Sampler(split, config, len(dataset.classes), shares, photos)
-        drawn = list(training_batches(sampler, range(batches)).as_numpy_iterator())
-    return np.concatenate([images for images, _ in drawn]), np.concatenate([m for _, m in drawn])
+        parts, count = range(config.part_count), len(dataset.splits["train"])
+        sampler = Sampler(split, config, len(dataset.classes), parts, count)
+        pairs = list(training_batches(sampler, range(batches)).as_numpy_iterator())
+    return np.concatenate([image for image, _ in pairs]), np.concatenate(
+        [mask for _, mask in pairs]
+    )
 
 
 def _title(config: TrainConfig, dataset: Dataset, asked: ShowBatchConfig) -> str:
@@ -148,7 +149,7 @@ def _title(config: TrainConfig, dataset: Dataset, asked: ShowBatchConfig) -> str
 
 
 def _settings(config: TrainConfig) -> list[str]:
-    """What decides what is seen, in words."""
+    """The settings that influence the batches, in words."""
     cut = [f"crop {config.crop}", f"foreground {config.foreground:g}"]
     return [
         f"augment {config.augment}",

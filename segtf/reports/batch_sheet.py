@@ -1,4 +1,4 @@
-"""Lay out samples and their masks on one sheet, with a legend that says how often classes come."""
+"""Lay out samples and their masks on one sheet, with a legend of class frequencies."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ MARGIN, GAP, SEAM = 24, 16, 4  # pixels around the sheet, between samples, from 
 TEXT, ROW = 17, 27  # pixels, letters and lines
 NAME = 300  # pixels that the name of a class may take
 INK, SOFT, LINE = (30, 30, 30), (110, 110, 110), (210, 210, 210)
-COLUMNS = ("drawn", "in training", "samples", "photos")
+COLUMNS = ("drawn", "in training", "samples", "images")
 RIGHT = (450, 555, 670, 815)  # pixels, where each column ends
 NOTE = (
-    "drawn, in training: share of the labelled pixels (void: of all) in these batches and in the "
-    "training split; samples, images: how many of them show the class"
+    "drawn, in training: fraction of labelled pixels (void: of all pixels) in these batches and in "
+    "the training split; samples, images: number that contain the class"
 )
 Rgb = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Frequency:
-    """How often a class comes."""
+    """How often a class occurs."""
 
-    drawn: float  # share of the labelled pixels of the batches, 0 to 1; of void: of all pixels
+    drawn: float  # fraction of the labelled pixels of the batches; void: of all pixels
     training: float  # the same of the training split
-    samples: int  # that show it
-    images: int  # of the training split that show it
+    samples: int  # that contain it
+    images: int  # of the training split that contain it
 
 
 @dataclass(frozen=True)
 class Frequencies:
-    """How often each class comes, and void, in `samples` drawn and in `images` of training."""
+    """Frequencies of each class and of void in `samples` drawn and in `images` of training."""
 
     classes: tuple[Frequency, ...]
     void: Frequency
@@ -60,7 +60,7 @@ class Frequencies:
     def of(cls, masks: NDArray[np.uint8], dataset: Dataset) -> Frequencies:
         """Counted in masks (N, H, W) and read from the data set."""
         counts = np.array([np.bincount(mask.reshape(-1), minlength=VOID + 1) for mask in masks])
-        pixels, photos = dataset.pixels["train"], dataset.images["train"]
+        pixels, images = dataset.pixels["train"], dataset.images["train"]
         names = (*dataset.classes, "__ignore__")
         ids = (*range(len(dataset.classes)), VOID)
         labelled = counts[:, :VOID].sum()
@@ -74,14 +74,14 @@ class Frequencies:
                     drawn=counts[:, class_id].sum() / max(1, counts.sum() if is_void else labelled),
                     training=pixels.get(name, 0) / max(1, seen),
                     samples=int(np.count_nonzero(counts[:, class_id])),
-                    images=photos.get(name, 0),
+                    images=images.get(name, 0),
                 )
             )
         return cls(tuple(found[:-1]), found[-1], len(masks), len(dataset.splits["train"]))
 
 
 def frequency_table(frequencies: Frequencies, classes: Sequence[str]) -> str:
-    """The legend as text, a line a class."""
+    """The legend as text, one line per class."""
     rows: list[tuple[str, ...]] = [("", *COLUMNS)]
     rows += [(name, *cells) for name, cells in _rows(frequencies, classes)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -102,7 +102,7 @@ def draw_sheet(
     batch: int,
 ) -> NDArray[np.uint8]:
     """One RGB picture (H, W, 3) of images (N, H, W, 3) and masks (N, H, W), each image beside its
-    mask drawn over it, in rows; every `batch` samples begin a new row.
+    mask drawn over it, in rows; a new row starts after every `batch` samples.
     """
     across, shape = _layout(min(batch, len(images)), masks.shape[1:])
     pairs = [_pair(image, mask, shape, classes) for image, mask in zip(images, masks, strict=True)]
@@ -120,7 +120,7 @@ def draw_sheet(
 
 
 def write_picture(picture: NDArray[np.uint8], path: Path) -> None:
-    """Writes RGB as PNG or JPEG, by the suffix."""
+    """Writes RGB, shape (H, W, 3), as PNG or JPEG, by the suffix."""
     if path.suffix.lower() == ".png":
         done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         if not done:
@@ -133,8 +133,8 @@ def write_picture(picture: NDArray[np.uint8], path: Path) -> None:
 
 
 def _layout(count: int, shape: tuple[int, ...]) -> tuple[int, HeightWidth]:
-    """Samples in a row, and height and width of each on the sheet: about as many pixels across as
-    down, and few empty places in the last row.
+    """Samples per row, and height and width of each on the sheet: roughly square, with few empty
+    places in the last row.
     """
     height, width = shape
     square = math.ceil(math.sqrt(count / 2 * height / width))
@@ -150,13 +150,13 @@ def _pair(
     image: NDArray[np.uint8], mask: NDArray[np.uint8], shape: HeightWidth, classes: Sequence[str]
 ) -> NDArray[np.uint8]:
     smooth = cv2.INTER_AREA if shape[0] < mask.shape[0] else cv2.INTER_NEAREST
-    photo = cv2.resize(image, shape[::-1], interpolation=smooth).astype(np.uint8, copy=False)
+    resized = cv2.resize(image, shape[::-1], interpolation=smooth).astype(np.uint8, copy=False)
     ids = cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     overlay = draw_overlay(
-        photo, ids.astype(np.uint8, copy=False), classes, voc_colours(), legend=False
+        resized, ids.astype(np.uint8, copy=False), classes, voc_colours(), legend=False
     )
     seam = np.full((shape[0], SEAM, 3), 255, np.uint8)
-    return np.concatenate([photo, seam, overlay], axis=1)
+    return np.concatenate([resized, seam, overlay], axis=1)
 
 
 def _grid(pairs: Sequence[NDArray[np.uint8]], across: int) -> NDArray[np.uint8]:
@@ -178,7 +178,7 @@ def _heading(title: str, settings: Sequence[str], width: int) -> NDArray[np.uint
 
 
 def _legend(frequencies: Frequencies, classes: Sequence[str], width: int) -> NDArray[np.uint8]:
-    """The table of classes; in two blocks beside each other where there are many and room."""
+    """The table of classes, in two blocks side by side if they are many and there is room."""
     rows = _rows(frequencies, classes)
     block = RIGHT[-1]
     blocks = 2 if len(rows) > 6 and width >= 2 * block + 3 * GAP else 1
@@ -201,7 +201,7 @@ def _legend(frequencies: Frequencies, classes: Sequence[str], width: int) -> NDA
 
 
 def _rows(frequencies: Frequencies, classes: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """Name and cells of each class, and of void where there is any."""
+    """Name and cells of each class, and of void if there is any."""
     of = [*zip(classes, frequencies.classes, strict=True)]
     if frequencies.void.drawn or frequencies.void.training:
         of.append(("void", frequencies.void))
@@ -220,7 +220,7 @@ def _rows(frequencies: Frequencies, classes: Sequence[str]) -> list[tuple[str, t
 
 
 def _swatch(area: NDArray[np.uint8], index: int, classes: Sequence[str]) -> None:
-    """Paint a class as its areas are painted, by the same code: outlined, or hatched for void."""
+    """Paint a class as overlays do: outlined, or hatched for void."""
     height, width = area.shape[:2]
     ids = np.full((height, width), index if index < len(classes) else VOID, np.uint8)
     grey = np.full((height, width, 3), 235, np.uint8)

@@ -1,4 +1,4 @@
-"""Draw groups of runs as one picture: their curves of val_miou, and the scores of every run."""
+"""Draw groups of runs in one picture: curves of val_miou above the scores of every run."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ from segtf.reports.figures import chart_style, save_chart, shorten
 from segtf.reports.runs import Group, common_settings
 
 COLOURS = matplotlib.colormaps["tab10"](range(10))
-DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)))  # a round of colours each
-LABEL, CAPTION = 44, 200  # characters in a line of a label, of which there are two; of the caption
+DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)))  # one after each cycle of colours
+LABEL, CAPTION = 44, 200  # characters per line of a label, which has two, and of the caption
 PANELS = 4  # of scores, at most
-LINE, EDGES = 11 / 72, 0.8  # inches: of a number beside the curves; of what is over and under them
-BANDS = 6  # groups at most: more bands over each other hide each other and the curves
+LINE, EDGES = 11 / 72, 0.8  # inches: a number beside the curves; title and axis of the curves
+BANDS = 6  # groups at most: more bands hide each other and the curves
 
 
 def draw_comparison(groups: Sequence[Group], split: str, out: Path) -> None:
-    """Above the mean val_miou over the epochs of every group, for a few groups in a band from its
-    lowest to its highest run, below the scores of every run as a dot and the mean of its group as a
-    bar.
+    """Draws the mean val_miou of every group over the epochs, for few groups in a band from the
+    lowest to the highest run; below, the score of every run as a dot, group means as bars.
     """
     panels = _panels(groups, split)
     caption = _caption(groups)
@@ -48,7 +47,7 @@ def draw_comparison(groups: Sequence[Group], split: str, out: Path) -> None:
 
 
 def _caption(groups: Sequence[Group]) -> list[str]:
-    """What the labels leave out, in lines."""
+    """Lines with the settings that labels leave out."""
     common = ", ".join(f"{name} {value}" for name, value in common_settings(groups).items())
     return textwrap.wrap(f"Where labels do not say otherwise: {common}", CAPTION) if common else []
 
@@ -58,7 +57,7 @@ def _row(figure: Any, count: int) -> list[Any]:
 
 
 def _panels(groups: Sequence[Group], split: str) -> list[str]:
-    """The scores to draw: both mean IoUs, and that of each class but the first if they are few."""
+    """The scores to draw: both mean IoUs, and IoU of the classes after the first if few."""
     one = groups[0].runs[0]
     scores = ["val mIoU", *(["test mIoU"] if _any(groups, "test mIoU", split) else [])]
     classes = [f"IoU {name}" for name in one.classes[1:]]
@@ -84,7 +83,7 @@ def _curves(group: Group) -> NDArray[np.float64]:
 
 
 def _draw_curves(axes: Any, groups: Sequence[Group], *, gap: float) -> None:
-    """`gap` is what numbers beside the curves are apart at least, a share of the axes' height."""
+    """`gap` is the smallest distance of the numbers beside the curves, a fraction of the height."""
     ends, lows, thin = [], [], False
     for group in groups:
         curves = _curves(group)
@@ -108,7 +107,7 @@ def _draw_curves(axes: Any, groups: Sequence[Group], *, gap: float) -> None:
             lows += late[~np.isnan(late)].tolist()
     band = ", band from the lowest to the highest" if len(groups) <= BANDS else ""
     notes = [f"mean of the runs{band}"] if _repeated(groups) else []
-    notes += ["thin where some have stopped"] if thin else []
+    notes += ["thin where some runs have ended"] if thin else []
     title = f"Validation mean IoU ({'; '.join(notes)})" if notes else "Validation mean IoU"
     axes.set_title(title, loc="left")
     _limit(axes, lows)
@@ -120,7 +119,7 @@ def _repeated(groups: Sequence[Group]) -> bool:
 
 
 def _limit(axes: Any, lows: Sequence[float]) -> None:
-    """Leave out the climb of the first half: what tells runs apart comes after it."""
+    """Limit the y-axis to the scores of the second half, where runs differ."""
     top = min(1.0, axes.dataLim.y1)
     low = min(lows, default=0)
     pad = max(0.05 * (top - low), 0.005)
@@ -133,8 +132,8 @@ def _limit(axes: Any, lows: Sequence[float]) -> None:
 
 
 def _label_ends(axes: Any, ends: Sequence[tuple[Group, float, float]], gap: float) -> None:
-    """The number of every group right of the chart, at the height where its curve ends, or as near
-    as the others let it.
+    """Write the number of every group right of the chart, as close to the end of its curve as the
+    other numbers allow.
     """
     low, high = axes.get_ylim()
     ends = sorted(ends, key=lambda end: end[2])
@@ -161,9 +160,11 @@ def _label_ends(axes: Any, ends: Sequence[tuple[Group, float, float]], gap: floa
 
 
 def _apart(places: Sequence[float], *, gap: float) -> NDArray[np.float64]:
-    """Rising places from 0 to 1 moved as little as can be, by least squares, to be `gap` apart."""
+    """Sorted places, 0 to 1, moved apart to a distance of `gap`, by as little as possible in least
+    squares.
+    """
     steps = gap * np.arange(len(places))
-    free = np.asarray(places) - steps  # these need only not fall: isotonic regression by max-min
+    free = np.asarray(places) - steps  # isotonic regression of these, by max-min
     risen = [
         max(min(free[j : k + 1].mean() for k in range(i, len(free))) for j in range(i + 1))
         for i in range(len(free))

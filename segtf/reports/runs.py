@@ -1,4 +1,4 @@
-"""Read what finished runs scored and group those that differ in seed and fold alone."""
+"""Read the scores of finished runs and group runs that differ only in seed and fold."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from segtf.scoring.split_scores import SplitScores, metrics_file, read_scores
 from voc_builder.base.errors import UserError
 
 REPEATS = ("seed", "fold")  # what the runs of a group may differ in
-NAMES = ("run", "artifacts", "data", *OF_THIS_START)  # where things lie; data is told by its digest
+NAMES = ("run", "artifacts", "data", *OF_THIS_START)  # paths; data sets differ by their digest
 SPLITS = ("val", "test")
 
 
@@ -59,8 +59,8 @@ class Run:
         return self.score(split, lambda of: of.iou.get(name))
 
     def measures(self, split: str) -> dict[str, float]:
-        """Every number of a run by the name that a table gives it; NaN for what it has not. Scores
-        other than mIoU are of `split`.
+        """The numbers of a run by their column in a table, NaN for missing ones. Scores other than
+        mIoU are of `split`.
         """
         best = best_epoch(self.log)
         values = {
@@ -87,28 +87,28 @@ class Summary:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in seed and fold alone."""
+    """Runs that differ only in seed and fold."""
 
     number: int  # from 1
-    label: str  # the settings that tell it from most groups
+    label: str  # the settings in which it differs from most groups
     runs: tuple[Run, ...]
 
     @property
     def folds(self) -> list[Any]:
-        """Folds that it validates on, sorted; none for val as split."""
+        """Validation folds, sorted; none for the val split."""
         return sorted({run.repeat[1] for run in self.runs} - {None})
 
     @property
     def repeats(self) -> str:
-        """What mean and spread are over, in words."""
+        """The repeats that mean and spread are computed over, in words."""
         folds, runs = len(self.folds), len(self.runs)
         if folds < 2:
             return f"{runs} run{'s' * (runs > 1)}"
         return f"{folds} folds" + (f" of {runs} runs" if runs > folds else "")
 
     def summary(self, value: Callable[[Run], float]) -> Summary:
-        """Mean and spread over the folds, of each the mean of its runs; over the runs where there
-        is one fold. Runs without the value are left out.
+        """Mean and spread over the folds, each the mean of its runs; with a single fold over the
+        runs. Runs without the value are left out.
         """
         by_fold: dict[Any, list[float]] = defaultdict(list)
         for run in self.runs:
@@ -121,8 +121,8 @@ class Group:
 
 
 def read_run(path: Path) -> Run:
-    """What a run left in its folder. Raises `UserError` for a folder that is none or damaged, and
-    for a run that is not at its end.
+    """A finished run from its folder. Raises `UserError` for a folder that is no run or damaged,
+    and for an unfinished run.
     """
     if not (path / CONFIG).is_file() or not (path / DATA).is_file():
         lacking = DATA if (path / CONFIG).is_file() else CONFIG
@@ -132,8 +132,8 @@ def read_run(path: Path) -> Run:
     missing = missing_files(path)
     if missing:
         raise UserError(
-            f"{path}: an unfinished run (no {missing[0]}): go on with {_resume(path)}, or leave it "
-            f"out"
+            f"{path}: an unfinished run (no {missing[0]}): resume it with {_resume(path)}, or "
+            "leave it out"
         )
     run = Run(
         path=path,
@@ -148,8 +148,8 @@ def read_run(path: Path) -> Run:
 
 
 def missing_files(path: Path) -> list[str]:
-    """What a run folder lacks that a finished run has, log and scores of every split with images;
-    none of a finished run. Raises `UserError` if it is damaged.
+    """Files of a finished run that a run folder lacks: the log and the scores of every split with
+    images. Raises `UserError` if the folder is damaged.
     """
     splits = _scored(_read(path / DATA, json.loads))
     needed = [LOG, ENVIRONMENT, *(metrics_file(split) for split in splits)]
@@ -157,8 +157,8 @@ def missing_files(path: Path) -> list[str]:
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:
-    """The runs of all folders. Raises `UserError` also for one that is named twice and for runs of
-    other classes than the first.
+    """The runs of all folders. Raises `UserError` also for duplicates and for runs whose classes
+    differ from those of the first.
     """
     twice = [path for i, path in enumerate(paths) if path.resolve() in _resolved(paths[:i])]
     if twice:
@@ -174,8 +174,8 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
 
 
 def differing_settings(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """The settings in which the runs differ, of each its value for every run as text. Data sets
-    are told apart by their digest, and validation on folds from that on val.
+    """The settings in which the runs differ, each with its value for every run as text. Data sets
+    differ by their digest, and validation on folds differs from validation on val.
     """
     names = dict.fromkeys(name for run in runs for name in run.settings)
     texts = {
@@ -191,8 +191,8 @@ def differing_settings(runs: Sequence[Run]) -> dict[str, list[str]]:
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """The groups in the order of their first runs, each called by the settings in which it has not
-    what more than half of the groups have.
+    """The groups in the order of their first runs, labelled with the settings in which they differ
+    from more than half of the groups.
     """
     settings = differing_settings(runs)
     grouped: dict[tuple[str, ...], list[Run]] = defaultdict(list)
@@ -210,15 +210,15 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
 
 
 def common_settings(groups: Sequence[Group]) -> dict[str, str]:
-    """Of the settings in which the groups differ, what labels leave out: the value that more than
-    half of them have.
+    """The settings that labels leave out: those in which the groups differ, with the value that
+    more than half of them share.
     """
     settings = differing_settings([group.runs[0] for group in groups])
     return _common([{name: settings[name][i] for name in settings} for i in range(len(groups))])
 
 
 def _common(rows: Sequence[dict[str, str]]) -> dict[str, str]:
-    """Of each setting the value that more than half of the rows have, if there is one."""
+    """The value of each setting that more than half of the rows share, if there is one."""
     common = {}
     for name in rows[0] if rows else ():
         value, count = Counter(row[name] for row in rows).most_common(1)[0]
@@ -228,7 +228,7 @@ def _common(rows: Sequence[dict[str, str]]) -> dict[str, str]:
 
 
 def find_doubts(groups: Sequence[Group]) -> list[str]:
-    """Why scores of these groups are not comparable, or a mean not what it seems, a line each."""
+    """Reasons why scores of these groups are not comparable, one line each."""
     runs = [run for group in groups for run in group.runs]
     digests = _sharing(runs, lambda run: run.about["sha256"][:10])
     tested = _sharing(runs, lambda run: _images(run, "test"))
@@ -244,17 +244,17 @@ def find_doubts(groups: Sequence[Group]) -> list[str]:
     if len(set(folds.values())) > 1:
         named = "; ".join(f"group {number}: {of}" for number, of in folds.items())
         doubts.append(
-            f"the groups validate on other folds ({named}): val scores are not comparable"
+            f"the groups validate on different folds ({named}): val scores are not comparable"
         )
     if len(set(scales.values())) > 1:
         named = "; ".join(f"group {number}: {of}" for number, of in scales.items())
         doubts.append(
-            f"scores are measured at each run's own size ({named}): masks of other sizes are other "
-            "truths, the scores are not comparable"
+            f"scores are measured at each run's own size ({named}): masks of different sizes "
+            "make the scores not comparable"
         )
     for group in groups:
         doubts += [
-            f"{names} have the same settings, seed and fold: they count as one more repeat each"
+            f"{names} have the same settings, seed and fold: each counts as a repeat"
             for names in _sharing(group.runs, lambda run: run.repeat).values()
             if ", " in names
         ]
@@ -262,7 +262,7 @@ def find_doubts(groups: Sequence[Group]) -> list[str]:
 
 
 def _scored(about: dict[str, Any]) -> list[str]:
-    """The splits that a run with such a data.json is scored on at its end."""
+    """The splits on which a run with this data.json is scored."""
     return [name for name in SPLITS if name == "val" or about.get("images", {}).get(name)]
 
 
@@ -303,7 +303,7 @@ def _images(run: Run, split: str) -> tuple[str, ...]:
 
 
 def _scale(run: Run) -> str:
-    """The size of the images and masks that a run is scored on; tiles cover whole images."""
+    """Size at which a run is scored, in words; tiles cover images at their own size."""
     size = run.settings.get("size")
     return "the images' own" if run.settings.get("crop") else describe_size(size)
 
@@ -313,7 +313,7 @@ def _data_text(run: Run) -> str:
 
 
 def _sharing(runs: Iterable[Run], key: Callable[[Run], Any]) -> dict[Any, str]:
-    """The names of the runs that have each value of `key`."""
+    """Names of the runs by their value of `key`."""
     names: dict[Any, list[str]] = defaultdict(list)
     for run in runs:
         names[key(run)].append(run.name)
@@ -321,7 +321,7 @@ def _sharing(runs: Iterable[Run], key: Callable[[Run], Any]) -> dict[Any, str]:
 
 
 def _text(value: Any) -> str:
-    """A setting as YAML writes it, in one line."""
+    """A setting as in YAML, on one line."""
     if isinstance(value, str):
         return " ".join(value.split())
     return json.dumps(value, ensure_ascii=False)

@@ -51,7 +51,7 @@ def test_shares_are_of_labelled_pixels_and_those_of_void_of_all(two_images: Data
         images=2,
     )
     lines = frequency_table(frequencies, CLASSES).splitlines()
-    assert lines[0].split() == ["drawn", "in", "training", "samples", "photos"]
+    assert lines[0].split() == ["drawn", "in", "training", "samples", "images"]
     assert lines[2].split() == ["chip", "7.7", "%", "25", "%", "1", "of", "4", "1", "of", "2"]
     assert lines[4].split()[0] == "void"
 
@@ -193,7 +193,7 @@ def test_of_a_run_its_settings_its_own_pipeline_and_what_is_given_beside_are_tak
     printed = capsys.readouterr().out
     assert printed.splitlines()[-1] == str(config.run_folder / "batches.png")
     assert " of 4 " in printed
-    assert "void" not in printed.replace("(void: of all)", "")  # `light` uncovers nothing
+    assert "void" not in printed.replace("(void: of all pixels)", "")  # `light` uncovers nothing
 
     out = tmp_path / "here" / "other.jpg"
     assert main([*flags, "--augment", "heavy", "--batch", "6", "--out", str(out)]) == 0
@@ -201,7 +201,7 @@ def test_of_a_run_its_settings_its_own_pipeline_and_what_is_given_beside_are_tak
     assert out.read_bytes()[:2] == b"\xff\xd8"
 
     assert main([*flags, "--split", "70/20/10"]) == 2
-    assert "--split: belongs to the data set of --run old" in capsys.readouterr().err
+    assert "--split: the data set of --run old" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
