@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from segtf.inference.onnx_model import find_model
 from segtf.inference.predictor import Mode, Predictor, Tta, open_predictor
 from voc_builder.base.classes import has_background
 from voc_builder.base.command import run
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from segtf.services.telegram.conversation import Conversation
 
 TOKEN = "SEGTF_BOT_TOKEN"  # environment variable
-TOKEN_FORM = r"[0-9]+:[A-Za-z0-9_-]+"
-WHENCE = "copy it from @BotFather on Telegram (/newbot makes a bot, /mybots shows its API token)"
-UPDATES = ["message"]  # the kinds of updates that Telegram is asked for
-STOPPING_SECONDS = 5  # for telling Telegram what has been read
+TOKEN_HELP = (
+    "copy it from @BotFather in Telegram (/newbot makes a bot, /mybots shows its API token)"
+)
+UPDATES = ["message"]  # kinds of updates that the bot asks Telegram for
+STOPPING_SECONDS = 5  # to confirm to Telegram which updates were read
 
 log = logging.getLogger("segtf.bot")
 
@@ -38,33 +40,33 @@ log = logging.getLogger("segtf.bot")
 @dataclass(frozen=True)
 class BotConfig:
     """Answers photos sent to a Telegram bot with the same photos without their background, until
-    Ctrl-C or SIGTERM. The environment variable SEGTF_BOT_TOKEN holds the bot's token, which
-    @BotFather gives.
+    Ctrl-C or SIGTERM. The environment variable SEGTF_BOT_TOKEN must hold the bot's token from
+    @BotFather.
     """
 
     model: Path
     """ONNX file exported by segtf, or a run folder that holds model.onnx."""
     api_url: str = "https://api.telegram.org"
-    """Bot API server to talk to, such as http://localhost:8081 for one of your own."""
+    """URL of the Bot API server, such as http://localhost:8081 for one of your own."""
     megapixels: float = 25.0
-    """Photos of more are refused before they are decoded; a photo takes some 50 bytes of memory a
-    pixel."""
+    """Largest photo; larger ones are refused by their header. A photo takes about 50 bytes of
+    memory per pixel."""
     waiting: int = 10
     """Photos that one person may have waiting."""
     queue: int = 100
     """Photos that all people together may have waiting."""
     mode: Mode = "auto"
-    """Squeeze photos to the training size, or cut tiles of that size out of them as they are; auto:
-    what training did."""
+    """Resize photos to the training size, or cut tiles of that size; auto: as in training."""
     tta: Tta = "none"
-    """Also ask about the photo mirrored (flips), or mirrored and turned (d4), and take the mean."""
+    """Test-time augmentation: mean over the mirrored image (flips), or also over its quarter turns
+    (d4)."""
     threads: int = 0
-    """CPU threads for the network, 0 for as many as onnxruntime likes."""
+    """CPU threads for the network; 0: chosen by onnxruntime."""
 
 
 class LogFormatter(logging.Formatter):
-    """A line a record, for what the Bot API sent may be quoted behind it; without the token, which
-    is part of every address of the Bot API.
+    """Cuts messages to one line, as the content of messages from Telegram may follow, and hides the
+    token, which is part of every URL of the Bot API.
     """
 
     def __init__(self, token: str) -> None:
@@ -78,21 +80,23 @@ class LogFormatter(logging.Formatter):
         return super().format(record).replace(self._secret, f"[{TOKEN}]")
 
 
-def read_token() -> str:
-    """The bot's token. Raises `UserError` if there is none or it cannot be one."""
-    token = os.environ.get(TOKEN, "").strip()
-    if not token:
-        raise UserError(f"the environment variable {TOKEN} must hold the bot's token: {WHENCE}")
-    if not re.fullmatch(TOKEN_FORM, token):
-        raise UserError(
-            f"{TOKEN} holds no token, which is a number, a colon and letters, as in "
-            f"123456789:AAExampleExample: {WHENCE}"
-        )
-    return token
+def answer(config: BotConfig) -> None:
+    """Runs the bot until SIGTERM or Ctrl-C. Raises `UserError`."""
+    check(config)
+    token = read_token()
+    find_model(config.model)  # before imports that take long
+    try:
+        import aiogram  # noqa: F401
+    except ImportError:
+        raise UserError("the bot needs aiogram: pip install 'segtf[bot]'") from None
+    lines = logging.StreamHandler()
+    lines.setFormatter(LogFormatter(token))
+    logging.basicConfig(level=logging.WARNING, handlers=[lines])
+    asyncio.run(_converse(config, token, open_cutter(config)))
 
 
 def check(config: BotConfig) -> None:
-    """Raises `UserError` for numbers and addresses that cannot be."""
+    """Raises `UserError` for a flag with a value that is out of range."""
     refuse_below_one(waiting=config.waiting, queue=config.queue)
     if not config.megapixels > 0:
         raise UserError(f"--megapixels takes a number above 0. Received: {config.megapixels}")
@@ -105,27 +109,50 @@ def check(config: BotConfig) -> None:
         good = False
     if not good or not re.fullmatch(r"[^\s{}?#]+", config.api_url):
         raise UserError(
-            "--api-url takes an address such as https://api.telegram.org. "
-            f"Received: {config.api_url}"
+            f"--api-url takes a URL such as https://api.telegram.org. Received: {config.api_url}"
         )
 
 
+def read_token() -> str:
+    """The bot's token from the environment. Raises `UserError` if it is missing or malformed."""
+    token = os.environ.get(TOKEN, "").strip()
+    if not re.fullmatch(r"[0-9]+:[A-Za-z0-9_-]+", token):
+        raise UserError(
+            f"the environment variable {TOKEN} must hold the bot's token, such as "
+            f"123456789:AAExampleExample: {TOKEN_HELP}"
+        )
+    return token
+
+
 def open_cutter(config: BotConfig) -> Predictor:
-    """The network that `config` names. Raises `UserError` if it knows no background."""
+    """The network of `config`. Raises `UserError` if it has no background class."""
     predictor = open_predictor(
         [config.model], mode=config.mode, tta=config.tta, threads=config.threads
     )
     if not has_background(predictor.classes):
         raise UserError(
             f"{config.model}: no class is the background, class 0 is {predictor.classes[0]}: "
-            "nothing can be cut out of it; export a network that was trained with a background"
+            "nothing can be cut out; export a network that was trained with a background"
         )
     return predictor
 
 
+def open_bot(api_url: str, token: str) -> Bot:
+    """The client of a Bot API server."""
+    from aiogram import Bot
+    from aiogram.client.default import DefaultBotProperties
+    from aiogram.client.session.aiohttp import AiohttpSession
+    from aiogram.client.telegram import TelegramAPIServer
+
+    session = AiohttpSession(api=TelegramAPIServer.from_base(api_url))
+    # the sender may delete a message before it is answered
+    default = DefaultBotProperties(allow_sending_without_reply=True)
+    return Bot(token, session=session, default=default)
+
+
 async def converse(bot: Bot, conversation: Conversation) -> None:
-    """Answers what is sent to the bot until SIGTERM or SIGINT comes; returns when photos begun
-    are answered. Raises `UserError` if the token is refused.
+    """Answers the bot's messages until SIGTERM or SIGINT, then finishes the images in work. Raises
+    `UserError` if the server refuses the token.
     """
     from aiogram import Dispatcher
     from aiogram.exceptions import AiogramError
@@ -135,24 +162,23 @@ async def converse(bot: Bot, conversation: Conversation) -> None:
 
     dispatcher = Dispatcher(disable_fsm=True)
     dispatcher.message.register(received)
-    reaching = asyncio.create_task(reach(bot))
+    connecting = asyncio.create_task(connect(bot))
     loop = asyncio.get_running_loop()
     async with bot.session:
         for kind in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # Windows
-                loop.add_signal_handler(kind, reaching.cancel)
+                loop.add_signal_handler(kind, connecting.cancel)
         try:
-            me = await reaching
+            me = await connecting
         except asyncio.CancelledError:
             return
         print(f"@{me.username} answers photos; Ctrl-C ends it", flush=True)
-        # one after another, as they are but begun: an album stays in its order; from here on
-        # signals are the dispatcher's
+        # sequentially, so that an album keeps its order; replaces the signal handlers above
         await dispatcher.start_polling(
             bot, handle_as_tasks=False, allowed_updates=UPDATES, close_bot_session=False
         )
         if conversation.last_update is not None:
-            with contextlib.suppress(AiogramError):  # else they come again at the next start
+            with contextlib.suppress(AiogramError):  # then they come again at the next start
                 await bot.get_updates(
                     offset=conversation.last_update + 1,
                     limit=1,
@@ -163,9 +189,9 @@ async def converse(bot: Bot, conversation: Conversation) -> None:
         await conversation.finish()
 
 
-async def reach(bot: Bot) -> User:
-    """The bot's own account, when the Bot API answers, and no webhook takes the updates away.
-    Raises `UserError` if it refuses the token.
+async def connect(bot: Bot) -> User:
+    """The bot's account as soon as the Bot API answers; removes a webhook, which would take the
+    updates. Raises `UserError` if the server refuses the token.
     """
     from aiogram.dispatcher.dispatcher import DEFAULT_BACKOFF_CONFIG
     from aiogram.exceptions import AiogramError, TelegramNotFound, TelegramUnauthorizedError
@@ -180,49 +206,22 @@ async def reach(bot: Bot) -> User:
         except (TelegramUnauthorizedError, TelegramNotFound) as error:
             server = bot.session.api.base.partition("/bot{token}")[0]
             raise UserError(
-                f"{server} refuses the token in {TOKEN} ({error.message}): {WHENCE}"
+                f"{server} refuses the token in {TOKEN} ({error.message}): {TOKEN_HELP}"
             ) from None
         except AiogramError as error:
             log.warning("no Bot API yet, trying again: %s: %s", type(error).__name__, error)
             await backoff.asleep()
 
 
-def open_bot(api_url: str, token: str) -> Bot:
-    """The client of a Bot API server."""
-    from aiogram import Bot
-    from aiogram.client.default import DefaultBotProperties
-    from aiogram.client.session.aiohttp import AiohttpSession
-    from aiogram.client.telegram import TelegramAPIServer
-
-    session = AiohttpSession(api=TelegramAPIServer.from_base(api_url))
-    # a photo may be deleted before it is answered
-    default = DefaultBotProperties(allow_sending_without_reply=True)
-    return Bot(token, session=session, default=default)
-
-
 async def _converse(config: BotConfig, token: str, predictor: Predictor) -> None:
     from segtf.services.telegram.conversation import Conversation
+    from segtf.services.telegram.cutout import cut_image
     from segtf.services.telegram.messages import Limits
-    from segtf.services.telegram.photo import cut_photo
 
     limits = Limits(config.megapixels, config.waiting, config.queue)
-    cut = partial(cut_photo, predictor, megapixels=config.megapixels)
+    cut = partial(cut_image, predictor, megapixels=config.megapixels)
     conversation = Conversation(cut, predictor.classes[1:], limits)
     await converse(open_bot(config.api_url, token), conversation)
-
-
-def answer(config: BotConfig) -> None:
-    """Runs the bot that `config` describes until it is told to end."""
-    check(config)
-    token = read_token()
-    try:
-        import aiogram  # noqa: F401
-    except ImportError:
-        raise UserError("the bot needs aiogram: pip install 'segtf[bot]'") from None
-    lines = logging.StreamHandler()
-    lines.setFormatter(LogFormatter(token))
-    logging.basicConfig(level=logging.WARNING, handlers=[lines])
-    asyncio.run(_converse(config, token, open_cutter(config)))
 
 
 def main() -> int:

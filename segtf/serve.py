@@ -2,73 +2,47 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
 from segtf.inference.ensembles import model_paths
+from segtf.inference.onnx_model import find_model
 from segtf.services.http.config import ServeConfig
 from voc_builder.base.command import run
 from voc_builder.base.errors import UserError, refuse_below_one
 
 if TYPE_CHECKING:
-    from uvicorn import Server
-
     from segtf.services.http.service import Service
 
-BACKLOG = 2048  # connections that the system holds until they are taken
-GRACE = 60  # seconds that clients have to take their answers when the server ends
+BACKLOG = 2048  # connections that may wait to be accepted
+GRACE = 60  # seconds that clients have to read their answers when the server ends
 PORTS = range(2**16)
 
 
 def serve(config: ServeConfig) -> int:
-    """Serves until it is told to end. Raises `UserError`."""
-    _check(config)
-    listening = listen(config.host, config.port)
-    with listening:
-        service = _service(config)
+    """Serves until SIGTERM or Ctrl-C. Raises `UserError`."""
+    check(config)
+    with listen(config.host, config.port) as listening:
+        service = _open_service(config)
         address = address_of(listening)
         names = ", ".join(service.predictor.classes)
-        print(f"{address}  a page for images; {address}/docs for programs; classes: {names}")
-        sys.stdout.flush()
+        print(
+            f"{address}  a page for images; {address}/docs for programs; classes: {names}",
+            flush=True,
+        )
         _run(service, listening)
     if service.failure:
         raise service.failure
     return 0
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections. Raises `UserError` where there can be none."""
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError as error:
-        raise UserError(f"--host {host}: no such address ({error.strerror})") from None
-    listening = socket.socket(family, kind, protocol)
-    try:
-        # a port is free at once when the server that had it has ended
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(place)
-        listening.listen(BACKLOG)
-    except OSError as error:
-        listening.close()
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(
-            f"--port {port}: cannot listen at {host}: {reason}: end what listens there, or choose "
-            "another port"
-        ) from None
-    return listening
-
-
-def address_of(listening: socket.socket) -> str:
-    """The URL of a socket."""
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _check(config: ServeConfig) -> None:
+def check(config: ServeConfig) -> None:
+    """Raises `UserError` for a flag with a value that is out of range and a model that is missing:
+    before imports that take long.
+    """
     refuse_below_one(
         max_upload_mb=config.max_upload_mb,
         max_megapixels=config.max_megapixels,
@@ -79,9 +53,39 @@ def _check(config: ServeConfig) -> None:
     for name, number in (("threads", config.threads), ("batch", config.batch)):
         if number < 0:
             raise UserError(f"--{name} takes 0 or more. Received: {number}")
+    for path in model_paths(config.model):
+        find_model(path)
 
 
-def _service(config: ServeConfig) -> Service:
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `UserError`."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise UserError(f"--host {host}: no such address ({error.strerror})") from None
+    family, _, _, _, place = found[0]
+    try:
+        return socket.create_server(
+            place[:2],
+            family=family,
+            backlog=BACKLOG,
+            dualstack_ipv6=family == socket.AF_INET6 and socket.has_dualstack_ipv6(),
+        )
+    except OSError as error:
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise UserError(
+            f"--port {port}: cannot listen at {host}: {reason}: end the program that listens there "
+            "or choose another port"
+        ) from None
+
+
+def address_of(listening: socket.socket) -> str:
+    """The URL of a socket."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _open_service(config: ServeConfig) -> Service:
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401
@@ -94,12 +98,15 @@ def _service(config: ServeConfig) -> Service:
     return Service(model_paths(config.model), config)
 
 
-def _server(service: Service) -> Server:
+def _run(service: Service, listening: socket.socket) -> None:
+    """Serves until SIGTERM or Ctrl-C. After its own shutdown uvicorn raises the signal again for
+    the handler from before: `end`, so that the exit code is 0.
+    """
     import uvicorn
 
     from segtf.services.http.app import create_app
 
-    return uvicorn.Server(
+    server = uvicorn.Server(
         uvicorn.Config(
             create_app(service),
             http="h11",
@@ -109,14 +116,6 @@ def _server(service: Service) -> Server:
             server_header=False,
         )
     )
-
-
-def _run(service: Service, listening: socket.socket) -> None:
-    """Until SIGTERM or Ctrl-C. uvicorn takes the signals itself, then sends them again to whoever
-    had them before: that is `end` here, so that an orderly end has the exit code 0.
-    """
-
-    server = _server(service)
 
     def end(*_: Any) -> None:
         server.should_exit = True

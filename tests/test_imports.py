@@ -153,7 +153,16 @@ def test_only_two_modules_of_voc_builder_import_tensorflow() -> None:
     assert users <= {"voc_builder/base/tensorflow.py", "voc_builder/tree/tfrecord.py"}
 
 
-@pytest.mark.parametrize("name", ["segtf.predict", "segtf.serve", "segtf.services.http.app"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "segtf.predict",
+        "segtf.serve",
+        "segtf.services.http.app",
+        "segtf.bot",
+        "segtf.services.telegram.conversation",
+    ],
+)
 def test_what_runs_at_a_customers_reaches_no_training_framework(name: str) -> None:
     heavy = {name: packages(found) & HEAVY for name, found in reachable(name).items()}
     assert "voc_builder.pixels.images" in heavy

@@ -1,15 +1,12 @@
-"""The pages and addresses of the server: /, /predict, /health, /metrics, /docs, /openapi.json."""
+"""The pages and endpoints: /, /predict, /health, /metrics, /docs, /openapi.json."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from string import Template
 from typing import Annotated, get_args
 
 from fastapi import FastAPI, Query, Request
@@ -18,36 +15,40 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from segtf.outputs.page import style_sheet
+from segtf.outputs.page import render
 from segtf.run.size import describe
-from segtf.services.http.answer import (
+from segtf.services.http.answer import Wanted, hex_colour, model_facts
+from segtf.services.http.errors import Refused
+from segtf.services.http.metrics import CLIENT_GONE, MEDIA_TYPE, CountRequests
+from segtf.services.http.schema import (
+    ABOUT,
+    BODY,
     MEDIA_TYPES,
+    OUTPUT,
+    PICTURES,
+    RESPONSES,
+    Health,
     ModelFacts,
     Output,
     Picture,
-    Wanted,
-    colour_of,
-    facts_of,
 )
-from segtf.services.http.docs import ABOUT, BODY, OUTPUT, PICTURES, RESPONSES, Health
-from segtf.services.http.metrics import CLIENT_GONE, MEDIA_TYPE, CountRequests
-from segtf.services.http.queue import QueueFull
 from segtf.services.http.service import Service
-from segtf.services.http.upload import Refused, drain
+from segtf.services.http.upload import drain
 from voc_builder.base.classes import has_background
 from voc_builder.base.errors import UserError
+from voc_builder.pixels.untrusted import KINDS
 
-BY_ACCEPT: dict[str, Output] = {  # what an Accept header asks for, the first of equals
+BY_ACCEPT: dict[str, Output] = {  # the first one wins where the Accept header allows several
     "application/json": "json",
     "image/png": "mask",
     "image/jpeg": "overlay",
 }
 PATHS = ("/", "/predict", "/health", "/metrics", "/docs", "/openapi.json")
-CUT_OFF = (408, 413, 429)  # refused while the image may still be on its way
+UNREAD = (408, 413, 429)  # refused while the upload may still be on its way
 
 
 def create_app(service: Service) -> FastAPI:
-    """The application; it owns the service and closes it when it ends."""
+    """The application; it owns the service and closes it at the end."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -66,7 +67,11 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     app.add_middleware(CountRequests, metrics=service.metrics, paths=PATHS)
-    _answer_errors(app, service)
+    app.add_exception_handler(HTTPException, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_invalid)
+    app.add_exception_handler(ClientDisconnect, _client_gone)
+    app.add_exception_handler(UserError, _fail)
+    app.add_exception_handler(Exception, _fail)
     _add_predict(app, service)
     _add_others(app, service)
     return app
@@ -88,12 +93,11 @@ def _add_predict(app: FastAPI, service: Service) -> None:
             bool, Query(description="Whether the JSON lists objects with their outlines.")
         ] = True,
     ) -> Response:
-        """The image comes as the field `file` of a form or as the body itself. It is turned as its
-        EXIF says; all that is answered has its full size.
+        """Send the image as the field `file` of a form or as the body. It is rotated as its EXIF
+        says; pictures and coordinates have its full size.
         """
         chosen = output or accepted(request.headers.get("accept", ""))
-        wanted = Wanted(chosen, _pictures(pictures), polygons)
-        content = await service.answer(request, wanted)
+        content = await service.answer(request, Wanted(chosen, _pictures(pictures), polygons))
         return Response(content, media_type=MEDIA_TYPES[chosen], headers={"Vary": "Accept"})
 
 
@@ -106,140 +110,119 @@ def _add_others(app: FastAPI, service: Service) -> None:
 
     @app.get(
         "/health",
-        summary="Whether images are answered",
+        summary="Whether the server answers images",
         response_model=Health,
         response_model_exclude_none=True,
         responses={503: {"model": Health, "description": "Not yet, or not any more."}},
     )
     async def health(response: Response) -> Health:
-        """For load balancers and schedulers: 200 when images are answered, else 503."""
+        """For load balancers and schedulers: 200 if images are answered, else 503."""
         response.status_code = 200 if service.ready else 503
         return Health(
             status="ready" if service.ready else "unready",
             version=app.version,
-            models=facts_of(service.predictor),
-            error=None if service.ready else "the network is being warmed up, or the server ends",
+            models=model_facts(service.predictor),
+            error=None if service.ready else "the network is warming up, or the server is ending",
         )
 
     @app.get(
         "/metrics",
-        summary="Numbers for Prometheus",
+        summary="Metrics for Prometheus",
         response_class=Response,
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     async def metrics() -> Response:
-        """Requests by path and status, their seconds, the queue, images in each run of the
-        network, memory of the process.
+        """Requests by path and status, their duration, the queue, batches of the network, memory
+        of the process.
         """
         return Response(service.metrics.text(), media_type=MEDIA_TYPE)
 
 
-def _answer_errors(app: FastAPI, service: Service) -> None:
-    """Gives every error the same form."""
+# every error has the same JSON
 
-    async def refuse(request: Request, error: Exception) -> Response:
-        assert isinstance(error, Refused)
-        await drain(request)
-        headers = {"Connection": "close"} if error.status in CUT_OFF else {}
-        headers |= error.headers
-        return JSONResponse({"error": error.reason}, error.status, headers)
 
-    async def full(request: Request, error: Exception) -> Response:
-        assert isinstance(error, QueueFull)
-        later = {"Retry-After": str(error.retry_after)}
-        return await refuse(request, Refused(429, str(error), later))
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    await drain(request)
+    reason = error.detail
+    if not isinstance(error, Refused):  # no such path or method
+        reason = f"{request.method} {request.url.path}: {reason.lower()}; try {', '.join(PATHS)}"
+    headers = {"Connection": "close"} if error.status_code in UNREAD else {}
+    return JSONResponse({"error": reason}, error.status_code, {**headers, **(error.headers or {})})
 
-    async def wrong(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        faults = [f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors()]
-        return await refuse(request, Refused(422, "; ".join(faults)))
 
-    async def other(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        reason = f"{request.method} {request.url.path}: {str(error.detail).lower()}"
-        known = ", ".join(PATHS)
-        return JSONResponse(
-            {"error": f"{reason}; there is {known}"}, error.status_code, error.headers
-        )
+async def _refuse_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults = [f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors()]
+    return await _refuse(request, Refused(422, "; ".join(faults)))
 
-    async def failed(request: Request, error: Exception) -> Response:
-        told = str(error) if isinstance(error, UserError) else "the server failed: its log says how"
-        return JSONResponse({"error": told}, 500)
 
-    async def gone(request: Request, error: Exception) -> Response:
-        return Response(status_code=CLIENT_GONE)
+async def _fail(request: Request, error: Exception) -> Response:
+    reason = str(error) if isinstance(error, UserError) else "internal error, see the server's log"
+    return JSONResponse({"error": reason}, 500)
 
-    app.add_exception_handler(Refused, refuse)
-    app.add_exception_handler(QueueFull, full)
-    app.add_exception_handler(RequestValidationError, wrong)
-    app.add_exception_handler(HTTPException, other)
-    app.add_exception_handler(ClientDisconnect, gone)
-    app.add_exception_handler(UserError, failed)
-    app.add_exception_handler(Exception, failed)
+
+async def _client_gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_GONE)
 
 
 def accepted(header: str) -> Output:
-    """What an Accept header (RFC 9110, 12.5.1) likes best of what there is. Raises `Refused`."""
-    liked = {kind: _quality(header, kind) for kind in BY_ACCEPT}
-    best = max(liked, key=lambda kind: liked[kind])
-    if not liked[best]:
+    """The output that an Accept header prefers (RFC 9110, 12.5.1). Raises `Refused` if it allows
+    none.
+    """
+    weights = _weights(header.lower() if header.strip() else "*/*")
+
+    def weight(kind: str) -> float:
+        patterns = (kind, f"{kind.partition('/')[0]}/*", "*/*")  # the most specific one counts
+        return next((weights[pattern] for pattern in patterns if pattern in weights), 0.0)
+
+    best = max(BY_ACCEPT, key=weight)
+    if not weight(best):
         raise Refused(406, f"there is {', '.join(BY_ACCEPT)}. Received: Accept: {header}")
     return BY_ACCEPT[best]
 
 
-def _quality(header: str, kind: str) -> float:
-    """0 to 1: how much an Accept header likes a media type, by its closest pattern."""
-    if not header.strip():
-        return 1.0
-    found = (-1, 0.0)
-    for entry in header.lower().split(","):
+def _weights(header: str) -> dict[str, float]:
+    """Weight of each pattern, such as image/*, in an Accept header; 0 for a malformed weight."""
+    weights = {}
+    for entry in header.split(","):
         pattern, *parameters = (part.strip() for part in entry.split(";"))
-        patterns = ("*/*", f"{kind.partition('/')[0]}/*", kind)
-        if pattern in patterns:
-            weights = [p[2:] for p in parameters if p.startswith("q=")]
-            try:
-                weight = float(weights[0]) if weights else 1.0
-            except ValueError:
-                weight = 0.0
-            found = max(found, (patterns.index(pattern), weight))
-    return found[1]
+        given = next((text[2:] for text in parameters if text.startswith("q=")), "1")
+        try:
+            weights[pattern] = float(given)
+        except ValueError:
+            weights[pattern] = 0.0
+    return weights
 
 
 def _pictures(listed: str) -> tuple[Picture, ...]:
-    """Raises `Refused`."""
     named = [name.strip() for name in listed.split(",") if name.strip()]
     known = get_args(Picture)
-    if any(name not in known for name in named):
+    if not set(named) <= set(known):
         raise Refused(422, f"pictures takes a list of {', '.join(known)}. Received: {listed}")
     return tuple(name for name in known if name in named)
 
 
-class _Page(Template):
-    delimiter = "@@"  # the page's script has dollars of its own
-
-
 def _page(service: Service) -> str:
-    """The page at /, with what its script knows."""
     predictor, config = service.predictor, service.config
-    values = {
-        "classes": [
-            {"name": name, "colour": colour_of(predictor, class_id)}
+    return render(
+        Path(__file__).with_name("index.html"),
+        title="Image segmentation",
+        subtitle="; ".join(map(_describe, model_facts(predictor))),
+        classes=[
+            {"name": name, "colour": hex_colour(predictor, class_id)}
             for class_id, name in enumerate(predictor.classes)
         ],
-        "background": has_background(predictor.classes),
-        "max_upload_mb": config.max_upload_mb,
-        "max_megapixels": config.max_megapixels,
-    }
-    text = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    return _Page(text).substitute(
-        style=style_sheet(),
-        subtitle=escape("; ".join(_about(facts) for facts in facts_of(predictor))),
-        values=json.dumps(values, ensure_ascii=False).replace("<", "\\u003c"),
+        background=has_background(predictor.classes),
+        kinds=KINDS,
+        max_upload_mb=config.max_upload_mb,
+        max_megapixels=config.max_megapixels,
     )
 
 
-def _about(facts: ModelFacts) -> str:
-    seen = "images squeezed to" if facts.mode == "resize" else "tiles of"
+def _describe(facts: ModelFacts) -> str:
+    how = "images resized to" if facts.mode == "resize" else "tiles of"
     provider = facts.provider.removesuffix("ExecutionProvider")
-    size = describe((facts.height, facts.width))
-    return f"{facts.arch} {facts.encoder}, {seen} {size}, {provider}"
+    return (
+        f"{facts.arch} {facts.encoder}, {how} {describe((facts.height, facts.width))}, {provider}"
+    )

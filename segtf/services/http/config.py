@@ -11,36 +11,35 @@ from segtf.inference.predictor import Mode, Tta
 
 @dataclass(frozen=True)
 class ServeConfig:
-    """Answers images over HTTP: a page at /, POST /predict for programs, /docs about it, /health
-    and /metrics. Ctrl-C or SIGTERM ends it when everything begun is answered.
+    """Answers images over HTTP: a page at /, POST /predict for programs, its description at /docs,
+    /health and /metrics. Ctrl-C or SIGTERM ends the server after the requests in work.
     """
 
     model: Path
-    """ONNX file exported by segtf, or a run folder that holds model.onnx; several with commas
-    answer together."""
+    """ONNX file exported by segtf, or a run folder with model.onnx; several, separated by commas,
+    are an ensemble."""
     host: str = "127.0.0.1"
-    """Address to listen at; 0.0.0.0 for all of the machine's: then anybody may send images."""
+    """Address to listen at; 0.0.0.0 for all addresses of the machine: then anybody may send
+    images."""
     port: int = 8000
-    """Port to listen at, 0 for any that is free."""
+    """Port to listen at; 0 for a free one."""
     mode: Mode = "auto"
-    """Squeeze images to the training size, or cut tiles of that size out of them as they are; auto:
-    what training did."""
+    """Resize images to the training size, or cut tiles of that size; auto: as in training."""
     overlap: float = 0.25
-    """What neighbouring tiles share at least, as a part of their side."""
+    """Least overlap of neighbouring tiles, as a fraction of their side."""
     tta: Tta = "none"
-    """Also ask about the image mirrored (flips), or mirrored and turned (d4), and take the mean."""
+    """Test-time augmentation: mean over the mirrored image (flips), or also over its quarter turns
+    (d4)."""
     ensemble: Ensemble = "mean"
-    """How several answer together: mean of the probabilities, vote, or per-class for networks that
-    each know other classes beside the background."""
+    """How several networks are combined: mean of the probabilities, vote, or per-class for networks
+    of different classes beside the background."""
     threads: int = 0
-    """CPU threads for the network, 0 for as many as onnxruntime likes."""
+    """CPU threads for the network; 0: chosen by onnxruntime."""
     max_upload_mb: int = 20
-    """Largest upload, megabytes; 413 beyond."""
+    """Largest upload, megabytes; larger ones get status 413."""
     max_megapixels: int = 50
-    """Largest image; 413 beyond. All images that are worked on at the same time have no more pixels
-    together."""
+    """Largest image; larger ones get status 413. Also the limit of all images in work together."""
     queue: int = 32
-    """Images that may be sent, wait and be worked on at the same time; 429 beyond."""
+    """Images that may be sent, waiting and in work at once; further ones get status 429."""
     batch: int = 0
-    """Images that the network sees in one run at most; 0: as many as make a megapixel, 8 at
-    most."""
+    """Most images in one run of the network; 0: up to a megapixel together, at most 8."""

@@ -1,4 +1,4 @@
-"""Count what a server does, in the form that Prometheus reads."""
+"""Metrics of the server for Prometheus."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from segtf.services.http.queue import Queue
 
-CLIENT_GONE = 499  # as nginx counts a request that nobody waits for
-OTHER = "other"  # paths that are none of ours: any number of them may be asked for
+CLIENT_GONE = 499  # nginx's status of a request whose client went away
+OTHER = "other"  # label of all other paths, as there may be any number of them
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
 
 class Metrics:
-    """The numbers of one server."""
+    """Metrics of one server."""
 
     def __init__(self, queue: Queue) -> None:
         self._registry = CollectorRegistry()
@@ -32,25 +32,25 @@ class Metrics:
         )
         self._seconds = Histogram(
             "segtf_request_seconds",
-            "From a request's headers to the end of its answer.",
+            "Seconds from the headers of a request to the end of its answer.",
             ("path",),
             buckets=SECONDS,
             registry=self._registry,
         )
-        self.in_flight = self._gauge("segtf_in_flight", "Requests that are not answered yet.")
-        waiting = self._gauge("segtf_queue_length", "Images being sent or waiting for their turn.")
+        self.in_flight = self._gauge("segtf_in_flight", "Requests in work.")
+        waiting = self._gauge("segtf_queue_length", "Images being sent or waiting.")
         waiting.set_function(lambda: queue.waiting)
-        working = self._gauge("segtf_working", "Images that are worked on.")
+        working = self._gauge("segtf_working", "Images in work.")
         working.set_function(lambda: queue.working)
         self._batch = Histogram(
             "segtf_batch_images",
-            "Images, squeezed images or tiles, that the network saw in one run.",
+            "Resized images or tiles in one run of the network.",
             buckets=SIZES,
             registry=self._registry,
         )
         self._run_seconds = Histogram(
             "segtf_network_seconds",
-            "Of one run of the network.",
+            "Seconds of one run of the network.",
             buckets=SECONDS,
             registry=self._registry,
         )
@@ -58,23 +58,23 @@ class Metrics:
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self._registry)
 
-    def see_run(self, images: int, seconds: float) -> None:
+    def count_run(self, images: int, seconds: float) -> None:
         """Counts a run of a network."""
         self._batch.observe(images)
         self._run_seconds.observe(seconds)
 
     def text(self) -> bytes:
-        """The content of /metrics."""
+        """Content of /metrics."""
         return generate_latest(self._registry)
 
     def count(self, path: str, status: int, seconds: float) -> None:
-        """Counts a request that was answered, or will never be."""
+        """Counts a request at its end."""
         self._requests.labels(path, status).inc()
         self._seconds.labels(path).observe(seconds)
 
 
 class CountRequests:
-    """An ASGI application whose requests are counted; `paths` are those that it has."""
+    """ASGI middleware that counts requests; `paths` are those of the application."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, paths: Collection[str]) -> None:
         self.app, self.metrics, self.paths = app, metrics, paths

@@ -1,4 +1,4 @@
-"""Answer images as they come in: each in its turn, the network asked about several at once."""
+"""Answer images concurrently: each in its turn, the network on batches of them."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ from segtf.inference.predictor import Predictor
 from segtf.services.http.answer import Wanted, answer
 from segtf.services.http.metrics import Metrics
 from segtf.services.http.queue import Queue
-from segtf.services.http.shared_model import Askers, SharedModel
-from segtf.services.http.upload import MEGAPIXEL, image_size, read_image
+from segtf.services.http.shared_model import Callers, SharedModel
+from segtf.services.http.upload import count_pixels, read_image
 from voc_builder.base.errors import UserError
 
 if TYPE_CHECKING:
     from segtf.services.http.config import ServeConfig
 
-FEWEST = 2  # images at once: one is decoded while the network sees another
+FEWEST = 2  # images in work at once: one is decoded while the network predicts another
+MEGAPIXEL = 10**6
 
 
 class Service:
-    """The networks at `paths`, and all that is needed to ask them over HTTP. Raises `UserError`
-    for files that are no networks of ours or do not fit together.
+    """The networks at `paths` with their queue, threads and metrics. Raises `UserError` for files
+    that are no networks of segtf and networks that do not fit together.
     """
 
     def __init__(self, paths: Sequence[Path], config: ServeConfig) -> None:
         self.config = config
         self.ready = False
-        self.failure: UserError | None = None  # why it will never be ready
-        self.stop: Callable[[], None] = lambda: None  # called then
-        self._askers = Askers()
+        self.failure: UserError | None = None  # why the service will never be ready
+        self.stop: Callable[[], None] = lambda: None  # called after a failure
+        self._callers = Callers()
         self._models = [
             SharedModel(
                 path,
-                self._askers,
+                self._callers,
                 most=config.batch,
                 threads=config.threads,
-                seen=lambda images, seconds: self.metrics.see_run(images, seconds),
+                on_run=lambda calls, seconds: self.metrics.count_run(calls, seconds),
             )
             for path in paths
         ]
@@ -58,10 +59,10 @@ class Service:
         at_once = max(FEWEST, *(model.most for model in self._models))
         self.queue = Queue(config.queue, at_once, config.max_megapixels * MEGAPIXEL)
         self.metrics = Metrics(self.queue)
-        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="photo")
+        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="image")
 
     async def warm_up(self) -> None:
-        """Asks the networks once, which takes longer than later; then the service is ready."""
+        """Predicts a black image, as the first run takes longer; then the service is ready."""
         black = np.zeros((*self.predictor.models[0].info.shape, 3), np.uint8)
         loop = asyncio.get_running_loop()
         try:
@@ -73,14 +74,14 @@ class Service:
             self.ready = True
 
     async def answer(self, request: Request, wanted: Wanted) -> bytes:
-        """What the image in a request is answered with. Raises `QueueFull`, `Refused`, and
-        `ClientDisconnect` when the client goes away: then the work for it ends too.
+        """Content of the answer to a request with an image. Raises `Refused`, and
+        `ClientDisconnect` when the client goes away, which ends the work for it.
         """
         with self.queue.place():
             encoded = await read_image(request, self.config.max_upload_mb)
-            width, height = await asyncio.to_thread(image_size, encoded, self.config.max_megapixels)
-            work = asyncio.ensure_future(self._in_turn(encoded, width * height, wanted))
-            left = asyncio.ensure_future(_left(request))
+            pixels = await asyncio.to_thread(count_pixels, encoded, self.config.max_megapixels)
+            work = asyncio.ensure_future(self._in_turn(encoded, pixels, wanted))
+            left = asyncio.ensure_future(_disconnected(request))
             try:
                 await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -93,22 +94,22 @@ class Service:
             return work.result()
 
     async def _in_turn(self, encoded: bytes, pixels: int, wanted: Wanted) -> bytes:
-        gone = Event()
+        cancel = Event()
         async with self.queue.turn(pixels):
             working = asyncio.get_running_loop().run_in_executor(
-                self._pool, self._work, encoded, wanted, gone
+                self._pool, self._work, encoded, wanted, cancel
             )
             try:
                 return await asyncio.shield(working)
-            except asyncio.CancelledError:  # a thread cannot be cancelled: its turn lasts on
-                gone.set()
+            except asyncio.CancelledError:  # the turn lasts until the thread has noticed
+                cancel.set()
                 await asyncio.wait({working})
-                working.exception()  # that it was given up is no news
+                working.exception()  # marks it as retrieved
                 raise
 
-    def _work(self, encoded: bytes, wanted: Wanted, gone: Event) -> bytes:
-        with self._askers.one_more():
-            return answer(self.predictor, encoded, wanted, gone)
+    def _work(self, encoded: bytes, wanted: Wanted, cancel: Event) -> bytes:
+        with self._callers.one_more():
+            return answer(self.predictor, encoded, wanted, cancel)
 
     def close(self) -> None:
         """Ends the threads."""
@@ -117,7 +118,7 @@ class Service:
             model.close()
 
 
-async def _left(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     """Returns when the client has gone away."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

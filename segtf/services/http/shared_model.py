@@ -1,4 +1,4 @@
-"""Let several threads ask one network: what they ask at the same time it sees in one run."""
+"""Share one network between threads: simultaneous calls become one batch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from segtf.inference.onnx_model import OnnxModel
 
-WAIT = 0.004  # seconds that an image waits for others at most, while others are to be expected
-MOST = 8  # images in one run, unless told otherwise
-PIXELS = 2**20  # that they have together at most then: a network's memory grows with them
+WAIT = 0.004  # seconds that a call waits for others at most
+MOST = 8  # default batch size
+PIXELS = 2**20  # most pixels in a batch of the default size: they take memory
 Call = tuple[NDArray[np.uint8], "Future[NDArray[np.float32]]"]
 
 
-class Askers:
-    """Counts the threads that are about to ask: nobody waits for one that is not there."""
+class Callers:
+    """Counts the threads that are about to call the network, as waiting for more is useless."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -41,29 +41,29 @@ class Askers:
 
 
 class SharedModel(OnnxModel):
-    """A network whose `probabilities` may be asked by several threads at once; all ask about images
-    of one height and width.
+    """A network whose `probabilities` several threads may call at once, all with images of one
+    height and width.
 
-    While a run is under way calls gather for the next; a call waits `WAIT` seconds at most, and
-    only while more threads are among the `askers` than have called. `most` calls share a run; 0
-    stands for `MOST`, but no more than have `PIXELS` together. `seen` is told of the calls in each
-    run and its seconds. Raises `UserError` as `OnnxModel` does.
+    Calls gather for the next run while one is under way. A call also waits `WAIT` seconds at most,
+    but only while there are more `callers` than calls. `most` calls share a run; 0: `MOST`, with at
+    most `PIXELS` together. `on_run` gets the calls in each run and its seconds. Raises `UserError`
+    as `OnnxModel` does.
     """
 
     def __init__(
         self,
         path: Path,
-        askers: Askers,
+        callers: Callers,
         *,
         most: int = 0,
         threads: int = 0,
-        seen: Callable[[int, float], None] = lambda calls, seconds: None,
+        on_run: Callable[[int, float], None] = lambda calls, seconds: None,
     ) -> None:
         super().__init__(path, threads=threads)
         self.most = most or min(MOST, max(PIXELS // math.prod(self.info.shape), 1))
-        self._askers = askers
-        self._seen = seen
-        self._calls: SimpleQueue[Call | None] = SimpleQueue()  # None is the end
+        self._callers = callers
+        self._on_run = on_run
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()  # None: end
         self._thread = Thread(target=self._run_all, name=f"network {self.path}", daemon=True)
         self._thread.start()
 
@@ -73,7 +73,7 @@ class SharedModel(OnnxModel):
         return answer.result()
 
     def close(self) -> None:
-        """Answers what has been asked, then ends the thread; nothing may be asked afterwards."""
+        """Finishes the calls so far, then ends the thread; nothing may be called afterwards."""
         self._calls.put(None)
         self._thread.join()
 
@@ -84,7 +84,7 @@ class SharedModel(OnnxModel):
     def _gather(self, first: Call) -> list[Call]:
         calls, end = [first], time.monotonic() + WAIT
         while len(calls) < self.most:
-            patience = end - time.monotonic() if len(calls) < self._askers.count else 0
+            patience = end - time.monotonic() if len(calls) < self._callers.count else 0
             try:
                 call = self._calls.get(timeout=max(patience, 0))
             except Empty:
@@ -96,16 +96,16 @@ class SharedModel(OnnxModel):
         return calls
 
     def _run(self, calls: list[Call]) -> None:
-        images = [image for image, _ in calls]
+        images = [batch for batch, _ in calls]
         started = time.perf_counter()
         try:
             together = images[0] if len(images) == 1 else np.concatenate(images)
             found = super().probabilities(together)
-        except Exception as error:  # for those who asked
+        except Exception as error:  # raised in the calling threads
             for _, answer in calls:
                 answer.set_exception(error)
             return
-        self._seen(len(calls), time.perf_counter() - started)
-        ends = np.cumsum([len(image) for image in images])
+        self._on_run(len(calls), time.perf_counter() - started)
+        ends = np.cumsum([len(batch) for batch in images])
         for (_, answer), part in zip(calls, np.split(found, ends[:-1]), strict=True):
             answer.set_result(part)

@@ -1,79 +1,92 @@
-"""Take an image out of a request: of bounded size, whole, and looked at before it is decoded."""
+"""Read the image of a request: the body or a field of a form, with limits of size and time."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 from collections.abc import AsyncGenerator
 
-from PIL import Image, UnidentifiedImageError
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from voc_builder.pixels.images import quiet_pillow
+from segtf.services.http.errors import Refused
+from voc_builder.base.errors import UserError
+from voc_builder.pixels.untrusted import KINDS, NotAnImage, TooManyPixels, check_header
 
-MEGABYTE, MEGAPIXEL = 10**6, 10**6
+MEGABYTE = 10**6
 SECONDS = 120  # that an upload may take
-DRAIN_SECONDS, DRAIN = 5, 256 * MEGABYTE  # what is still taken of a refused one at most
+DRAIN_SECONDS, DRAIN = 5, 256 * MEGABYTE  # limits of what is read from a refused client
 FIELD = "file"
-# what an image may be, as Pillow names it; each is decoded by OpenCV too
-FORMATS = {"JPEG": "JPEG", "PNG": "PNG", "WEBP": "WebP", "TIFF": "TIFF", "BMP": "BMP", "GIF": "GIF"}
-KINDS = "JPEG, PNG, WebP, TIFF, BMP or GIF"
 
 
-class Refused(Exception):
-    """A request that gets an error for an answer: the status, and one sentence."""
+class _Upload(Request):
+    """A request of which at most `megabytes` are read, whatever its Content-Length says: Starlette
+    limits the text fields of a form, but neither its files nor a body.
+    """
 
-    def __init__(self, status: int, reason: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-        self.headers = headers or {}
+    def __init__(self, request: Request, megabytes: int) -> None:
+        super().__init__(request.scope, request.receive)
+        self._request = request
+        self._most = megabytes * MEGABYTE
+        self._too_large = Refused(
+            413,
+            f"the upload is larger than {megabytes} MB: send a smaller image, or start the server "
+            "with a higher --max-upload-mb",
+        )
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        length = self.headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._most:
+            raise self._too_large
+        received = 0
+        async for chunk in self._request.stream():
+            received += len(chunk)
+            if received > self._most:
+                raise self._too_large
+            yield chunk
 
 
 async def read_image(request: Request, megabytes: int) -> bytes:
-    """The image that a request brings: its body, or the field `file` of a form. No more than
-    `megabytes` are read, whatever the request says of its length. Raises `Refused`, or
+    """The encoded image in a request of at most `megabytes`. Raises `Refused`, and
     `ClientDisconnect` if the client goes away.
     """
-    body = await _read_body(request, megabytes)
-    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        body = await _field(request, body)
-    if not body:
-        raise Refused(422, f"no image was sent: send a {KINDS} as the body or as the field {FIELD}")
-    return body
-
-
-async def _read_body(request: Request, megabytes: int) -> bytes:
-    most = megabytes * MEGABYTE
-    too_large = Refused(
-        413,
-        f"the upload is larger than {megabytes} MB: send a smaller image, or start the server "
-        "with a higher --max-upload-mb",
-    )
-    told = request.headers.get("content-length", "")
-    if told.isdecimal() and int(told) > most:
-        raise too_large
-    body = bytearray()
+    upload = _Upload(request, megabytes)
+    is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
     try:
         async with asyncio.timeout(SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > most:
-                    raise too_large
+            encoded = await (_read_field(upload) if is_form else upload.body())
     except TimeoutError:
         raise Refused(408, f"the upload took longer than {SECONDS} s: send it again") from None
-    return bytes(body)
+    if not encoded:
+        raise Refused(422, f"no image was sent: send a {KINDS} as the body or as the field {FIELD}")
+    return encoded
+
+
+async def _read_field(upload: Request) -> bytes:
+    try:
+        async with upload.form(max_files=1, max_fields=16) as form:
+            field = form.get(FIELD)
+            if isinstance(field, UploadFile):
+                return await field.read()
+            received = ", ".join(form) or "none"
+    except Refused:
+        raise
+    except HTTPException as error:
+        raise Refused(422, f"the form cannot be read: {error.detail}") from None
+    raise Refused(
+        422,
+        f"the form needs the image in the field {FIELD} (curl -F {FIELD}=@image.jpg). "
+        f"Received fields: {received}",
+    )
 
 
 async def drain(request: Request) -> None:
-    """Takes and drops what a refused client is still sending, within bounds: one that is cut off
-    while it sends does not read why.
+    """Reads the rest of an upload, within limits, and drops it: a client that is cut off while it
+    sends does not read the answer.
     """
     if request.headers.get("expect", "").lower() == "100-continue":
-        return  # it asks before it sends, and what is sent then is no more than buffers hold
+        return  # the client waits for permission to send
     left = DRAIN
     with contextlib.suppress(TimeoutError, ClientDisconnect, RuntimeError):
         async with asyncio.timeout(DRAIN_SECONDS):
@@ -83,49 +96,13 @@ async def drain(request: Request) -> None:
                     return
 
 
-async def _field(request: Request, body: bytes) -> bytes:
-    async def stream() -> AsyncGenerator[bytes, None]:
-        yield body
-
-    parser = MultiPartParser(request.headers, stream(), max_files=1, max_fields=16)
-    parser.spool_max_size = len(body) + 1  # stays in memory, where the body is already
+def count_pixels(encoded: bytes, megapixels: int) -> int:
+    """Number of pixels of an encoded image by its header. Raises `Refused`."""
     try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise Refused(422, f"the form cannot be read: {_lower(error.message)}") from None
-    field = form.get(FIELD)
-    if not isinstance(field, UploadFile):
-        named = ", ".join(form) or "none"
-        raise Refused(
-            422,
-            f"the form needs the image in the field {FIELD} (curl -F {FIELD}=@photo.jpg). "
-            f"Received fields: {named}",
-        )
-    return await field.read()
-
-
-def image_size(encoded: bytes, megapixels: int) -> tuple[int, int]:
-    """Width and height by the image's header, before it is turned as its EXIF says; nothing is
-    decoded. Raises `Refused` for what is no image and for one of too many pixels.
-    """
-    quiet_pillow()
-    Image.init()  # else it knows the commonest formats alone
-    try:
-        with Image.open(io.BytesIO(encoded), formats=list(FORMATS)) as image:
-            width, height = image.size
-    except UnidentifiedImageError:
-        raise Refused(415, f"what was sent is no image that can be read: send a {KINDS}") from None
-    except Exception as error:  # whatever a broken header makes of Pillow
-        reason = _lower(" ".join(str(error).split()))
-        raise Refused(422, f"the image is damaged or cut short: {reason}") from None
-    if width * height > megapixels * MEGAPIXEL:
-        raise Refused(
-            413,
-            f"the image has {width} x {height} pixels, more than {megapixels} megapixels: send a "
-            "smaller one, or start the server with a higher --max-megapixels",
-        )
-    return width, height
-
-
-def _lower(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:].rstrip(".")
+        return check_header(encoded, megapixels)
+    except NotAnImage as error:
+        raise Refused(415, str(error)) from None
+    except TooManyPixels as error:
+        raise Refused(413, f"{error}, or start the server with a higher --max-megapixels") from None
+    except UserError as error:
+        raise Refused(422, str(error)) from None

@@ -1,7 +1,4 @@
-"""Answer what people send to a Telegram bot: a photo with itself without its background.
-
-Needs aiogram, so nothing but `segtf.bot` imports this module, and that only when it starts.
-"""
+"""Answer the messages that a Telegram bot receives: an image with itself without its background."""
 
 from __future__ import annotations
 
@@ -30,47 +27,35 @@ from aiogram.exceptions import (
 from aiogram.types import BufferedInputFile, Message
 from aiohttp import ClientError
 
-from segtf.services.telegram.messages import (
-    BUSY,
-    FAILED,
-    FETCHED,
-    GIVEN,
-    MEGABYTE,
-    NOTHING,
-    RESTARTING,
-    TOO_LARGE_RESULT,
-    TOO_MANY,
-    UNFETCHED,
-    Limits,
-    Sent,
-    describe,
-    help_text,
-    image_of,
-    too_large,
-    words_for,
-)
-from segtf.services.telegram.photo import CutPhoto, Refused
+from segtf.services.telegram import messages
+from segtf.services.telegram.cutout import Cutout, Refused
+from segtf.services.telegram.messages import FETCHED, GIVEN, MEGABYTE, Limits, Sent
 
 Answer = TypeVar("Answer")
 
-ACTION_SECONDS = 4.5  # Telegram shows that the bot works for five
-PAUSES = (1.0, 3.0, 9.0)  # seconds before a request that failed is made again
+ACTION_SECONDS = 4.5  # Telegram shows for five seconds that the bot is working
+PAUSES = (1.0, 3.0, 9.0)  # seconds before each repetition of a request that failed
 LONGEST_PAUSE = 60  # seconds that Telegram may ask for
 UPLOAD_SECONDS = 300
-PASSING = (TelegramNetworkError, TelegramServerError, ClientDecodeError, ClientError, TimeoutError)
+TRANSIENT = (
+    TelegramNetworkError,
+    TelegramServerError,
+    ClientDecodeError,
+    ClientError,
+    TimeoutError,
+)
 
 log = logging.getLogger("segtf.bot")
 
 
 class Conversation:
-    """Answers messages, any number at a time; `cut` is called in one thread of its own.
-
-    The photos of one person are answered in their order; between people, the network goes round.
+    """Answers messages concurrently; `cut` runs in one thread of its own. The images of one person
+    are answered in order, and people take turns at the network.
     """
 
     def __init__(
         self,
-        cut: Callable[[bytes], CutPhoto],
+        cut: Callable[[bytes], Cutout],
         classes: Sequence[str],
         limits: Limits,
         *,
@@ -80,25 +65,26 @@ class Conversation:
         self._cut = cut
         self._limits = limits
         self._pauses = pauses
-        self._help = help_text(classes, limits)
+        self._help = messages.help_text(classes, limits)
         self._thread = ThreadPoolExecutor(1, "network")
         self._answers: set[asyncio.Task[None]] = set()
-        self._waiting: Counter[int] = Counter()  # photos of each person, the one in work too
-        self._turns: dict[int, asyncio.Lock] = {}  # of those people
+        self._waiting: Counter[int] = Counter()  # images per person, including the one in work
+        self._turns: dict[int, asyncio.Lock] = {}  # one per person who waits
         self._ending = False
 
     async def begin(self, bot: Bot, message: Message, update_id: int) -> None:
-        """Sees to it that the message is answered, and returns at once."""
+        """Starts answering a message and returns at once."""
         self.last_update = update_id
-        username = (await bot.me()).username
-        answer = self._answer(bot, message, username)
+        answer = self._answer(bot, message, (await bot.me()).username)
         if answer is not None:
             task = asyncio.create_task(self._guarded(bot, message, answer))
             self._answers.add(task)
             task.add_done_callback(self._answers.discard)
 
     async def finish(self) -> None:
-        """Returns when the photos begun are answered and those that wait are sent away."""
+        """Returns when the images in work are answered and the senders of the others are told to
+        send them again.
+        """
         self._ending = True
         while self._answers:
             await asyncio.wait(self._answers)
@@ -107,73 +93,72 @@ class Conversation:
     def _answer(
         self, bot: Bot, message: Message, username: str | None
     ) -> Coroutine[Any, Any, None] | None:
-        sent = image_of(message)
+        sent = messages.image_of(message)
         if sent is None:
-            words = words_for(message, username, self._help)
-            return self._say(bot, message, words) if words else None
+            text = messages.reply_to(message, username, self._help)
+            return self._say(bot, message, text) if text else None
         person = message.from_user.id if message.from_user else message.chat.id
         if self._waiting[person] >= self._limits.waiting:
-            return self._say(bot, message, TOO_MANY.format(self._limits.waiting))
+            return self._say(bot, message, messages.TOO_MANY.format(self._limits.waiting))
         if self._waiting.total() >= self._limits.queue:
-            return self._say(bot, message, BUSY)
+            return self._say(bot, message, messages.BUSY)
         self._waiting[person] += 1
         return self._in_turn(bot, message, sent, person)
 
     async def _in_turn(self, bot: Bot, message: Message, sent: Sent, person: int) -> None:
-        turn = self._turns.setdefault(person, asyncio.Lock())
         try:
-            async with turn:
+            async with self._turns.setdefault(person, asyncio.Lock()):
                 if self._ending:
-                    await self._say(bot, message, RESTARTING)
+                    await self._say(bot, message, messages.RESTARTING)
                     return
-                async with working(bot, message):
-                    await self._answer_photo(bot, message, sent)
+                async with _working(bot, message):
+                    await self._answer_image(bot, message, sent)
         finally:
             self._waiting[person] -= 1
             if not self._waiting[person]:
                 del self._waiting[person], self._turns[person]
 
-    async def _answer_photo(self, bot: Bot, message: Message, sent: Sent) -> None:
+    async def _answer_image(self, bot: Bot, message: Message, sent: Sent) -> None:
         try:
-            if sent.size is not None and sent.size > FETCHED:
-                raise Refused(too_large(sent.size))
-            encoded = await self._fetched(bot, sent)
+            encoded = await self._fetch(bot, sent)
             loop = asyncio.get_running_loop()
-            cut = await loop.run_in_executor(self._thread, self._cut, encoded)
-            if not cut.png:
-                raise Refused(NOTHING)
-            if len(cut.png) > GIVEN:
-                text = TOO_LARGE_RESULT.format(len(cut.png) / MEGABYTE, GIVEN // MEGABYTE)
-                raise Refused(text)
+            cutout = await loop.run_in_executor(self._thread, self._cut, encoded)
         except Refused as refusal:
             await self._say(bot, message, str(refusal))
             return
-        file = BufferedInputFile(cut.png, sent.name)
-        method = message.reply_document(file, caption=describe(cut.shares))
-        await self._patiently(lambda: bot(method, request_timeout=UPLOAD_SECONDS))
+        if len(cutout.png) > GIVEN:
+            megabytes = len(cutout.png) / MEGABYTE
+            text = messages.TOO_LARGE_RESULT.format(megabytes, GIVEN // MEGABYTE)
+            await self._say(bot, message, text)
+            return
+        file = BufferedInputFile(cutout.png, sent.name)
+        method = message.reply_document(file, caption=messages.caption(cutout.fractions))
+        await self._retry(lambda: bot(method, request_timeout=UPLOAD_SECONDS))
 
-    async def _fetched(self, bot: Bot, sent: Sent) -> bytes:
-        """The file's bytes. Raises `Refused` if Telegram does not give them."""
+    async def _fetch(self, bot: Bot, sent: Sent) -> bytes:
+        """Content of the file. Raises `Refused` if Telegram does not give it."""
+        if sent.size is not None and sent.size > FETCHED:
+            raise Refused(messages.too_large(sent.size))
 
-        async def fetch() -> bytes:
+        async def download() -> bytes:
             encoded = io.BytesIO()
             await bot.download(sent.file_id, encoded)
             return encoded.getvalue()
 
         try:
-            return await self._patiently(fetch)
-        except (*PASSING, TelegramAPIError) as error:
+            return await self._retry(download)
+        except (*TRANSIENT, TelegramAPIError) as error:
             if isinstance(error, TelegramBadRequest) and "too big" in error.message:
-                raise Refused(too_large(sent.size)) from None
-            log.error("a photo could not be fetched: %s: %s", type(error).__name__, error)
-            raise Refused(UNFETCHED) from None
+                raise Refused(messages.too_large(sent.size)) from None
+            log.error("cannot download an image: %s: %s", type(error).__name__, error)
+            raise Refused(messages.UNFETCHED) from None
 
     async def _say(self, bot: Bot, message: Message, text: str) -> None:
         method = message.reply(text)
-        await self._patiently(lambda: bot(method))
+        await self._retry(lambda: bot(method))
 
-    async def _patiently(self, request: Callable[[], Awaitable[Answer]]) -> Answer:
-        """The answer to a request, which is made again after failures that may pass."""
+    async def _retry(self, request: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Result of a request, which is repeated after transient errors."""
         for pause in self._pauses:
             try:
                 return await request()
@@ -183,32 +168,34 @@ class Conversation:
                 pause = error.retry_after
             except TelegramEntityTooLarge:
                 raise
-            except PASSING as error:
+            except TRANSIENT as error:
                 log.warning("%s: %s: trying again", type(error).__name__, error)
             await asyncio.sleep(pause)
         return await request()
 
     async def _guarded(self, bot: Bot, message: Message, answer: Awaitable[None]) -> None:
-        """Awaits an answer; what goes wrong is logged, and said if it can be."""
+        """Awaits an answer; errors are logged, and the sender is told if possible."""
         try:
             await answer
             return
-        except TelegramForbiddenError:  # blocked the bot, or put it out of the group
+        except TelegramForbiddenError:  # the user blocked the bot, or a group removed it
             return
         except AiogramError as error:
-            log.error("an answer could not be sent: %s: %s", type(error).__name__, error)
+            log.error("cannot send an answer: %s: %s", type(error).__name__, error)
         except Exception:
-            log.exception("an answer failed")
+            log.exception("cannot answer")
         with contextlib.suppress(AiogramError):
-            await bot(message.reply(FAILED))
+            await bot(message.reply(messages.FAILED))
 
 
 @contextlib.asynccontextmanager
-async def working(bot: Bot, message: Message) -> AsyncIterator[None]:
-    """Within it the chat shows that the bot is about to send a file."""
+async def _working(bot: Bot, message: Message) -> AsyncIterator[None]:
+    """Shows in the chat that the bot is about to send a file. Errors are ignored, which aiogram's
+    `ChatActionSender` does not do.
+    """
+    topic = message.message_thread_id if message.is_topic_message else None
 
     async def show() -> None:
-        topic = message.message_thread_id if message.is_topic_message else None
         while True:
             with contextlib.suppress(AiogramError):
                 await bot.send_chat_action(

@@ -1,7 +1,4 @@
-"""Read what a message brings to a Telegram bot, and say in words what it has to say.
-
-Needs aiogram, as `segtf.services.telegram.conversation` does.
-"""
+"""Find the image in a Telegram message, and the words that a Telegram bot answers with."""
 
 from __future__ import annotations
 
@@ -18,28 +15,17 @@ from voc_builder.pixels.images import SUFFIXES
 from voc_builder.pixels.overlay import format_fraction
 
 MEGABYTE = 2**20
-FETCHED, GIVEN = 20 * MEGABYTE, 50 * MEGABYTE  # the most that bots may download and send
+FETCHED, GIVEN = 20 * MEGABYTE, 50 * MEGABYTE  # largest files that bots may download and send
 CAPTION = 1024  # characters (Bot API, sendDocument)
-CLASSES = 2000  # characters of the names of classes in a text, which may have 4096
-NAME = 60  # characters of a file's name that are kept
+CLASSES = 2000  # characters of class names in a text, which may have 4096
+NAME = 60  # characters of a file name
 IMAGE_SUFFIXES = (*SUFFIXES, ".webp", ".gif")
-SILENT = {  # what Telegram itself puts into a private chat
+SILENT = {  # messages that Telegram itself puts into a private chat
     ContentType.CHAT_BACKGROUND_SET,
     ContentType.MESSAGE_AUTO_DELETE_TIMER_CHANGED,
     ContentType.PINNED_MESSAGE,
     ContentType.WRITE_ACCESS_ALLOWED,
 }
-KINDS = {
-    ContentType.ANIMATION: "GIFs",
-    ContentType.AUDIO: "audio files",
-    ContentType.DOCUMENT: "files that are not images",
-    ContentType.STICKER: "stickers",
-    ContentType.TEXT: "text messages",
-    ContentType.VIDEO: "videos",
-    ContentType.VIDEO_NOTE: "video messages",
-    ContentType.VOICE: "voice messages",
-}
-
 HELP = """\
 Send me a photo and I will send it back without its background, as a PNG file with transparency.
 
@@ -50,7 +36,15 @@ What I can find: {classes}.
 • Limits: files of {megabytes} MB, photos of {megapixels:g} megapixels, {waiting} photos at a time.
 • I keep nothing: a photo is forgotten once it is answered."""
 UNKNOWN_COMMAND = "I only know /start and /help. To cut something out, just send me a photo."
-NO_PHOTO = "Sorry, I can't do anything with {}. Please send me a photo, or an image as a file."
+NO_PHOTO = "Sorry, I only work with photos. Please send me a photo, or an image as a file."
+UNREADABLE = (
+    "Sorry, I can't read this image: it may be damaged, or of a kind that I don't know. Please "
+    "save it as JPEG or PNG and send it again."
+)
+TOO_MANY_PIXELS = (
+    "This photo has {:.1f} megapixels, and I take {:g} at most. Please save it smaller, or send "
+    "it as a photo instead of a file."
+)
 TOO_MANY = (
     "You already have {} photos waiting. Please send this one again when they have been answered."
 )
@@ -71,11 +65,11 @@ NOTHING = "I found nothing but background in this photo, so there is nothing to 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is refused."""
+    """What the bot accepts."""
 
-    megapixels: float  # of a photo
-    waiting: int  # photos of one person
-    queue: int  # photos of all people together
+    megapixels: float  # per image
+    waiting: int  # images per person
+    queue: int  # images of all people together
 
 
 @dataclass(frozen=True)
@@ -84,11 +78,11 @@ class Sent:
 
     file_id: str
     size: int | None  # bytes, where Telegram says so
-    name: str  # of the file that goes back
+    name: str  # of the file that is sent back
 
 
 def image_of(message: Message) -> Sent | None:
-    """The image that a message brings, as a photo or as a file; None if it brings none."""
+    """The image in a message, sent as a photo or as a file; None if there is none."""
     if message.photo:
         largest = max(message.photo, key=lambda size: size.width * size.height)
         return Sent(largest.file_id, largest.file_size, "cutout.png")
@@ -103,31 +97,22 @@ def image_of(message: Message) -> Sent | None:
     return Sent(document.file_id, document.file_size, f"{stem}_cutout.png")
 
 
-def command_of(message: Message, username: str | None) -> str | None:
-    """The command that a text is: `help` of `/help@name and more`; "" of one to another bot, None
-    of any other message.
+def caption(fractions: Sequence[tuple[str, float]]) -> str:
+    """A line per class in the image with its fraction of the area, the largest first; as many as
+    fit into `CAPTION`.
     """
-    if not (message.text or "").startswith("/"):
-        return None
-    command, _, named = (message.text or "").split()[0][1:].partition("@")
-    to_us = not named or named.lower() == (username or "").lower()
-    return command.lower() if to_us else ""
-
-
-def describe(shares: Sequence[tuple[str, float]]) -> str:
-    """The caption: the share of each class that is there, the largest first; as many as fit."""
-    found = sorted(((label, share) for label, share in shares if share), key=lambda one: -one[1])
-    lines = [f"{label}: {format_fraction(share)}" for label, share in found]
+    found = sorted((pair for pair in fractions if pair[1]), key=lambda pair: -pair[1])
+    lines = [f"{label}: {format_fraction(fraction)}" for label, fraction in found]
     for count in range(len(lines), 0, -1):
         rest = [f"and {len(lines) - count} more"] if count < len(lines) else []
-        caption = "\n".join([*lines[:count], *rest])
-        if len(caption.encode("utf-16-le")) <= 2 * CAPTION:  # as Telegram counts
-            return caption
+        text = "\n".join([*lines[:count], *rest])
+        if len(text.encode("utf-16-le")) <= 2 * CAPTION:  # Telegram counts UTF-16 units
+            return text
     return ""
 
 
 def help_text(classes: Sequence[str], limits: Limits) -> str:
-    """What `/help` tells of a bot that finds `classes`."""
+    """Answer to `/help` from a bot that finds `classes`."""
     return HELP.format(
         classes=shorten(", ".join(classes), CLASSES, placeholder=" and more"),
         megabytes=FETCHED // MEGABYTE,
@@ -136,21 +121,30 @@ def help_text(classes: Sequence[str], limits: Limits) -> str:
     )
 
 
-def words_for(message: Message, username: str | None, help_text: str) -> str | None:
-    """What is said to a message without an image. In a group that is nothing but help: people talk
-    to each other there.
+def reply_to(message: Message, username: str | None, help_text: str) -> str | None:
+    """Answer to a message without an image; None for no answer. In a group only the commands get
+    one: people talk to each other there.
     """
-    command = command_of(message, username)
+    command = _command(message, username)
     if command in ("start", "help"):
         return f"Hello! {help_text}" if command == "start" else help_text
     if message.chat.type != ChatType.PRIVATE or message.content_type in SILENT:
         return None
-    if command is not None:
-        return UNKNOWN_COMMAND
-    return NO_PHOTO.format(KINDS.get(ContentType(message.content_type), "this"))
+    return NO_PHOTO if command is None else UNKNOWN_COMMAND
+
+
+def _command(message: Message, username: str | None) -> str | None:
+    """The command in a text: `help` for `/help@name and more`, "" for one to another bot, None for
+    any other message.
+    """
+    if not (message.text or "").startswith("/"):
+        return None
+    command, _, named = (message.text or "").split()[0][1:].partition("@")
+    to_us = not named or named.lower() == (username or "").lower()
+    return command.lower() if to_us else ""
 
 
 def too_large(size: int | None) -> str:
-    """The words for a file of so many bytes, or of nobody knows how many."""
+    """Answer to a file of so many bytes, or of an unknown number."""
     about = "" if size is None else f" of {size / MEGABYTE:.1f} MB"
     return TOO_LARGE.format(about, FETCHED // MEGABYTE)

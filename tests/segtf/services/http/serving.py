@@ -1,4 +1,4 @@
-"""A server of a tiny network for tests: within the process, or as one of its own."""
+"""A server of a tiny network for tests: within the process, or as a process of its own."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
 
+from segtf.services.http.app import create_app
 from segtf.services.http.config import ServeConfig
+from segtf.services.http.service import Service
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 
 CLASSES = ("__background__", "chip", "дефект <b>")
@@ -45,6 +48,28 @@ def encoded(image: NDArray[np.uint8], kind: str = "PNG", **options: Any) -> byte
     file = io.BytesIO()
     Image.fromarray(image).save(file, kind, **options)
     return file.getvalue()
+
+
+IMAGE = squares()
+PNG = encoded(IMAGE)
+
+
+def opened(content: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(content))
+
+
+def client_of(config: ServeConfig, *others: Path) -> TestClient:
+    """A client of an application within the process; `others` are more networks."""
+    app = create_app(Service([config.model, *others], config))
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def service_of(client: TestClient) -> Service:
+    return client.app.state.service
+
+
+def raise_error(error: Exception) -> Any:
+    raise error
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Threads that ask one network at the same time share its runs, and each gets its own answer."""
+"""Simultaneous calls of one network share its runs, and each gets its own answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from segtf.inference.onnx_model import OnnxModel
 from segtf.services.http import shared_model
-from segtf.services.http.shared_model import Askers, SharedModel
+from segtf.services.http.shared_model import Callers, SharedModel
 from tests.segtf.services.http.serving import write_model
 from voc_builder.base.errors import UserError
 
@@ -26,8 +26,8 @@ DEADLINE = 60  # seconds
 def start(tmp_path: Path) -> Iterator[Start]:
     models = []
 
-    def started(askers: Askers, **options: object) -> SharedModel:
-        models.append(SharedModel(write_model(tmp_path), askers, **options))  # type: ignore[arg-type]
+    def started(callers: Callers, **options: object) -> SharedModel:
+        models.append(SharedModel(write_model(tmp_path), callers, **options))  # type: ignore[arg-type]
         return models[-1]
 
     yield started
@@ -39,16 +39,16 @@ def square(value: int, count: int = 1) -> NDArray[np.uint8]:
     return np.full((count, 4, 4, 3), value, np.uint8)
 
 
-def test_what_is_asked_at_once_is_one_run_and_each_gets_its_own(
+def test_simultaneous_calls_are_one_run_and_each_gets_its_answer(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_model, "WAIT", DEADLINE)  # only the last asker ends the wait
-    askers, runs = Askers(), []
-    model = start(askers, most=16, seen=lambda calls, seconds: runs.append(calls))
+    monkeypatch.setattr(shared_model, "WAIT", DEADLINE)  # only the last caller ends the wait
+    callers, runs = Callers(), []
+    model = start(callers, most=16, on_run=lambda calls, seconds: runs.append(calls))
     everybody = threading.Barrier(6)
 
     def ask(value: int) -> NDArray[np.float32]:
-        with askers.one_more():
+        with callers.one_more():
             everybody.wait(DEADLINE)
             return model.probabilities(square(value, count=1 + value % 2))
 
@@ -57,55 +57,55 @@ def test_what_is_asked_at_once_is_one_run_and_each_gets_its_own(
     for value, answer in enumerate(found):
         np.testing.assert_allclose(answer, square(value, 1 + value % 2) / 255, rtol=1e-6)
     assert runs == [6]
-    assert askers.count == 0
+    assert callers.count == 0
 
 
-def test_a_run_has_no_more_than_most(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_model, "WAIT", 1)
-    askers, runs = Askers(), []
-    model = start(askers, most=2, seen=lambda calls, seconds: runs.append(calls))
-    askers.count = 4
+def test_a_run_has_at_most_so_many_calls(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_model, "WAIT", DEADLINE)
+    callers, runs = Callers(), []
+    model = start(callers, most=2, on_run=lambda calls, seconds: runs.append(calls))
+    callers.count = 4
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda value: model.probabilities(square(value)), range(4)))
     assert runs == [2, 2]
 
 
-def test_who_is_alone_waits_for_nobody(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_caller_does_not_wait(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_model, "WAIT", DEADLINE)
-    askers = Askers()
-    model = start(askers)
+    callers = Callers()
+    model = start(callers)
     started = time.monotonic()
-    with askers.one_more():
+    with callers.one_more():
         model.probabilities(square(1))
     assert time.monotonic() - started < DEADLINE / 2
 
 
-def test_who_expects_others_does_not_wait_for_long(start: Start) -> None:
-    askers, runs = Askers(), []
-    model = start(askers, seen=lambda calls, seconds: runs.append(calls))
-    askers.count = 2  # one decodes its image and will ask much later
+def test_a_call_waits_for_others_only_briefly(start: Start) -> None:
+    callers, runs = Callers(), []
+    model = start(callers, on_run=lambda calls, seconds: runs.append(calls))
+    callers.count = 2  # the other one is still decoding its image
     model.probabilities(square(1))
     assert runs == [1]
 
 
-def test_large_squares_share_no_run_unless_told(start: Start, tmp_path: Path) -> None:
-    assert start(Askers()).most == 8
+def test_the_default_batch_shrinks_with_the_image_size(start: Start, tmp_path: Path) -> None:
+    assert start(Callers()).most == 8
     for size, most in ((256, 8), (512, 4), (1024, 1), (2048, 1)):
         folder = tmp_path / str(size)
         folder.mkdir()
-        model = SharedModel(write_model(folder, shape=(size, size)), Askers())
+        model = SharedModel(write_model(folder, shape=(size, size)), Callers())
         assert model.most == most
         model.close()
 
 
-def test_a_failure_reaches_all_who_asked_and_the_next_are_answered(
+def test_an_error_reaches_the_callers_and_the_next_call_is_answered(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = start(Askers())
+    model = start(Callers())
     with monkeypatch.context() as broken:
         broken.setattr(OnnxModel, "probabilities", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             model.probabilities(square(1))
-    with pytest.raises(UserError, match="cannot run on images"):
+    with pytest.raises(UserError):
         model.probabilities(np.zeros((1, 4, 4, 5), np.uint8))
     assert model.probabilities(square(255)).min() == 1
