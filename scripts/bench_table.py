@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from segtf.scoring.format import markdown_table
 from voc_builder.base.errors import UserError
 from voc_builder.base.files import replacing
 from voc_builder.base.progress import note
@@ -30,8 +31,7 @@ class Table:
 
     def markdown(self) -> str:
         """Heading, table and verdict."""
-        lines = [self.columns, ("---", *["---:"] * (len(self.columns) - 1)), *self.rows]
-        table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+        table = markdown_table([self.columns, *self.rows])
         return f"## {self.title}\n\n{table}\n\n{self.verdict}\n"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,7 @@ from segtf.reports.runs import (
     group_runs,
     read_runs,
 )
+from segtf.scoring.format import NONE, markdown_table
 from voc_builder.base.command import run
 from voc_builder.base.errors import UserError
 from voc_builder.base.files import replacing
@@ -107,7 +108,7 @@ def _document(
         for group in groups
     ]
     lines = [
-        *_table(["", "settings", "over", *map(plain, shown)], rows),
+        markdown_table([["", "settings", "over", *map(plain, shown)], *rows], left=(1,)),
         "",
         f"Scores without val or test in their name are of {split}. Mean ± sample standard deviation"
         f"{_over(groups)}; n if fewer had a value.",
@@ -154,19 +155,13 @@ def _cell(group: Group, name: str, split: str) -> str:
     """Mean and spread of a number, with n where some runs lack it."""
     found, full = _summary(group, name, split), _summary(group, "epochs", split)
     if not found.count:
-        return "–"
+        return NONE
     few = "" if found.count == full.count else f" (n = {found.count})"
     if name in ("epochs", "best epoch") and not found.spread > 0:
         return f"{found.mean:.0f}{few}"
     digits = 1 if name in COUNTED else 4
     spread = "" if math.isnan(found.spread) else f" ± {found.spread:.{digits}f}"
     return f"{found.mean:.{digits}f}{spread}{few}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table, numbers to the right."""
-    ruler = ["---" if name == "settings" else "---:" for name in head]
-    return [f"| {' | '.join(row)} |" for row in (head, ruler, *rows)]
 
 
 def _write_rows(groups: Sequence[Group], path: Path) -> None:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Literal
 
 from segtf.inference.ensembles import Ensemble, model_paths
 from segtf.inference.predictor import Tta
-from segtf.reports.results import result_tables, results, write_results
+from segtf.reports.results import results, write_results
 from segtf.run.folder import read_data, read_run_dataset
 from segtf.run.provenance import describe_images, find_trained_on, note_unknown_provenance
 from segtf.scoring.evaluation import Evaluation, evaluate_split
 from segtf.scoring.operating import Decided, Target, decide, given, target_class
 from segtf.scoring.split_scores import Origin, SplitScores
+from segtf.scoring.tables import result_tables
 from segtf.training.costs import images_at_once
 from voc_builder.base.classes import has_background
 from voc_builder.base.command import run

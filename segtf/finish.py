@@ -159,10 +159,11 @@ def _scored(
     from segtf.exporting.report import ValScores
     from segtf.exporting.run import on_val
     from segtf.inference.backends import keras_predict
-    from segtf.reports.results import result_tables, results, write_results
+    from segtf.reports.results import results, write_results
     from segtf.scoring.evaluation import evaluate_split
     from segtf.scoring.operating import decide, target_class
     from segtf.scoring.split_scores import Origin
+    from segtf.scoring.tables import result_tables
 
     predict = keras_predict(folder / BEST)
     decided, target = None, target_class(dataset.classes)

@@ -18,8 +18,8 @@ from segtf.outputs.files import EACH, TOGETHER, Shapes, Wanted, outputs_of
 from segtf.outputs.folder import QUEUE, SCORES, predict_images
 from segtf.outputs.gallery import FOLDERS, PAGE
 from segtf.outputs.polygons import TOLERANCE
-from segtf.scoring.evaluation import score_table
 from segtf.scoring.operating import NONE, target_class
+from segtf.scoring.tables import score_table
 from segtf.training.stopping import Stop
 from voc_builder.base.command import run
 from voc_builder.base.errors import UserError

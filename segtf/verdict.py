@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from segtf.scoring.format import score_text, text_table
 from segtf.scoring.operating import target_class
 from segtf.scoring.split_scores import SplitScores, read_run_scores
 from voc_builder.base.errors import UserError
@@ -51,18 +52,7 @@ def score_columns(scores: dict[str, SplitScores]) -> str:
     for label in first.classes:
         pairs = ((of.iou[label], of.dice[label]) for of in scores.values())
         marked = f"{label} (target)" if label == name else label
-        rows.append([marked, *(_figure(score) for pair in pairs for score in pair)])
+        rows.append([marked, *(score_text(score) for pair in pairs for score in pair)])
     means = ((of.miou, of.dice_mean) for of in scores.values())
-    rows.append(["mean", *(_figure(score) for pair in means for score in pair)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    rows.append(["mean", *(score_text(score) for pair in means for score in pair)])
+    return text_table(rows)

@@ -16,6 +16,7 @@ from segtf.exporting.report import ExportReport, PrecisionReport, ValScores
 from segtf.inference.onnx_model import OnnxModel
 from segtf.scoring import metrics
 from segtf.scoring.evaluation import Predict, answered_images
+from segtf.scoring.format import NONE, change_text, text_table
 from segtf.scoring.inspection import number
 from voc_builder.base.errors import UserError
 
@@ -101,15 +102,7 @@ def require_quality(entry: PrecisionReport, out: Path, miou: float | None) -> No
 
 def quality_table(report: ExportReport) -> str:
     """The precisions of an export as aligned text columns."""
-    rows = [quality_head(report), *quality_rows(report)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    return text_table([quality_head(report), *quality_rows(report)], left=(0, 1))
 
 
 def quality_head(report: ExportReport) -> list[str]:
@@ -125,8 +118,8 @@ def quality_rows(report: ExportReport) -> list[list[str]]:
             entry.file if entry.kept else "not kept",
             f"{entry.bytes / 1e6:.1f}",
             *_speed(entry, report.precisions["float32"]),
-            _change(entry.miou_change),
-            *(_change((entry.iou_change or {}).get(label)) for label in report.val.iou),
+            change_text(entry.miou_change),
+            *(change_text((entry.iou_change or {}).get(label)) for label in report.val.iou),
         ]
         for name, entry in report.precisions.items()
     ]
@@ -135,9 +128,5 @@ def quality_rows(report: ExportReport) -> list[list[str]]:
 def _speed(entry: PrecisionReport, float32: PrecisionReport) -> tuple[str, str]:
     """Milliseconds per image, and how many times as fast as float32."""
     if entry.ms is None or float32.ms is None:
-        return "–", "–"
+        return NONE, NONE
     return f"{entry.ms:.1f}", f"x {float32.ms / entry.ms:.2f}"
-
-
-def _change(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.4f}"

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from segtf.scoring.format import score_text
 from voc_builder.base.colours import voc_colours
 
 
@@ -61,7 +62,7 @@ def _environment(folder: Path) -> Environment:
         "count": "{:,}".format,
         "plain": _plain,
         "prose": prose,
-        "score": _score,
+        "score": score_text,
         "stem": lambda path: PurePath(path).stem,
         "url": lambda path: quote(PurePath(path).as_posix()),
     }
@@ -79,10 +80,6 @@ def _plain(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "none"
     return str(value)
-
-
-def _score(value: float | None, digits: int = 4) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _file(name: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtf.run.size import HeightWidth
+from segtf.scoring.format import text_table
 from voc_builder.base.colours import VOID, voc_colours
 from voc_builder.base.errors import UserError
 from voc_builder.base.files import replacing
@@ -84,11 +85,7 @@ def frequency_table(frequencies: Frequencies, classes: Sequence[str]) -> str:
     """The legend as text, one line per class."""
     rows: list[tuple[str, ...]] = [("", *COLUMNS)]
     rows += [(name, *cells) for name, cells in _rows(frequencies, classes)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    ]
-    return "\n".join([*lines, NOTE])
+    return f"{text_table(rows)}\n{NOTE}"
 
 
 def draw_sheet(

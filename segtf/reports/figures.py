@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from segtf.run.log import Log, best_epoch, logged_classes, read_log
-from segtf.scoring.inspection import percent
+from segtf.scoring.format import percent, short_score
 from voc_builder.base.colours import voc_colours
 from voc_builder.base.files import replacing
 
@@ -160,7 +160,7 @@ def _draw_classes(
             _plot(axes, log, f"iou_{name}", color=colour, linestyle="--", linewidth=0.8, alpha=0.4)
         handles.append(_plot(axes, log, f"val_iou_{name}", color=colour, linewidth=1.8))
         value = np.nan if best is None else log[f"val_iou_{name}"][best]
-        texts.append(f"{shorten(name, 32)}  {'–' if np.isnan(value) else f'{value:.3f}'}")
+        texts.append(f"{shorten(name, 32)}  {short_score(value)}")
     note = "validation; training dashed" if with_training else "validation"
     axes.set_title(f"IoU of each class ({note})", loc="left")
     axes.set_ylim(-0.02, 1.02)

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from segtf.reports.figures import VAL, chart_style, save_chart, shorten
-from segtf.scoring.operating import decision_text
 from segtf.scoring.split_scores import ObjectScores, PointScores, SizeCounts
+from segtf.scoring.tables import decision_text
 
 FOUND, MISSED, OBJECTS = VAL, "#c8453b", "#d97706"
 ROW, GAP = 0.3, 0.36  # inches: a bar, and what is above the first one of a class

@@ -30,10 +30,10 @@ from segtf.run.folder import (
 from segtf.run.log import read_log
 from segtf.run.size import describe_size
 from segtf.scoring.faults import Faults, faults_of
-from segtf.scoring.inspection import decimal, interval_text, percent
+from segtf.scoring.format import interval_text, percent, short_score
 from segtf.scoring.intervals import FEW
-from segtf.scoring.operating import compared, decision_text
 from segtf.scoring.split_scores import SplitScores, read_run_scores, read_shown_scores
+from segtf.scoring.tables import compared, decision_text, per_image
 from segtf.training.survey import SMALLEST
 from voc_builder.base.classes import is_background
 from voc_builder.base.errors import UserError
@@ -181,12 +181,12 @@ def _objects(run: Path, scores: dict[str, SplitScores]) -> dict[str, Json]:
     """
     functions = {
         "compared": compared,
-        "decimal": decimal,
+        "per_image": per_image,
         "decision_text": decision_text,
         "few": FEW,
         "interval_text": interval_text,
         "percent": percent,
-        "score": "{:.3f}".format,
+        "score": short_score,
         "size_name": size_name,
     }
     found: dict[str, Json] = {}

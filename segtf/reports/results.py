@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from segtf.run.folder import write_json
-from segtf.scoring.evaluation import Evaluation, score_table, split_scores
-from segtf.scoring.inspection import object_table
-from segtf.scoring.operating import Decided, Target, operating_table, point_scores
+from segtf.scoring.evaluation import Evaluation, split_scores
+from segtf.scoring.operating import Decided, Target, point_scores
 from segtf.scoring.split_scores import Origin, SplitScores, metrics_file
 
 
@@ -33,18 +32,6 @@ def results(
         return split_scores(evaluation, classes, origin, why_none=why_none)
     point = point_scores(name, decided, evaluation.thresholds, images=images)
     return split_scores(evaluation, classes, origin, point)
-
-
-def result_tables(scores: SplitScores) -> str:
-    """The tables of pixels, of objects and of the operating point."""
-    tables = [score_table(scores)]
-    if scores.objects and scores.objects.classes:
-        tables.append(object_table(scores))
-    if scores.operating_point:
-        tables.append(operating_table(scores))
-    if scores.no_operating_point:
-        tables.append(scores.no_operating_point)
-    return "\n\n".join(tables)
 
 
 def write_results(scores: SplitScores, out: Path) -> None:

@@ -190,22 +190,5 @@ def split_scores(
     )
 
 
-def score_table(scores: PixelScores) -> str:
-    """IoU and Dice of each class as text columns."""
-    width = max(len(name) for name in (*scores.classes, "micro, imagewise"))
-    rows = [("class", "IoU", "Dice")]
-    rows += [(name, _text(scores.iou[name]), _text(scores.dice[name])) for name in scores.classes]
-    rows += [
-        ("mean", _text(scores.miou), _text(scores.dice_mean)),
-        ("pixel accuracy", _text(scores.pixel_accuracy), ""),
-        ("micro, imagewise", _text(scores.iou_micro_imagewise), ""),
-    ]
-    return "\n".join(f"{name:<{width}}  {iou:>6}  {dice:>6}".rstrip() for name, iou, dice in rows)
-
-
 def _by_class(classes: Sequence[str], values: metrics.Scores) -> dict[str, float | None]:
     return {name: number(value) for name, value in zip(classes, values, strict=True)}
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -5,7 +5,7 @@ well outlines agree, and how sure each of these numbers is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,6 @@ from segtf.scoring.split_scores import (
     ObjectRule,
     ObjectScores,
     SizeCounts,
-    SplitScores,
 )
 
 
@@ -116,59 +115,6 @@ def objects_by_image(
     return [
         {name: object_counts(rows[i]) for name, rows in totals.items()} for i in range(len(images))
     ]
-
-
-def object_table(scores: SplitScores) -> str:
-    """Found and missed objects and false alarms of each class as text columns; the intervals behind
-    them, `?` where they rest on too few images.
-    """
-    rows = [("class", "objects", "found", "", "missed", "false alarms", "per image", "")]
-    assert scores.objects is not None and scores.intervals is not None
-    for name, counts in scores.objects.classes.items():
-        rows.append(
-            (
-                name,
-                str(counts.true),
-                percent(counts.found_fraction),
-                interval_text(scores.intervals.found[name], percent),
-                str(counts.false_negatives),
-                str(counts.false_positives),
-                decimal(counts.false_positives_per_image),
-                interval_text(scores.intervals.false_positives_per_image[name], decimal),
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            f"{cell:<{width}}" if i in (0, 3, 7) else f"{cell:>{width}}"
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
-
-
-def percent(share: float | None) -> str:
-    """A share as a percentage that says 0 or 100 only where it is exactly that."""
-    if share is None:
-        return "–"
-    if 0 < share < 0.001 or 0.999 < share < 1:
-        return "< 0.1 %" if share < 0.5 else "> 99.9 %"
-    return f"{100 * share:.3g} %"
-
-
-def decimal(value: float | None) -> str:
-    """A number with two decimals."""
-    return "–" if value is None else f"{value:.2f}"
-
-
-def interval_text(interval: Interval, text: Callable[[float], str]) -> str:
-    """An interval, its ends as `text` writes numbers; a question mark where it rests on too few
-    images, nothing where there is none.
-    """
-    if interval.low is None or interval.high is None:
-        return ""
-    ends = f"{text(interval.low).removesuffix(' %')}–{text(interval.high)}"
-    return f"{ends} ?" if interval.few else ends
 
 
 def number(value: float | Scores) -> float | None:

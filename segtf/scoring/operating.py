@@ -16,7 +16,8 @@ import numpy as np
 
 from segtf.scoring import metrics
 from segtf.scoring.evaluation import Evaluation
-from segtf.scoring.inspection import decimal, number, percent
+from segtf.scoring.format import percent
+from segtf.scoring.inspection import number
 from segtf.scoring.metrics import Scores, share
 from segtf.scoring.objects import (
     ALARMS,
@@ -30,11 +31,9 @@ from segtf.scoring.objects import (
 )
 from segtf.scoring.split_scores import (
     ChosenPoint,
-    ClassObjects,
     PointObjects,
     PointPixels,
     PointScores,
-    SplitScores,
     ThresholdCurve,
 )
 from segtf.scoring.thresholds import (
@@ -54,7 +53,6 @@ from voc_builder.base.errors import UserError
 
 DEFECT = "defect"  # the class that is target if there is one of that name
 AUTO, NONE = "auto", "none"
-FEW = 20  # objects; of fewer, a single one more would move the recall by over 5 %
 
 
 @dataclass(frozen=True)
@@ -223,56 +221,3 @@ def _scores_at(curve: Curve, at: int) -> tuple[float | None, float | None, float
 
 def _rounded(column: Scores) -> tuple[float | None, ...]:
     return tuple(number(round(value, 5)) for value in column)
-
-
-def decision_text(point: PointScores) -> str:
-    """Why the threshold of an operating point is this one, in words."""
-    if point.chosen is None:
-        return point.criterion
-    true = point.chosen.true
-    few = ", a rough guess" if true < FEW else ""
-    objects = "1 object" if true == 1 else f"{true:,} objects"
-    return f"{point.criterion}, chosen on {objects} in {point.split}{few}"
-
-
-def compared(
-    scores: SplitScores,
-) -> list[tuple[str, float | None, ClassObjects | PointObjects]]:
-    """IoU and objects of the target class where it is the most probable one, and at its operating
-    point, each with its name.
-    """
-    point = scores.operating_point
-    assert point is not None and scores.objects is not None
-    name = point.class_name
-    return [
-        ("most probable class", scores.iou[name], scores.objects.classes[name]),
-        (f"from {point.threshold:.3f} on", point.pixels.iou, point.objects),
-    ]
-
-
-def operating_table(scores: SplitScores) -> str:
-    """The operating point beside the most probable class, as text."""
-    point = scores.operating_point
-    assert point is not None
-    rows = [("", "IoU", "found", "missed", "false alarms", "per image")]
-    for name, iou, of in compared(scores):
-        rows.append(
-            (
-                name,
-                "–" if iou is None else f"{iou:.4f}",
-                f"{of.found} of {of.true} ({percent(of.found_fraction)})",
-                str(of.false_negatives),
-                str(of.false_positives),
-                decimal(of.false_positives_per_image),
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(
-            f"{cell:<{width}}" if i == 0 else f"{cell:>{width}}"
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
-    head = f"{point.class_name} from a probability of {point.threshold:.3f} on"
-    return "\n".join([f"{head} ({decision_text(point)}):", *lines])

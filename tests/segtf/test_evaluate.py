@@ -17,12 +17,12 @@ import pytest
 from segtf import evaluate as command
 from segtf.evaluate import EvaluateConfig, evaluate
 from segtf.inference.backends import Engine
-from segtf.reports.results import result_tables
 from segtf.run.config import TrainConfig
 from segtf.run.folder import write_json
 from segtf.run.provenance import find_trained_on, trained_on
 from segtf.scoring import metrics
 from segtf.scoring.split_scores import read_scores
+from segtf.scoring.tables import result_tables
 from tests.segtf.tiny_onnx import INFO, write_channels_model
 from tests.voc_builder.folders import write_image, write_mask
 from voc_builder.base.errors import UserError

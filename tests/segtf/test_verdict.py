@@ -46,7 +46,7 @@ def test_columns_show_iou_and_dice_of_each_class_and_split() -> None:
     assert shown.splitlines() == [
         "                 IoU val  Dice val  IoU test  Dice test",
         "background        0.9800    0.9900    0.9800     0.9900",
-        "object (target)   0.5000    0.6667         -          -",
+        "object (target)   0.5000    0.6667         –          –",
         "mean              0.8000    0.9000    0.8000     0.9000",
     ]
 

@@ -18,7 +18,7 @@ from segtf.reports.runs import Run
 from segtf.run.folder import SHOWN
 from segtf.scoring import metrics
 from segtf.scoring.faults import Faults, faults_of, image_scores
-from segtf.scoring.inspection import percent
+from segtf.scoring.format import percent
 from segtf.scoring.objects import object_classes
 from segtf.scoring.split_scores import ImageScores, ObjectCounts, read_shown_scores
 from voc_builder.pixels.image_rows import open_image

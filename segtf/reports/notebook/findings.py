@@ -9,12 +9,12 @@ import numpy as np
 
 from segtf.reports.markdown import plain
 from segtf.reports.notebook.failures import scored_split
-from segtf.reports.notebook.runs import interval_ends, ranked, val_miou
+from segtf.reports.notebook.runs import ranked, val_miou
 from segtf.reports.report_training import LITTLE, MUCH
 from segtf.reports.runs import Run
 from segtf.run.folder import read_sizing
 from segtf.run.log import best_epoch, waiting
-from segtf.scoring.inspection import percent
+from segtf.scoring.format import interval_text, percent
 from voc_builder.pixels.overlay import format_fraction
 from voc_builder.tree.voc import Dataset
 
@@ -52,7 +52,7 @@ def overall(run: Run) -> str:
     interval = values.intervals.miou if values.intervals else None
     if interval is None or interval.low is None or interval.high is None:
         return f"{text}."
-    text += f"; 95 % interval {interval_ends(interval).removesuffix(' ?')}"
+    text += f"; 95 % interval {interval_text(interval).removesuffix(' ?')}"
     if interval.few:
         text += f", a rough guess, as it rests on {interval.images} images"
     if interval.high - interval.low > 2 * GAP:
@@ -206,7 +206,7 @@ def choice(runs: Sequence[Run], chosen: Run) -> str:
     if interval and interval.low is not None and val_miou(second) >= interval.low:
         text += (
             f" The difference of {val_miou(best) - val_miou(second):.3f} lies within the 95 % "
-            f"interval of {interval_ends(interval)}: a hint, no proof. Folds or more seeds would "
+            f"interval of {interval_text(interval)}: a hint, no proof. Folds or more seeds would "
             "tell."
         )
     return text

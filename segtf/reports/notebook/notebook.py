@@ -82,8 +82,7 @@ def cells(of: Material, paths: Sequence[Path]) -> Iterator[Cell]:
         from pathlib import Path
 
         from segtf.reports.figures import draw_curves
-        from segtf.scoring.inspection import object_table
-        from segtf.scoring.operating import operating_table
+        from segtf.scoring.tables import object_table, operating_table
         from segtf.run.folder import read_config, read_run_dataset
         from segtf.reports.runs import read_run
         from segtf.reports.notebook import data, failures, network, runs, scores, show, training

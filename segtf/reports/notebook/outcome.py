@@ -10,7 +10,7 @@ from segtf.reports.markdown import code, fence, plain
 from segtf.reports.notebook.failures import scored_split
 from segtf.reports.notebook.material import NAMES, Material, listed, pixels, target
 from segtf.run.architectures import has_encoder
-from segtf.scoring.operating import compared, decision_text
+from segtf.scoring.tables import compared, decision_text
 
 
 def summary(of: Material) -> str:

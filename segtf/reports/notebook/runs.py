@@ -18,7 +18,7 @@ from segtf.reports.runs import (
 )
 from segtf.run.folder import CONFIG, DATA
 from segtf.run.size import describe_size
-from segtf.scoring.intervals import Interval
+from segtf.scoring.format import interval_text, score_text
 from voc_builder.base.errors import UserError
 
 
@@ -100,9 +100,9 @@ def run_table(runs: Sequence[Run], chosen: Run) -> Table:
             (
                 f"{run.name} (this one)" if run.path == chosen.path else run.name,
                 *(values[place[run.path]] for values in settings.values()),
-                number(measures["val mIoU"]),
-                "–" if intervals is None else interval_ends(intervals.miou),
-                number(measures["Dice"]),
+                score_text(measures["val mIoU"]),
+                interval_text(intervals.miou if intervals else None),
+                score_text(measures["Dice"]),
                 f"{measures['best epoch']:.0f} of {measures['epochs']:.0f}"
                 if not math.isnan(measures["best epoch"])
                 else "–",
@@ -127,15 +127,3 @@ def run_doubts(runs: Sequence[Run]) -> list[str]:
             named = "; ".join(f"{key}: {', '.join(names)}" for key, names in found.items())
             doubts.append(f"they are scored {what} ({named})")
     return doubts
-
-
-def number(value: float | None) -> str:
-    """A score with four digits, a dash for none."""
-    return "–" if value is None or math.isnan(value) else f"{value:.4f}"
-
-
-def interval_ends(interval: Interval) -> str:
-    """The ends of a 95 % interval, with a question mark where few images stand behind it."""
-    if interval.low is None or interval.high is None:
-        return "–"
-    return f"{interval.low:.3f}–{interval.high:.3f}{' ?' if interval.few else ''}"

@@ -9,10 +9,10 @@ import numpy as np
 
 from segtf.exporting.report import ExportReport
 from segtf.reports.figures import draw_confusion
-from segtf.reports.notebook.runs import interval_ends, number
 from segtf.reports.notebook.show import Picture, Table, drawn
 from segtf.reports.object_figures import draw_thresholds
 from segtf.reports.runs import Run
+from segtf.scoring.format import interval_text, score_text
 from segtf.scoring.intervals import Interval
 
 Json = dict[str, Any]
@@ -33,13 +33,13 @@ def class_table(run: Run) -> Table:
         row = [name]
         for values in run.scores.values():
             interval = values.intervals.iou.get(name) if values.intervals else None
-            row += [number(values.iou.get(name)), _ends(interval)]
-            row += [number(values.dice.get(name)), _ends(interval, dice=True)]
+            row += [score_text(values.iou.get(name)), _ends(interval)]
+            row += [score_text(values.dice.get(name)), _ends(interval, dice=True)]
         rows.append(tuple(row))
     mean = ["mean"]
     for values in run.scores.values():
         interval = values.intervals.miou if values.intervals else None
-        mean += [number(values.miou), _ends(interval), number(values.dice_mean), "–"]
+        mean += [score_text(values.miou), _ends(interval), score_text(values.dice_mean), "–"]
     return Table(tuple(head), (*rows, tuple(mean)))
 
 
@@ -48,9 +48,12 @@ def total_table(run: Run) -> Table:
     splits = run.scores.values()
     rows = (
         ("photos", *(f"{of.images:,}" for of in splits)),
-        ("pixel accuracy", *(number(of.pixel_accuracy) for of in splits)),
-        ("IoU per image, all classes together", *(number(of.iou_micro_imagewise) for of in splits)),
-        ("mean IoU of outlines", *(number(of.boundary_miou) for of in splits)),
+        ("pixel accuracy", *(score_text(of.pixel_accuracy) for of in splits)),
+        (
+            "IoU per image, all classes",
+            *(score_text(of.iou_micro_imagewise) for of in splits),
+        ),
+        ("mean IoU of outlines", *(score_text(of.boundary_miou) for of in splits)),
     )
     return Table(("", *run.scores), rows)
 
@@ -86,9 +89,7 @@ def trial_table(export: ExportReport) -> Table:
 
 
 def _ends(interval: Interval | None, *, dice: bool = False) -> str:
-    if interval is None or interval.low is None or interval.high is None:
-        return "–"
-    if dice:
+    if dice and interval and interval.low is not None and interval.high is not None:
         low, high = (2 * iou / (1 + iou) for iou in (interval.low, interval.high))
         interval = replace(interval, low=low, high=high)
-    return interval_ends(interval)
+    return interval_text(interval)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from segtf.outputs.gallery import shrink_mask
 from segtf.reports.figures import chart_style, shorten
+from segtf.scoring.format import text_table
 from voc_builder.base.classes import has_background
 from voc_builder.base.colours import VOID, voc_colours
 from voc_builder.pixels.images import resize_image, resize_mask
@@ -40,16 +41,8 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     def __repr__(self) -> str:
-        lines = (self.head, *self.rows)
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        columns = list(zip(widths, self._right(), strict=True))
-        return "\n".join(
-            "  ".join(
-                cell.rjust(width) if right else cell.ljust(width)
-                for cell, (width, right) in zip(line, columns, strict=True)
-            ).rstrip()
-            for line in lines
-        )
+        left = [i for i, right in enumerate(self._right()) if not right]
+        return text_table((self.head, *self.rows), left)
 
     def _repr_html_(self) -> str:
         sides = ["right" if right else "left" for right in self._right()]

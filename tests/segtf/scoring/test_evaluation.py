@@ -17,8 +17,6 @@ from segtf.scoring.evaluation import (
     answered_images,
     evaluate_split,
     join_tiles,
-    pixel_scores,
-    score_table,
     split_scores,
 )
 from segtf.scoring.inspection import Inspected, inspect_image
@@ -162,16 +160,3 @@ def test_scores_hold_what_an_inspector_asks() -> None:
     of_images = {image.id: (image.objects or {})["flaw"] for image in scores.rows}
     assert of_images["first"] == ObjectCounts(2, 1, 2, 1)
     assert of_images["small"] == ObjectCounts(1, 0, 0, 0)
-
-
-def test_the_table_names_a_class_without_score_by_a_dash() -> None:
-    scores = pixel_scores([("a", COUNTS)], CLASSES)
-    assert score_table(scores).splitlines() == [
-        "class                IoU    Dice",
-        "__background__    0.6667  0.8000",
-        "chip              0.5000  0.6667",
-        "flaw                   -       -",
-        "mean              0.5833  0.7333",
-        "pixel accuracy    0.7500",
-        "micro, imagewise  0.6000",
-    ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 
@@ -12,15 +10,12 @@ from segtf.scoring.inspection import (
     boundary_iou,
     inspect_image,
     object_scores,
-    object_table,
     objects_by_image,
-    percent,
     score_intervals,
 )
 from segtf.scoring.intervals import mean_share_interval
 from segtf.scoring.split_scores import ClassObjects, ObjectCounts
-from tests.segtf.scoring.inspected_images import CLASSES, drawn, inspected, inspection
-from tests.segtf.split_scores import split_scores
+from tests.segtf.scoring.inspected_images import CLASSES, drawn, inspected
 
 
 @pytest.fixture(scope="module")
@@ -104,32 +99,3 @@ def test_classes_without_a_background_all_have_objects() -> None:
     only = ("__background__",)
     blank = np.zeros((9, 9), np.uint8)
     assert object_scores([inspect_image(blank, blank, only)], only).classes == {}
-
-
-def test_the_table_has_intervals_and_a_question_mark_where_images_are_few() -> None:
-    scores = split_scores(dict.fromkeys(CLASSES, 0.5), **inspection())
-    head, part, defect = object_table(scores).splitlines()
-    assert re.split(" {2,}", head) == [
-        "class",
-        "objects",
-        "found",
-        "missed",
-        "false alarms",
-        "per image",
-    ]
-    cells = ["part", "3", "100 %", "29.2–100 % ?", "0", "0", "0.00", "0.00–1.23 ?"]
-    assert re.split(" {2,}", part) == cells
-    assert defect.split()[:4] == ["defect", "3", "66.7", "%"]
-    assert defect.endswith(" ?")
-
-
-@pytest.mark.parametrize(
-    ("share", "text"),
-    [(None, "–"), (0.0, "0 %"), (0.0004, "< 0.1 %"), (0.0375, "3.75 %"), (0.99951, "> 99.9 %")],
-)
-def test_percent_says_all_or_nothing_only_where_it_is_so(share: float | None, text: str) -> None:
-    assert percent(share) == text
-
-
-def test_percent_of_everything_is_100() -> None:
-    assert percent(1.0) == "100 %"

@@ -16,21 +16,15 @@ from segtf.scoring.metrics import confusion
 from segtf.scoring.operating import (
     Target,
     decide,
-    decision_text,
     given,
-    operating_table,
     point_scores,
     target_class,
 )
 from segtf.scoring.split_scores import (
     ChosenPoint,
-    ClassObjects,
-    ObjectRule,
-    ObjectScores,
     PointObjects,
 )
 from segtf.scoring.thresholds import ThresholdCounts, count_thresholds
-from tests.segtf.split_scores import split_scores
 from voc_builder.base.errors import UserError
 
 CLASSES = ("__background__", "part", "defect")
@@ -178,36 +172,6 @@ def test_an_operating_point_says_what_it_gives_on_the_images_that_are_scored() -
     assert point.curve.objects_recall[round(decided.threshold * 256)] == 1.0
 
 
-@pytest.mark.parametrize(
-    ("images", "text"),
-    [
-        (1, f"{CRITERION}, chosen on 2 objects in val, a rough guess"),
-        (10, f"{CRITERION}, chosen on 20 objects in val"),
-    ],
-)
-def test_a_threshold_chosen_on_few_objects_is_called_a_guess(images: int, text: str) -> None:
-    several = found(*[image(other=0.3)] * images)
-    decided, counts = decide(Target(2), several, "val"), several.thresholds
-    assert counts is not None
-    assert decision_text(point_scores("defect", decided, counts, images=images)) == text
-
-
 def test_the_iou_at_a_threshold_counts_what_it_misses() -> None:
     point = point_scores("defect", given(Target(2, 0.5)), counted(), images=1)
     assert point.pixels.iou == pytest.approx(400 / 416)
-    assert decision_text(point) == "as asked"
-
-
-def test_the_table_sets_the_point_beside_the_most_probable_class() -> None:
-    usual = ClassObjects(2, 1, 1, 0, 1, 0.5, 0.0, 0.0, ())
-    scores = split_scores(
-        {"defect": None},
-        objects=ObjectScores(ObjectRule(0.25, 0.1), {"defect": usual}),
-        operating_point=point_scores("defect", given(Target(2, 0.25)), counted(), images=1),
-    )
-    assert operating_table(scores).splitlines() == [
-        "defect from a probability of 0.250 on (as asked):",
-        "                        IoU           found  missed  false alarms  per image",
-        "most probable class       –   1 of 2 (50 %)       1             0       0.00",
-        "from 0.250 on        0.9630  2 of 2 (100 %)       0             1       1.00",
-    ]
