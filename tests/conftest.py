@@ -1,4 +1,4 @@
-"""In which order the workers of pytest-xdist get the files."""
+"""Order of the test files for the workers of pytest-xdist."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import pytest
 
 import segtf  # noqa: F401  turns off what packages report to their makers
 
-# One trains the run that many others wait for, the other takes long and waits for nobody.
+# The first trains the run that many tests share, the second takes long.
 FIRST = ("test_train.py", "test_backends.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Has the files handed out as they come, the short ones of `voc_builder` last. By itself
-    pytest-xdist ends with those of few tests: the longest, for one of which all but one worker
-    would wait.
+    """Distribute the files in their order, with the short ones of `voc_builder` last. By default
+    pytest-xdist ends with files of few tests, which take longest and leave other workers idle.
     """
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts two files in front that two workers begin with."""
+    """Run the files of `FIRST` first."""
     place = {name: number for number, name in enumerate(FIRST)}
     items.sort(key=lambda item: place.get(item.path.name, len(FIRST)))

@@ -1,4 +1,4 @@
-"""Lists, tables and records hold a name a line: a name that would break them is refused."""
+"""Lists, tables and records have one name per line: a name that would break them is refused."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,20 @@ def coco(folder: Path, names: Sequence[str], label: str) -> Path:
 
 SOURCES = [labelme, masks, pairs, boxes, yolo, coco]
 Write = Callable[[Path, Sequence[str], str], Path]
+NAMES = ["a", "b", "c"]
+
+
+def checked(place: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """The problems that `check` finds, each of which it prints on a line of its own."""
+    report = place.parent / "said.json"
+    assert main(["check", str(place), "--json", str(report)]) == 1
+    said = json.loads(report.read_text(encoding="utf-8"))["problems"]
+    assert len(capsys.readouterr().out.splitlines()) == 2 * len(said) + 1
+    return said
+
+
+def build_code(place: Path, out: Path, *flags: str) -> int:
+    return main(["build", str(place), str(out), "--no-records", "--split", "60/20/20", *flags])
 
 
 @pytest.mark.parametrize("name", [*(f"x{one}y" for one in BREAKS), "x\ny/d"], ids=ascii)
@@ -85,34 +100,29 @@ Write = Callable[[Path, Sequence[str], str], Path]
 def test_no_source_takes_a_file_whose_name_holds_a_control_character(
     write: Write, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = write(tmp_path / "set", ["a", "b", "c", name], "chip")
-    assert main(["check", str(place), "--json", str(tmp_path / "said.json")]) == 1
-    said = json.loads((tmp_path / "said.json").read_text(encoding="utf-8"))["problems"]
+    place, out = write(tmp_path / "set", [*NAMES, name], "chip"), tmp_path / "out"
+    said = checked(place, capsys)
     assert {problem["rule"] for problem in said} == {"file-name"}
     assert all(problem["file"].isprintable() for problem in said)
-    assert len(capsys.readouterr().out.splitlines()) == 2 * len(said) + 1
-    build = ["build", str(place), str(tmp_path / "out"), "--no-records", "--split", "60/20/20"]
-    assert main(build) == 2
-    assert not (tmp_path / "out").exists()
-    assert main([*build, "--skip-bad"]) == 0
-    splits = read_dataset(tmp_path / "out").splits.values()
-    assert sorted(image for ids in splits for image in ids) == ["a", "b", "c"]
+    assert build_code(place, out) == 2
+    assert not out.exists()
+    assert build_code(place, out, "--skip-bad") == 0
+    splits = read_dataset(out).splits.values()
+    assert sorted(image for ids in splits for image in ids) == NAMES
 
 
-@pytest.mark.parametrize("source", ["labelme", "pairs"])
+@pytest.mark.parametrize("write", [labelme, pairs])
 def test_an_image_without_annotation_is_refused_by_its_name_too(
-    source: str, tmp_path: Path
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = (labelme if source == "labelme" else pairs)(tmp_path / "set", ["a", "b", "c"], "chip")
+    place = write(tmp_path / "set", NAMES, "chip")
     image = write_image(tmp_path / "set/x\ny.jpg")
-    if source == "pairs":
+    if place.is_file():
         with place.open("a", encoding="utf-8") as file:
             file.write(f'"{image.name}",\n')
-    report = tmp_path / "said.json"
-    assert main(["check", str(place), "--json", str(report)]) == 1
-    (said,) = json.loads(report.read_text(encoding="utf-8"))["problems"]
+    (said,) = checked(place, capsys)
     assert (said["rule"], said["severity"]) == ("file-name", "error")
-    assert main(["build", str(place), str(tmp_path / "out"), "--no-records"]) == 2
+    assert build_code(place, tmp_path / "out") == 2
 
 
 @pytest.mark.parametrize("label", [f"chip{one}pit" for one in BREAKS], ids=ascii)
@@ -120,12 +130,9 @@ def test_an_image_without_annotation_is_refused_by_its_name_too(
 def test_a_label_with_a_control_character_is_no_class(
     write: Write, label: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = write(tmp_path / "set", ["a", "b", "c"], label)
-    assert main(["check", str(place), "--json", str(tmp_path / "said.json")]) == 1
-    said = json.loads((tmp_path / "said.json").read_text(encoding="utf-8"))["problems"]
-    assert [(p["rule"], p["label"]) for p in said] == [("label", label)] * 3
-    assert len(capsys.readouterr().out.splitlines()) == 2 * len(said) + 1
-    assert main(["build", str(place), str(tmp_path / "out"), "--no-records"]) == 2
+    place = write(tmp_path / "set", NAMES, label)
+    assert [(p["rule"], p["label"]) for p in checked(place, capsys)] == [("label", label)] * 3
+    assert build_code(place, tmp_path / "out") == 2
     assert not (tmp_path / "out").exists()
 
 
@@ -134,11 +141,9 @@ def test_a_label_with_a_control_character_is_no_class(
 def test_a_named_class_with_a_control_character_is_refused(
     write: Write, label: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = write(tmp_path / "set", ["a", "b", "c"], label)
-    for command in (["check", str(place)], ["build", str(place), str(tmp_path / "out")]):
-        assert main(command) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert repr(label) in line
+    place = write(tmp_path / "set", NAMES, label)
+    assert main(["check", str(place)]) == build_code(place, tmp_path / "out") == 2
+    assert all(repr(label) in line for line in capsys.readouterr().err.splitlines())
     assert not (tmp_path / "out").exists()
 
 
@@ -146,15 +151,15 @@ def test_a_named_class_with_a_control_character_is_refused(
 def test_a_flag_that_names_a_class_with_a_control_character_is_refused(
     flags: list[str], tmp_path: Path
 ) -> None:
-    place = masks(tmp_path / "set", ["a", "b", "c"], "chip")
+    place = masks(tmp_path / "set", NAMES, "chip")
     if flags[0] == "--mask-values":
         (tmp_path / "set/classes.txt").unlink()
-    assert main(["build", str(place), str(tmp_path / "out"), "--no-records", *flags]) == 2
+    assert build_code(place, tmp_path / "out", *flags) == 2
 
 
 def test_a_line_of_class_names_ends_where_every_program_ends_it(tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_bytes("фон\r\nchip\u00a0one\r\n".encode())
     assert read_ids(names) == ("фон", "chip\u00a0one")
-    place = masks(tmp_path / "set", ["a", "b", "c"], "chip\u2028pit")  # not a third class
-    assert main(["build", str(place), str(tmp_path / "out"), "--no-records"]) == 2
+    place = masks(tmp_path / "set", NAMES, "chip\u2028pit")  # not a third class
+    assert build_code(place, tmp_path / "out") == 2

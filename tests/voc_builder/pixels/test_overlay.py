@@ -67,14 +67,14 @@ def test_draw_overlay_hides_nothing_of_a_tiny_image_behind_a_legend(size: int) -
     np.testing.assert_array_equal(overlay, image)
 
 
-def test_the_legend_covers_the_same_share_of_a_small_image_and_of_a_large_one() -> None:
-    shares = []
+def test_the_legend_covers_the_same_fraction_of_small_and_large_images() -> None:
+    covered = []
     for size in (600, 3000):
         image, mask = image_and_square(size)
         overlay = draw_overlay(image, mask, CLASSES, COLOURS)
-        shares.append((overlay[: size // 5] < 60).all(axis=2).mean())
-    assert shares[0] > 0.03
-    assert shares[0] == pytest.approx(shares[1], rel=0.1)
+        covered.append((overlay[: size // 5] < 60).all(axis=2).mean())
+    assert covered[0] > 0.03
+    assert covered[0] == pytest.approx(covered[1], rel=0.1)
 
 
 def test_the_legend_stands_in_a_corner_that_hides_no_class() -> None:
@@ -130,11 +130,11 @@ def test_draw_overlay_refuses_a_mask_of_another_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "text"),
+    ("fraction", "text"),
     [(0, "0 %"), (0.00001, "< 0.01 %"), (0.0005, "0.05 %"), (0.0321, "3.2 %"), (0.41, "41 %")],
 )
-def test_format_share_keeps_two_digits(share: float, text: str) -> None:
-    assert format_fraction(share) == text
+def test_format_fraction_keeps_two_digits(fraction: float, text: str) -> None:
+    assert format_fraction(fraction) == text
 
 
 @given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=40)))

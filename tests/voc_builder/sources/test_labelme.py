@@ -21,7 +21,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.voc_builder.folders import SHARED, image_bytes, square, write_annotated, write_json
+from tests.voc_builder.folders import (
+    SHARED,
+    image_bytes,
+    needs_shared,
+    square,
+    write_annotated,
+    write_json,
+)
 from voc_builder.base.errors import UserError
 from voc_builder.base.problems import AnnotationError
 from voc_builder.pixels.images import decode_image
@@ -155,7 +162,7 @@ def test_masks_of_random_shapes_are_those_of_labelme(
     np.testing.assert_array_equal(drawn, expected)
 
 
-@pytest.mark.skipif(not REAL, reason="no real images beside the checkout")
+@needs_shared
 @pytest.mark.parametrize("path", REAL, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_masks_of_real_files_are_those_of_labelme(shapes_to_label: Oracle, path: Path) -> None:
     read = read_annotation(path)
@@ -294,13 +301,13 @@ def test_a_broken_file_still_tells_its_image(
     ("fields", "value"),
     [
         ({"label": None}, "no label"),
-        ({"shape_type": "star"}, "shape_type 'star' is not one of polygon, rectangle"),
-        ({"points": [[0, 0], [1, 1]]}, "a polygon of 2 points, needs at least 3"),
-        ({"points": [[0, 0]], "shape_type": "circle"}, "a circle of 1 points, needs 2"),
-        ({"points": None}, "points are not a list of"),
-        ({"points": [[0, 0], [1], [2, 2]]}, "points are not a list of"),
-        ({"points": [[0, 0], [float("nan"), 1], [2, 2]]}, "a point lies over 1000000 pixels"),
-        ({"points": [[0, 0], [1e12, 1], [2, 2]]}, "a point lies over 1000000 pixels"),
+        ({"shape_type": "star"}, "shape_type 'star'"),
+        ({"points": [[0, 0], [1, 1]]}, "a polygon of 2 points"),
+        ({"points": [[0, 0]], "shape_type": "circle"}, "a circle of 1 points"),
+        ({"points": None}, "points are not"),
+        ({"points": [[0, 0], [1], [2, 2]]}, "points are not"),
+        ({"points": [[0, 0], [float("nan"), 1], [2, 2]]}, "a point lies over"),
+        ({"points": [[0, 0], [1e12, 1], [2, 2]]}, "a point lies over"),
         ({"shape_type": "mask", "points": [[0, 0], [1, 1]], "mask": "?"}, "mask is not a PNG"),
     ],
 )

@@ -1,4 +1,4 @@
-"""labelme files and images are found wherever they lie."""
+"""labelme files and images are found in any folder."""
 
 from __future__ import annotations
 
@@ -58,14 +58,6 @@ def test_images_of_annotations_that_cannot_be_used_are_not_unlabelled(tmp_path: 
     ]
 
 
-def test_an_id_never_ends_like_an_image(tmp_path: Path) -> None:
-    write_annotated(tmp_path / "a.jpg.json", imagePath="a.jpg")
-    (tmp_path / "a.jpg.jpg").rename(tmp_path / "a.jpg")
-    found = find_labelme(tmp_path)
-    assert found.unlabelled == ()
-    assert [sample.id for sample in labelme_samples(found, tmp_path, empty=True)] == ["a"]
-
-
 def test_a_folder_that_cannot_be_read_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,7 +70,7 @@ def test_a_folder_that_cannot_be_read_is_named(
         return listed(path)
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(UserError, match=r"closed: cannot be read \(Permission denied\): check its"):
+    with pytest.raises(UserError, match=r"closed: .*\(Permission denied\)"):
         find_labelme(tmp_path)
 
 
@@ -101,12 +93,8 @@ def test_a_name_that_is_not_utf_8_is_an_error_and_the_file_is_not_used(tmp_path:
     write_badly_named(tmp_path, ".txt")
     found = find_labelme(tmp_path)
     assert len(found.annotations) == 1 and found.unlabelled == ()
-    texts = [f"{one.file.name}: {one}" for one in found.problems]
-    assert texts == [
-        rf"caf\udce9{suffix}: error: the name 'caf\udce9{suffix}' is not UTF-8: rename it "
-        "[file-name]"
-        for suffix in (".jpg", ".json")
-    ]
+    named = [(one.file.name, one.rule) for one in found.problems]
+    assert named == [(rf"caf\udce9{suffix}", "file-name") for suffix in (".jpg", ".json")]
 
 
 def test_the_image_of_a_json_whose_name_is_not_utf_8_is_not_unlabelled(tmp_path: Path) -> None:
@@ -126,10 +114,8 @@ def test_a_second_image_of_a_name_is_reported_and_never_taken_as_empty(tmp_path:
         (tmp_path / name).write_bytes(image_bytes(kind="PNG"))
     found = find_labelme(tmp_path)
     assert found.unlabelled == ()
-    assert [f"{one.file.name}: {one}" for one in found.problems] == [
-        "a.png: warning: an image without JSON: that of its name belongs to a.jpg: "
-        "delete it, or rename and annotate it [unlabelled]"
-    ]
+    (problem,) = found.problems
+    assert (problem.file.name, problem.severity, problem.rule) == ("a.png", "warning", "unlabelled")
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:

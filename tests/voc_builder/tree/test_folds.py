@@ -1,4 +1,4 @@
-"""Folds share out every image once, no group cut, alike in size, each class in all that it can."""
+"""Folds hold every image once, are equal in size, divide no group, and share the classes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ nested_images = st.lists(st.tuples(st.integers(0, 12), nested_kinds), min_size=4
 
 @settings(max_examples=200, deadline=None)
 @given(some_images, st.integers(2, 12), st.integers(0, 3))
-def test_every_image_is_in_one_fold_and_no_group_is_cut(
+def test_every_image_is_in_one_fold_and_no_group_is_divided(
     listed: Listed, count: int, seed: int
 ) -> None:
     kinds, groups = images(listed)
@@ -82,7 +82,7 @@ def test_the_order_of_the_files_does_not_matter(listed: Listed, random: st.DataO
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("count", [2, 5, 10, 28])
-def test_images_that_stand_alone_come_within_one_of_every_share(count: int, seed: int) -> None:
+def test_images_that_stand_alone_come_within_one_of_every_fraction(count: int, seed: int) -> None:
     kinds, groups = images([(0, EMPTY)] * 28 + [(0, CLEAN)] * 57 + [(0, BAD)] * 28)
     for ids in draw_folds(kinds, groups, count, seed):
         for kind, total in ((EMPTY, 28), (CLEAN, 57), (BAD, 28)):
@@ -105,7 +105,7 @@ def test_as_many_folds_as_images_leave_one_out_each() -> None:
     assert sorted(draw_folds(kinds, groups, 150, 42)) == sorted((image,) for image in kinds)
 
 
-def test_another_seed_is_another_deal() -> None:
+def test_another_seed_draws_other_folds() -> None:
     kinds, groups = images([(0, CLEAN)] * 30)
     assert draw_folds(kinds, groups, 3, 1) != draw_folds(kinds, groups, 3, 2)
 

@@ -1,4 +1,4 @@
-"""Splits keep every kind in its share, no group in two of them, and the same for the same seed."""
+"""Splits get their fraction of every kind, divide no group, and depend on the seed alone."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def counted(splits: dict[str, tuple[str, ...]], kinds: dict[str, Kind]) -> dict[
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_chips_of_the_belt_are_dealt_in_their_shares(seed: int) -> None:
+def test_the_chips_of_the_belt_are_split_in_their_fractions(seed: int) -> None:
     kinds = images(e=(EMPTY, 28), c=(CLEAN, 57), d=(BAD, 28))
     counts = counted(draw_split(kinds, {}, (0.8, 0.1, 0.1), seed), kinds)
     for kind, total in ((EMPTY, 28), (CLEAN, 57), (BAD, 28)):
-        for split, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
-            assert abs(counts[split][kind] - share * total) < 1
-    for split, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
-        assert abs(counts[split].total() - share * 113) < 1
+        for split, fraction in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
+            assert abs(counts[split][kind] - fraction * total) < 1
+    for split, fraction in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
+        assert abs(counts[split].total() - fraction * 113) < 1
 
 
 some_kinds = st.lists(
@@ -47,28 +47,28 @@ some_kinds = st.lists(
     max_size=12,
     unique_by=lambda pair: pair[0],
 )
-some_shares = st.sampled_from([(0.8, 0.1, 0.1), (0.7, 0.2, 0.1), (0.6, 0.2, 0.2), (0.9, 0.1, 0)])
+some_fractions = st.sampled_from([(0.8, 0.1, 0.1), (0.7, 0.2, 0.1), (0.6, 0.2, 0.2), (0.9, 0.1, 0)])
 
 
 @settings(max_examples=200, deadline=None)
-@given(some_kinds, some_shares, st.integers(0, 3))
-def test_images_that_stand_alone_come_within_one_of_every_share(
-    listed: list[tuple[Kind, int]], shares: tuple[float, ...], seed: int
+@given(some_kinds, some_fractions, st.integers(0, 3))
+def test_images_that_stand_alone_come_within_one_of_every_fraction(
+    listed: list[tuple[Kind, int]], fractions: tuple[float, ...], seed: int
 ) -> None:
     kinds = {
         f"{place}_{n}": kind for place, (kind, count) in enumerate(listed) for n in range(count)
     }
-    if len(kinds) < sum(share > 0 for share in shares):
+    if len(kinds) < sum(fraction > 0 for fraction in fractions):
         return
-    splits = draw_split(kinds, {}, shares, seed)
+    splits = draw_split(kinds, {}, fractions, seed)
     assert sorted(image for ids in splits.values() for image in ids) == sorted(kinds)
     counts = counted(splits, kinds)
     filled = sum(len(ids) == 1 for ids in splits.values())  # train may have given them their image
-    for split, share in zip(SPLITS, shares, strict=True):
-        assert bool(splits[split]) is (share > 0)
+    for split, fraction in zip(SPLITS, fractions, strict=True):
+        assert bool(splits[split]) is (fraction > 0)
         for kind, total in listed:
-            assert abs(counts[split][kind] - share * total) <= 1 + filled
-        assert abs(len(splits[split]) - share * len(kinds)) <= 3
+            assert abs(counts[split][kind] - fraction * total) <= 1 + filled
+        assert abs(len(splits[split]) - fraction * len(kinds)) <= 3
 
 
 @settings(max_examples=100, deadline=None)
@@ -76,7 +76,7 @@ def test_images_that_stand_alone_come_within_one_of_every_share(
     st.lists(st.tuples(st.integers(0, 15), st.frozensets(st.sampled_from("abc"))), min_size=60),
     st.integers(0, 3),
 )
-def test_a_group_is_never_parted(listed: list[tuple[int, Kind]], seed: int) -> None:
+def test_a_group_is_never_divided(listed: list[tuple[int, Kind]], seed: int) -> None:
     kinds = {str(number): kind for number, (_, kind) in enumerate(listed)}
     groups = {str(number): f"g{group}" for number, (group, _) in enumerate(listed) if group}
     if len(set(groups.values())) + len(kinds) - len(groups) < 3:
@@ -88,14 +88,14 @@ def test_a_group_is_never_parted(listed: list[tuple[int, Kind]], seed: int) -> N
     assert len(homes) == len(set(groups.values()))
     assert all(splits.values())
     largest = max(Counter(groups.values()).values(), default=1)
-    for name, share in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
-        assert abs(len(splits[name]) - share * len(kinds)) <= largest + 1
+    for name, fraction in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
+        assert abs(len(splits[name]) - fraction * len(kinds)) <= largest + 1
 
 
 @settings(max_examples=200, deadline=None)
-@given(some_kinds, some_shares, st.integers(0, 3), st.data())
+@given(some_kinds, some_fractions, st.integers(0, 3), st.data())
 def test_a_set_that_grows_keeps_its_split_and_gives_no_kind_more_than_its_share(
-    listed: list[tuple[Kind, int]], shares: tuple[float, ...], seed: int, data: st.DataObject
+    listed: list[tuple[Kind, int]], fractions: tuple[float, ...], seed: int, data: st.DataObject
 ) -> None:
     kinds = {
         f"{place}_{n}": kind for place, (kind, count) in enumerate(listed) for n in range(count)
@@ -103,16 +103,16 @@ def test_a_set_that_grows_keeps_its_split_and_gives_no_kind_more_than_its_share(
     first = data.draw(st.sets(st.sampled_from(sorted(kinds)), min_size=1))
     if len(first) < 3:
         return
-    before = draw_split({image: kinds[image] for image in sorted(first)}, {}, shares, seed)
+    before = draw_split({image: kinds[image] for image in sorted(first)}, {}, fractions, seed)
     kept = {image: split for split, ids in before.items() for image in ids}
-    splits = draw_split(kinds, {}, shares, seed, kept=kept)
+    splits = draw_split(kinds, {}, fractions, seed, kept=kept)
     assert all(image in splits[split] for image, split in kept.items())
     assert sorted(image for ids in splits.values() for image in ids) == sorted(kinds)
     counts, had = counted(splits, kinds), counted(before, kinds)
     for kind, total in Counter(kinds.values()).items():
-        for split, share in zip(SPLITS, shares, strict=True):
+        for split, fraction in zip(SPLITS, fractions, strict=True):
             more = counts[split][kind] > had[split][kind]
-            assert not more or counts[split][kind] - share * total < 1 + 1e-9
+            assert not more or counts[split][kind] - fraction * total < 1 + 1e-9
 
 
 @settings(max_examples=100, deadline=None)
@@ -146,7 +146,7 @@ def test_one_image_more_may_come_by_itself() -> None:
     assert [len(ids) for ids in splits.values()] == [9, 1, 1]
 
 
-def test_groups_of_one_make_up_are_dealt_like_images() -> None:
+def test_groups_of_one_make_up_are_split_like_images() -> None:
     kinds = {f"{place}_{date}": CLEAN for place in range(100) for date in (1, 2, 3)}
     groups = {image: image.split("_")[0] for image in kinds}
     splits = draw_split(kinds, groups, (0.8, 0.1, 0.1), 42)
@@ -162,10 +162,10 @@ def test_images_alone_make_up_for_what_a_large_group_took() -> None:
 
 def test_the_same_seed_is_the_same_split_and_another_is_not() -> None:
     kinds = images(c=(CLEAN, 50))
-    shares = (0.8, 0.1, 0.1)
+    fractions = (0.8, 0.1, 0.1)
     backwards = dict(reversed(kinds.items()))
-    assert draw_split(kinds, {}, shares, 1) == draw_split(backwards, {}, shares, 1)
-    assert draw_split(kinds, {}, shares, 1) != draw_split(kinds, {}, shares, 2)
+    assert draw_split(kinds, {}, fractions, 1) == draw_split(backwards, {}, fractions, 1)
+    assert draw_split(kinds, {}, fractions, 1) != draw_split(kinds, {}, fractions, 2)
 
 
 def test_every_split_gets_an_image_where_three_are_left() -> None:
@@ -193,14 +193,14 @@ def test_groups_that_share_an_image_are_one() -> None:
 
 
 @pytest.mark.parametrize("text", ["80/10/10", "80.0/10/10", " 90/10/0 ", "100/0/0", "70/0/30"])
-def test_sensible_shares_are_taken(text: str) -> None:
+def test_sensible_percentages_are_taken(text: str) -> None:
     assert math.isclose(sum(parse_split(text)), 1)
 
 
 @pytest.mark.parametrize(
     "text", ["80/10", "80/10/20", "a/b/c", "110/-10/0", "0/50/50", "", "80/10/10/0", "nan/50/50"]
 )
-def test_other_shares_are_refused_in_one_line(text: str) -> None:
+def test_other_percentages_are_refused_in_one_line(text: str) -> None:
     with pytest.raises(UserError, match=r"--split .* Received: ") as caught:
         parse_split(text)
     assert "\n" not in str(caught.value)
