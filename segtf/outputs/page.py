@@ -31,14 +31,9 @@ def render(template: Path, **values: object) -> Markup:
     return Markup(_environment(template.parent).get_template(template.name).render(values))
 
 
-def style_sheet() -> str:
-    """CSS of a page with sections: light, dark and print."""
-    return _file("page.css") + content_style()
-
-
 def content_style() -> str:
     """CSS of what sections hold, for pages that have a frame of their own."""
-    return _file("content.css")
+    return Path(__file__).with_name("content.css").read_text(encoding="utf-8")
 
 
 def prose(text: str) -> Markup:
@@ -80,7 +75,3 @@ def _plain(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "none"
     return str(value)
-
-
-def _file(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
