@@ -96,7 +96,9 @@ def _document(
     classes = [f"IoU {name}" for name in groups[0].runs[0].classes]  # the same of all runs
     wanted = [name for score in scores for name in (SCORES[score] or classes)]
     shown = [
-        name for name in (*wanted, *COUNTED) if any(_known(group, name, split) for group in groups)
+        name
+        for name in (*wanted, *COUNTED)
+        if any(_summary(group, name, split).count for group in groups)
     ]
     rows = [
         [
@@ -143,10 +145,6 @@ def _over(groups: Sequence[Group]) -> str:
     return f" over the {folds}"
 
 
-def _known(group: Group, name: str, split: str) -> bool:
-    return _summary(group, name, split).count > 0
-
-
 def _summary(group: Group, name: str, split: str) -> Summary:
     return group.summary(lambda one: one.measures(split)[name])
 
@@ -187,16 +185,9 @@ def _write_rows(groups: Sequence[Group], path: Path) -> None:
 
 def _numbers(one: Run) -> dict[str, float | None]:
     """Scores of both splits, epochs and time, by the columns of the CSV."""
-    scores: dict[str, float | None] = {}
-    for split in SPLITS:
-        scores |= {
-            f"{split}_miou": one.score(split, lambda of: of.miou),
-            f"{split}_iou_micro_imagewise": one.score(split, lambda of: of.iou_micro_imagewise),
-            f"{split}_pixel_accuracy": one.score(split, lambda of: of.pixel_accuracy),
-            f"{split}_dice": one.score(split, lambda of: of.dice_mean),
-        }
-        for name in one.classes:
-            scores[f"{split}_iou_{name}"] = one.class_iou(split, name)
+    scores = {
+        f"{split}_{name}": score for split in SPLITS for name, score in one.scores_on(split).items()
+    }
     measures = one.measures("val")
     counted = {name.replace(" ", "_"): measures[name] for name in COUNTED}
     counted["epochs_done"] = counted.pop("epochs")  # `epochs` is the setting

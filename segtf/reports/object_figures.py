@@ -1,4 +1,4 @@
-"""Draw which objects were found and missed, and what each threshold would give, as PNG files."""
+"""Draw found and missed objects, and precision and recall of all thresholds, as PNG files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from segtf.scoring.split_scores import ObjectScores, PointScores, SizeCounts
 from segtf.scoring.tables import decision_text
 
 FOUND, MISSED, OBJECTS = VAL, "#c8453b", "#d97706"
-ROW, GAP = 0.3, 0.36  # inches: a bar, and what is above the first one of a class
+ROW, GAP = 0.3, 0.36  # inches: a bar, and the space above the first one of a class
 WIDTH, CURVE = 7.5, 4.5  # inches: the width of both pictures, the height of the curve
-NARROW = 0.09  # of all objects: a bar that is shorter has no room for its number
+NARROW = 0.09  # fraction of the objects below which a bar has no room for its number
 
 
 def draw_objects(objects: ObjectScores, out: Path) -> None:
@@ -50,11 +50,11 @@ def size_name(row: SizeCounts) -> str:
 
 
 def _draw_bars(axes: Any, groups: list[tuple[str, list[SizeCounts]]]) -> None:
-    """A bar for each size of each class: found and missed as shares, the counts as words."""
+    """A bar for each size of each class: fractions found and missed, with the counts."""
     places, names, at = [], [], 0.0
     for name, rows in groups:
         at += GAP
-        _name_group(axes, name, at - ROW * 0.9)
+        axes.text(0, at - ROW * 0.9, shorten(name, 40), va="center", fontweight="bold")
         for row in rows:
             _draw_bar(axes, row, at)
             places.append(at)
@@ -67,7 +67,7 @@ def _draw_bars(axes: Any, groups: list[tuple[str, list[SizeCounts]]]) -> None:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(True, axis="x")
-    axes.set_xlabel("share of the true objects")
+    axes.set_xlabel("fraction of the true objects")
     axes.set_title("Objects by size", loc="left", pad=10)
     if groups:
         axes.legend(
@@ -82,23 +82,18 @@ def _draw_bars(axes: Any, groups: list[tuple[str, list[SizeCounts]]]) -> None:
         axes.text(0.5, 0.5, "no objects and no false alarms", transform=axes.transAxes, ha="center")
 
 
-def _name_group(axes: Any, name: str, at: float) -> None:
-    label = axes.text(0, at, shorten(name, 40), va="center", fontweight="bold")
-    label.set_parse_math(False)
-
-
 def _draw_bar(axes: Any, row: SizeCounts, at: float) -> None:
     left = 0.0
     for count, colour in ((row.found, FOUND), (row.false_negatives, MISSED)):
         if not count:
             continue
-        share = count / row.true
-        axes.barh(at, share, height=ROW * 0.78, left=left, color=colour, linewidth=0)
-        if share >= NARROW:
-            middle = left + share / 2
+        width = count / row.true
+        axes.barh(at, width, height=ROW * 0.78, left=left, color=colour, linewidth=0)
+        if width >= NARROW:
+            middle = left + width / 2
             axes.text(middle, at, f"{count:,}", ha="center", va="center_baseline", color="white")
-        left += share
-    text = f"{row.found:,} of {row.true:,}" if row.true else "none there"
+        left += width
+    text = f"{row.found:,} of {row.true:,}" if row.true else "no objects"
     if row.false_positives:
         text += f", {row.false_positives:,} false alarm{'s' * (row.false_positives > 1)}"
     axes.annotate(
@@ -112,7 +107,7 @@ def _draw_bar(axes: Any, row: SizeCounts, at: float) -> None:
 
 
 def _draw_curve(axes: Any, point: PointScores, split: str) -> None:
-    """Precision over recall of all thresholds, over pixels and over objects, and the chosen one."""
+    """Precision over recall of all thresholds, for pixels and for objects, and the chosen one."""
     curve = point.curve
     pixels = (curve.pixels_recall, curve.pixels_precision, point.pixels)
     objects = (curve.objects_recall, curve.objects_precision, point.objects)
@@ -123,7 +118,7 @@ def _draw_curve(axes: Any, point: PointScores, split: str) -> None:
         columns = [np.array(column, np.float64) for column in (recall, precision)]
         axes.plot(*columns, style, color=colour, linewidth=1.8, label=f"over {key}")
         if at.precision is None or at.recall is None:
-            continue  # nothing is marked, or there is nothing to find
+            continue  # no object is predicted, or there is none
         axes.plot(
             at.recall,
             at.precision,
@@ -138,7 +133,7 @@ def _draw_curve(axes: Any, point: PointScores, split: str) -> None:
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     axes.grid(True)
     axes.legend(
-        loc="best",  # where it hides least of the curves
+        loc="best",
         title=f"● threshold {point.threshold:.3f}: {why}",
         alignment="left",
         frameon=True,
@@ -147,6 +142,5 @@ def _draw_curve(axes: Any, point: PointScores, split: str) -> None:
     )
     if not point.objects.true:
         text = f"no {shorten(point.class_name, 30)} in {split}"
-        axes.text(0.5, 0.5, text, ha="center", parse_math=False)
-    title = axes.set_title(f"Thresholds of {shorten(point.class_name, 30)}, {split}", loc="left")
-    title.set_parse_math(False)
+        axes.text(0.5, 0.5, text, ha="center")
+    axes.set_title(f"Thresholds of {shorten(point.class_name, 30)}, {split}", loc="left")

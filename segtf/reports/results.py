@@ -20,9 +20,7 @@ def results(
     target: Target | None,
     decided: Decided | None,
 ) -> SplitScores:
-    """The scores of a split, those at the threshold that was decided on included; else why there is
-    none.
-    """
+    """The scores of a split, with those at the decision threshold or why there is none."""
     if target is None or decided is None:
         return split_scores(evaluation, classes, origin)
     assert evaluation.thresholds is not None
@@ -45,7 +43,7 @@ def write_results(scores: SplitScores, out: Path) -> None:
 
     origin = scores.origin
     assert scores.objects is not None
-    # a run keeps those of its training
+    # files of a run's own scores have no suffix
     kind = origin.model if origin.model != "keras" else None
     ensemble = origin.ensemble if len(origin.models or ()) > 1 else None
     tta = origin.tta if origin.tta != "none" else None
@@ -58,4 +56,4 @@ def write_results(scores: SplitScores, out: Path) -> None:
     if scores.operating_point:
         draw_thresholds(scores.operating_point, origin.split, curve)
     else:
-        curve.unlink(missing_ok=True)  # that of another time
+        curve.unlink(missing_ok=True)  # of an earlier evaluation

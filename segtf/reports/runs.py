@@ -50,25 +50,28 @@ class Run:
         """Seed and fold; None for a run that was validated on val as split."""
         return self.settings.get("seed"), self.settings.get("fold")
 
-    def score(self, split: str, read: Callable[[SplitScores], float | None]) -> float | None:
-        """A score of a split; None also where the split was not scored."""
-        return read(self.scores[split]) if split in self.scores else None
-
-    def class_iou(self, split: str, name: str) -> float | None:
-        """IoU of a class on a split."""
-        return self.score(split, lambda of: of.iou.get(name))
+    def scores_on(self, split: str) -> dict[str, float | None]:
+        """Scores of a split by their column in a CSV, None for missing ones."""
+        of = self.scores.get(split)
+        return {
+            "miou": of.miou if of else None,
+            "iou_micro_imagewise": of.iou_micro_imagewise if of else None,
+            "pixel_accuracy": of.pixel_accuracy if of else None,
+            "dice": of.dice_mean if of else None,
+            **{f"iou_{name}": of.iou.get(name) if of else None for name in self.classes},
+        }
 
     def measures(self, split: str) -> dict[str, float]:
         """The numbers of a run by their column in a table, NaN for missing ones. Scores other than
         mIoU are of `split`.
         """
-        best = best_epoch(self.log)
+        best, of = best_epoch(self.log), self.scores_on(split)
         values = {
-            **{f"{name} mIoU": self.score(name, lambda of: of.miou) for name in SPLITS},
-            "micro imagewise": self.score(split, lambda of: of.iou_micro_imagewise),
-            "pixel accuracy": self.score(split, lambda of: of.pixel_accuracy),
-            "Dice": self.score(split, lambda of: of.dice_mean),
-            **{f"IoU {name}": self.class_iou(split, name) for name in self.classes},
+            **{f"{name} mIoU": self.scores_on(name)["miou"] for name in SPLITS},
+            "micro imagewise": of["iou_micro_imagewise"],
+            "pixel accuracy": of["pixel_accuracy"],
+            "Dice": of["dice"],
+            **{f"IoU {name}": of[f"iou_{name}"] for name in self.classes},
             "epochs": self.log["epoch"][-1] + 1,
             "best epoch": None if best is None else self.log["epoch"][best] + 1,
             "minutes": self.environment["seconds"] / 60,
