@@ -21,7 +21,7 @@ from segtf.run.folder import BEST, free_name, read_config, write_json
 from segtf.train import check_files, train
 from segtf.verdict import advice, read_scores, score_columns
 from voc_builder.base.command import parse, run
-from voc_builder.base.errors import UserError, going_on
+from voc_builder.base.errors import UserError, add_cure
 from voc_builder.base.progress import note
 
 PROG = "python -m segtf.experiment"
@@ -172,7 +172,7 @@ def _judge(
     """Shows the scores of a run, writes it down, and keeps its model if that is wanted."""
     scores = read_scores(folder)
     print(f"\n{score_columns(scores)}\n\n{advice(scores['val'], config.good_iou)}")
-    with going_on(f"the run is in {folder}: go on with: {again}", (OSError, UserError)):
+    with add_cure(f"the run is in {folder}: go on with: {again}", (OSError, UserError)):
         try:
             print(_filed(config, server, folder, name, again, ask))
         except KeyboardInterrupt:

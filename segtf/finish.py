@@ -26,7 +26,7 @@ from segtf.run.folder import (
 from segtf.run.typed_json import to_json
 from segtf.training.stopping import Stop
 from voc_builder.base.command import run
-from voc_builder.base.errors import UserError, going_on
+from voc_builder.base.errors import UserError, add_cure
 from voc_builder.base.progress import note
 from voc_builder.base.tensorflow import import_tensorflow
 from voc_builder.tree.voc import MASKS
@@ -76,7 +76,7 @@ def _going_on(folder: Path) -> Iterator[None]:
     """Says of what ends the work within it how to go on."""
     again = f"go on with: {PROG} {shlex.quote(str(folder))}"
     kept = f"what was trained is kept, {again}"
-    with Stop().listening(), going_on(kept, (OSError, UserError)):
+    with Stop().listening(), add_cure(kept, (OSError, UserError)):
         try:
             yield
         except (KeyboardInterrupt, BrokenPipeError):

@@ -42,7 +42,7 @@ from segtf.training.cluster import LOST, Absent, barrier, joined, leave
 from segtf.training.init_from import check_weights
 from segtf.training.stopping import Stop
 from voc_builder.base.command import given, run
-from voc_builder.base.errors import UserError, going_on
+from voc_builder.base.errors import UserError, add_cure
 from voc_builder.base.files import making, replacing
 from voc_builder.base.progress import note
 from voc_builder.base.tensorflow import import_tensorflow
@@ -167,7 +167,7 @@ def hand_over(folder: Path) -> int:
     command, environment = _command_to_finish(folder)
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it is closed
         stream.flush()
-    with going_on(f"what was trained is kept, go on with: {shlex.join(['python', *command[1:]])}"):
+    with add_cure(f"what was trained is kept, go on with: {shlex.join(['python', *command[1:]])}"):
         if os.name == "posix":
             os.execve(command[0], command, environment)
         return subprocess.run(command, env=environment, check=False).returncode
@@ -365,7 +365,7 @@ def _kept(config: TrainConfig, started: float, gpus: tuple[str, ...]) -> Iterato
 
     environment = _environment(config.run_folder, started, gpus)
     again = _command_to_resume(config)
-    with going_on(f"what was trained is kept, go on with: {again}"):
+    with add_cure(f"what was trained is kept, go on with: {again}"):
         try:
             if config.process_id == 0:
                 write_json(environment, config.run_folder / ENVIRONMENT)

@@ -23,7 +23,7 @@ def refuse_below_one(**numbers: int | None) -> None:
 
 
 @contextmanager
-def going_on(cure: str, kinds: tuple[type[Exception], ...] = (OSError,)) -> Iterator[None]:
+def add_cure(cure: str, kinds: tuple[type[Exception], ...] = (OSError,)) -> Iterator[None]:
     """Turns errors of some kinds into a `UserError` that ends with `cure`: how to continue."""
     try:
         yield

@@ -138,14 +138,14 @@ def check_unlabelled(images: Sequence[Path], what: str) -> list[Problem]:
 
 
 def check_size(
-    file: Path, what: str, said: tuple[int, int], size: tuple[int, int], cure: str
+    file: Path, what: str, annotated: tuple[int, int], size: tuple[int, int], cure: str
 ) -> list[Problem]:
     """An error if an annotation is for an image of another (height, width)."""
-    if said == size:
+    if annotated == size:
         return []
-    if said == size[::-1]:
+    if annotated == size[::-1]:
         cure += " (was it rotated by its EXIF orientation after it was annotated?)"
-    return [Problem(file, "error", "size", f"{what} {said}, the image is {size}", cure)]
+    return [Problem(file, "error", "size", f"{what} {annotated}, the image is {size}", cure)]
 
 
 def check_mask(

@@ -21,9 +21,9 @@ def check_annotation(
     file = annotation.path
     problems = list(annotation.problems)
     if size is not None and annotation.height is not None and annotation.width is not None:
-        said = (annotation.height, annotation.width)
+        annotated = (annotation.height, annotation.width)
         cure = "annotate this image, or put back the one that was annotated"
-        problems += check_size(file, "imageHeight and imageWidth are", said, size, cure)
+        problems += check_size(file, "imageHeight and imageWidth are", annotated, size, cure)
     for unread in annotation.problems:
         problems += check_label(file, unread.label, unread.shape, classes)
     seen: dict[tuple[object, ...], int] = {}

@@ -19,7 +19,7 @@ from voc_builder.tree.split import (
     parse_split,
 )
 
-EMPTY, CLEAN, BAD = frozenset[str](), frozenset({"chip"}), frozenset({"chip", "defect"})
+CLEAN, BAD = frozenset({"chip"}), frozenset({"chip", "defect"})
 
 
 def images(**kinds: tuple[Kind, int]) -> dict[str, Kind]:
@@ -28,17 +28,6 @@ def images(**kinds: tuple[Kind, int]) -> dict[str, Kind]:
 
 def counted(splits: dict[str, tuple[str, ...]], kinds: dict[str, Kind]) -> dict[str, Counter[Kind]]:
     return {name: Counter(kinds[image] for image in ids) for name, ids in splits.items()}
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_chips_of_the_belt_are_split_in_their_fractions(seed: int) -> None:
-    kinds = images(e=(EMPTY, 28), c=(CLEAN, 57), d=(BAD, 28))
-    counts = counted(draw_split(kinds, {}, (0.8, 0.1, 0.1), seed), kinds)
-    for kind, total in ((EMPTY, 28), (CLEAN, 57), (BAD, 28)):
-        for split, fraction in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
-            assert abs(counts[split][kind] - fraction * total) < 1
-    for split, fraction in zip(SPLITS, (0.8, 0.1, 0.1), strict=True):
-        assert abs(counts[split].total() - fraction * 113) < 1
 
 
 some_kinds = st.lists(
@@ -146,18 +135,15 @@ def test_one_image_more_may_come_by_itself() -> None:
     assert [len(ids) for ids in splits.values()] == [9, 1, 1]
 
 
-def test_groups_of_one_make_up_are_split_like_images() -> None:
+def test_groups_are_split_like_images_and_images_alone_balance_a_large_group() -> None:
     kinds = {f"{place}_{date}": CLEAN for place in range(100) for date in (1, 2, 3)}
     groups = {image: image.split("_")[0] for image in kinds}
     splits = draw_split(kinds, groups, (0.8, 0.1, 0.1), 42)
-    assert {name: len(ids) for name, ids in splits.items()} == {"train": 240, "val": 30, "test": 30}
-
-
-def test_images_alone_make_up_for_what_a_large_group_took() -> None:
+    assert [len(ids) for ids in splits.values()] == [240, 30, 30]
     kinds = images(g=(CLEAN, 20), s=(CLEAN, 80))
     groups = {image: "g" for image in kinds if image.startswith("g")}
     splits = draw_split(kinds, groups, (0.8, 0.1, 0.1), 1)
-    assert {name: len(ids) for name, ids in splits.items()} == {"train": 80, "val": 10, "test": 10}
+    assert [len(ids) for ids in splits.values()] == [80, 10, 10]
 
 
 def test_the_same_seed_is_the_same_split_and_another_is_not() -> None:
@@ -168,13 +154,10 @@ def test_the_same_seed_is_the_same_split_and_another_is_not() -> None:
     assert draw_split(kinds, {}, fractions, 1) != draw_split(kinds, {}, fractions, 2)
 
 
-def test_every_split_gets_an_image_where_three_are_left() -> None:
+def test_every_split_gets_an_image_if_there_are_three() -> None:
     kinds = images(c=(CLEAN, 2), d=(BAD, 1))
     assert all(len(ids) == 1 for ids in draw_split(kinds, {}, (0.8, 0.1, 0.1), 42).values())
-
-
-def test_too_few_images_are_refused() -> None:
-    with pytest.raises(UserError, match="2 images or groups of images cannot fill 3 splits"):
+    with pytest.raises(UserError, match="2 images"):
         draw_split(images(c=(CLEAN, 2)), {}, (0.8, 0.1, 0.1), 42)
 
 
