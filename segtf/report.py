@@ -1,4 +1,4 @@
-"""Write the page or the notebook about a run: python -m segtf.report RUN [--notebook]"""
+"""Write the report of a run as a page or a notebook: python -m segtf.report RUN [--notebook]"""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from voc_builder.base.errors import UserError
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Write report.html: data, training, scores, pictures and export of a run, finished or not; or
-    report.ipynb: a research report as a notebook, of a finished run.
+    """Write report.html: data, training, scores, images and export of a run, finished or not. With
+    --notebook write report.ipynb, a research report on a finished run.
     """
 
     run: Path
@@ -21,10 +21,10 @@ class ReportConfig:
     notebook: bool = False
     """Write report.ipynb instead of report.html"""
     runs: tuple[Path, ...] = ()
-    """With --notebook: run folders on the same data set to compare with (default: those beside the
-    run)"""
+    """With --notebook: runs on the same data set to compare with (default: those in the same
+    folder)"""
     execute: bool = True
-    """With --notebook: execute its cells, so that it opens with its tables and pictures"""
+    """With --notebook: execute its cells, so that it contains tables and pictures"""
 
     def __post_init__(self) -> None:
         if not self.notebook and (self.runs or not self.execute):
@@ -33,7 +33,7 @@ class ReportConfig:
 
 
 def report(config: ReportConfig) -> None:
-    """Write the page and say where it is; raises `UserError` for what is no run folder."""
+    """Writes the report and prints its path. Raises `UserError` for a folder that is no run."""
     if config.notebook:
         from segtf.reports.notebook.notebook import write_notebook
 

@@ -1,7 +1,7 @@
-"""Show predictions on one page that opens from disk: sorted, filtered, compared with the truth.
+"""Show predictions on one page that opens from disk, to sort, filter and compare with the truth.
 
-`index.html` holds the numbers, the folder `images` beside it the pictures. Over an image lie
-layers, transparent PNGs of a few kilobytes: that is what a slider can open and close.
+`index.html` holds the numbers, the folder `images` beside it the pictures. Predictions and truth
+are transparent PNGs of a few kilobytes that lie over the image, so that a slider can uncover them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from voc_builder.pixels.images import encode_jpeg, resize_image, resize_mask
 from voc_builder.pixels.overlay import FILL, count_ids, draw_overlay
 
 PAGE = "index.html"
-PICTURES = {  # where each goes under the gallery's folder
+PICTURES = {  # paths in the folder of the gallery
     "image": "images/photos/{}.jpg",
     "prediction": "images/predictions/{}.png",
     "truth": "images/truths/{}.png",
@@ -82,7 +82,7 @@ class Gallery:
         self.title, self.subtitle = title, subtitle
         self._unpainted = {0, VOID} if has_background(classes) else {VOID}
         self._rows: dict[str, Drawn] = {}
-        self._scores: dict[str, None] = {}  # every name that was given, in order
+        self._scores: dict[str, None] = {}  # all names of scores, in order
 
     def draw(
         self,
@@ -95,14 +95,14 @@ class Gallery:
         scores: Mapping[str, float | None] | None = None,
         uncertainty: float | None = None,
     ) -> Drawn:
-        """Writes the pictures of an RGB image, shape (H, W, 3), with its predicted class ids and,
-        if they are known, the true ones, shape (H, W), under its id, which may hold slashes; any
-        thread may do so. The page shows them once the result is appended.
+        """Writes the pictures of an RGB image, shape (H, W, 3), with its predicted and, if known,
+        true class ids, shape (H, W). The id may contain slashes. Any thread may call this; the page
+        shows an image once the result is appended.
 
-        "Worst first" goes by the `faults`; `scores` are named numbers, the higher the better.
-        Without them the truth gives both. The higher `uncertainty`, the less sure the
-        model. NaN and None are numbers that are not known. Raises ValueError for shapes that differ
-        and ids without a name, `OSError` if a picture cannot be written.
+        "Worst first" sorts by `faults`; `scores` are named numbers, higher is better; by default
+        both are computed from the truth. Higher `uncertainty` means a less certain model. None and
+        NaN stand for unknown numbers. Raises ValueError for different shapes and for ids without a
+        name, `OSError` if a picture cannot be written.
         """
         self._write_pictures(image_id, image, mask, truth)
         if truth is not None and faults is None:
@@ -121,7 +121,7 @@ class Gallery:
         )
 
     def append(self, drawn: Drawn) -> None:
-        """Appends an image to the page, in the place of an older one of its id."""
+        """Appends an image to the page, replacing an earlier one with the same id."""
         self._scores.update(dict.fromkeys(drawn.scores))
         self._rows[drawn.image_id] = drawn
 
@@ -200,8 +200,8 @@ class Gallery:
 
 
 def image_scores(counts: metrics.Counts, classes: Sequence[str]) -> dict[str, float | None]:
-    """`IoU CLASS` of one image from its pixels by true and predicted class, shape (C, C); None for
-    a class that is in neither.
+    """`IoU CLASS` of one image from its confusion matrix, shape (C, C); None for a class that is
+    neither true nor predicted.
     """
     named = zip(classes, metrics.iou(counts), strict=True)
     return {f"IoU {name}": _number(score) for name, score in named}
@@ -215,8 +215,8 @@ def shrink_image(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
 
 
 def shrink_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Class ids at (height, width) in which no spot of a rare class is lost: wherever one of its
-    pixels lay it wins, the rarest over all. Else each pixel is that of the nearest one.
+    """Class ids, nearest-neighbour resized to (height, width), but keeping every pixel of rare
+    classes: where several classes compete, the rarest wins.
     """
     small = resize_mask(mask, height, width).copy()
     if small.shape == mask.shape:
@@ -230,8 +230,8 @@ def shrink_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
 
 
 def draw_layer(mask: NDArray[np.uint8], colours: NDArray[np.uint8], unpainted: set[int]) -> bytes:
-    """A palette PNG to lie over an image: class ids, shape (H, W), as translucent fills with cased
-    contours, void hatched, all else transparent. `colours` is RGB, shape (C, 3).
+    """A palette PNG that overlays an image: class ids, shape (H, W), as translucent fills with
+    outlined contours, void hatched, `unpainted` ids transparent. `colours` is RGB, shape (C, 3).
     """
     areas = count_ids(mask)
     line = max(2, round(math.sqrt(mask.size) / 350))
@@ -243,7 +243,7 @@ def draw_layer(mask: NDArray[np.uint8], colours: NDArray[np.uint8], unpainted: s
     fill_of[present] = range(len(palette), len(palette) + len(present))
     rgb = [tuple(colours[i].tolist()) for i in present]
     palette += [(*colour, round(255 * FILL)) for colour in rgb]
-    # an image with more classes than the palette has room for goes without lines of full colour
+    # with more classes than the palette has room for, contours are translucent too
     lines = len(present) if len(palette) + len(present) <= 256 else 0
     palette += [(*colour, 255) for colour in rgb[:lines]]
 
@@ -271,11 +271,11 @@ def draw_layer(mask: NDArray[np.uint8], colours: NDArray[np.uint8], unpainted: s
 
 
 def _fractions(mask: NDArray[np.uint8]) -> dict[int, float]:
-    """Fraction of the image's area, 0 to 1, of each class id that is there, to four digits."""
+    """Fraction of the image, 0 to 1, of each class id in it, to four digits."""
     areas = count_ids(mask)
     return {int(i): float(f"{areas[i] / mask.size:.4g}") for i in np.flatnonzero(areas)}
 
 
 def _number(value: float | None) -> float | None:
-    """Four decimals; None for NaN and infinity, which JSON does not have."""
+    """Four decimals; None for NaN and infinity, which JSON lacks."""
     return None if value is None or not math.isfinite(value) else round(float(value), 4)

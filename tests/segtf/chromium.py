@@ -1,4 +1,4 @@
-"""A headless Chromium for the tests of pages: mouse, finger, keys and scripts."""
+"""A headless Chromium for tests of pages: mouse, touch, keys and scripts."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ CODES |= {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 
 
 class Chromium:
-    """One tab of a headless Chromium, spoken to through two pipes (Chrome DevTools Protocol)."""
+    """One tab of a headless Chromium, controlled by the Chrome DevTools Protocol over two pipes."""
 
     def __init__(self, folder: Path) -> None:
         assert BROWSER
         (its_input, self._to), (self._from, its_output) = os.pipe(), os.pipe()
-        # the browser reads from 3 and writes to 4: pass others, move them when nothing is in use
+        # the browser reads from 3 and writes to 4: pass others, and move them in the child
         ends = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (its_input, its_output)]
         move = "import os, sys; a = sys.argv; os.dup2(int(a[1]), 3); os.dup2(int(a[2]), 4)"
         start = [sys.executable, "-S", "-c", f"{move}; os.execv(a[3], a[3:])", *map(str, ends)]
@@ -46,7 +46,7 @@ class Chromium:
         self._numbers = itertools.count()
         self._heard = b""
         self._session: dict[str, str] = {}
-        self.errors: list[Any] = []  # what scripts have thrown
+        self.errors: list[Any] = []  # thrown by scripts
         tab = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
         self._session = {"sessionId": session}
@@ -72,7 +72,7 @@ class Chromium:
         return json.loads(message)
 
     def ask(self, script: str) -> Any:
-        """What an expression or a promise comes to."""
+        """The value of an expression or a promise."""
         told = self.call(
             "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
         )
@@ -80,14 +80,14 @@ class Chromium:
         return told["result"].get("value")
 
     def wait(self, script: str) -> None:
-        """Until an expression is true."""
+        """Wait until an expression is true."""
         end = time.monotonic() + DEADLINE
         while not self.ask(script):
             assert time.monotonic() < end, f"never true: {script}"
             time.sleep(0.02)
 
     def open(self, page: Path, state: str = "", width: int = 1000, dark: bool = False) -> None:
-        """Shows a page from disk."""
+        """Open a page from disk."""
         self.go(f"{page.as_uri()}#{state}", width, dark)
 
     def go(self, address: str, width: int = 1000, dark: bool = False) -> None:
@@ -95,10 +95,10 @@ class Chromium:
         self.call("Emulation.setDeviceMetricsOverride", **sized)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Page.navigate", url="about:blank")  # another # alone would load nothing
+        self.call("Page.navigate", url="about:blank")  # a new fragment alone reloads nothing
         self.call("Page.navigate", url=address)
         self.wait("location.protocol !== 'about:' && document.readyState === 'complete'")
-        # what is clicked before the first picture is drawn is dropped
+        # clicks before the first frame are dropped
         self.ask("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
 
     def press(self, *keys: str, shift: bool = False) -> None:
@@ -120,7 +120,7 @@ class Chromium:
             self.call("Input.dispatchTouchEvent", type=f"touch{kind}", touchPoints=at)
 
     def click(self, element: str) -> None:
-        """Clicks until the page has heard it: a busy browser drops what comes before it draws."""
+        """Click until the page handles it: a busy browser drops clicks before its first frame."""
         hears = (
             "addEventListener('click', () => { window.heard = true; }, {capture: true, once: true})"
         )
@@ -132,7 +132,7 @@ class Chromium:
             self.drag((x, y), (x, y))
 
     def middle(self, element: str) -> tuple[float, float]:
-        """Of what a CSS selector finds first, in pixels of the window."""
+        """Centre of the first element of a CSS selector, in pixels of the window."""
         left, top, width, height = self.box(element)
         return left + width / 2, top + height / 2
 
@@ -149,7 +149,7 @@ class Chromium:
 
 @contextmanager
 def open_chromium(folder: Path) -> Iterator[Chromium]:
-    """A browser that keeps its files in `folder`; skips the test where there is none, and fails if
+    """A browser that keeps its files in `folder`. Skips the test without Chromium, and fails it if
     a script has thrown.
     """
     if BROWSER is None:

@@ -1,4 +1,4 @@
-"""Runs side by side: what is one group, its mean and spread, and what cannot be compared."""
+"""Groups of runs, their means and spreads, and warnings about runs that are not comparable."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.segtf.split_scores import change_scores
 
 @pytest.fixture
 def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The picture takes most of a second."""
+    """Skips the picture, which takes most of a second."""
     monkeypatch.setattr(draw_comparison, "draw_comparison", lambda *_: None)
 
 
 def compared(tmp_path: Path, runs: list[Path], *flags: str) -> list[dict[str, str]]:
-    """The rows of the table, by the heads of its columns."""
+    """The rows of the table as dictionaries by column."""
     out = tmp_path / "compare"
     assert main([*map(str, runs), "--out", str(out), *flags]) == 0
     lines = (out / "compare.md").read_text(encoding="utf-8").splitlines()
@@ -49,7 +49,7 @@ def refused(capsys: pytest.CaptureFixture[str], *runs: Path) -> str:
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_runs_that_differ_in_seed_alone_are_one_row_of_mean_and_spread(tmp_path: Path) -> None:
+def test_runs_that_differ_only_in_seed_are_one_row_of_mean_and_spread(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / f"s{n}", 0.8 + 0.02 * n, seed=n) for n in range(3)]
     for run, epochs in zip(runs, (4, 6, 8), strict=True):
         write_log(run / "log.csv", CLASSES, [0.1 * (n + 1) for n in range(epochs)])
@@ -72,7 +72,7 @@ def test_runs_that_differ_in_seed_alone_are_one_row_of_mean_and_spread(tmp_path:
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_rows_say_what_they_have_otherwise_than_most_and_a_line_says_what_most_have(
+def test_rows_are_labelled_with_their_differences_from_most_groups(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changes = [{}, {"loss": "ce"}, {"loss": "dice"}, {"mosaic": 0.5}, {"loss": "ce", "mosaic": 0.5}]
@@ -121,7 +121,7 @@ def test_spread_is_over_folds_and_each_fold_counts_once(
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_of_rows_with_folds_and_rows_without_both_are_said(
+def test_repeats_over_folds_and_over_runs_are_both_explained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folds = [write_run(tmp_path / f"f{n}", 0.8, fold=n, mosaic=0.5) for n in (1, 2)]
@@ -162,7 +162,7 @@ def test_the_csv_has_every_run_with_both_splits(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_the_table_has_the_scores_that_are_asked_for_and_the_csv_all_of_both_splits(
+def test_the_table_has_the_chosen_scores_and_the_csv_all_of_both_splits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = write_run(tmp_path / "one", 0.8)
@@ -188,7 +188,7 @@ def test_the_table_has_the_scores_that_are_asked_for_and_the_csv_all_of_both_spl
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_a_run_of_an_older_version_has_no_value_for_what_it_did_not_measure(tmp_path: Path) -> None:
+def test_scores_that_a_run_lacks_are_empty(tmp_path: Path) -> None:
     old, new = (write_run(tmp_path / name, 0.8, loss=name) for name in ("ce", "dice"))
     for split in ("val", "test"):
         path = old / f"metrics_{split}.json"
@@ -202,7 +202,7 @@ def test_a_run_of_an_older_version_has_no_value_for_what_it_did_not_measure(tmp_
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_the_commands_that_repeat_the_runs_are_named(
+def test_the_commands_of_the_runs_are_listed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     compared(
@@ -225,7 +225,7 @@ def test_without_test_images_the_scores_are_those_of_val(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_a_class_that_a_fold_has_not_is_left_out_of_the_mean(tmp_path: Path) -> None:
+def test_a_class_absent_in_a_fold_is_left_out_of_the_mean(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / f"{n}", 0.6 + 0.1 * n, folds=3, fold=n) for n in (1, 2, 3)]
     iou = read_scores(runs[0] / "metrics_test.json").iou
     change_scores(runs[0], "test", iou={**iou, "fishka": None})
@@ -235,7 +235,7 @@ def test_a_class_that_a_fold_has_not_is_left_out_of_the_mean(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_what_is_not_comparable_is_said_on_screen_and_on_the_page(
+def test_runs_that_are_not_comparable_give_warnings_on_screen_and_in_the_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = write_run(tmp_path / "one", 0.8)
@@ -256,7 +256,7 @@ def test_what_is_not_comparable_is_said_on_screen_and_on_the_page(
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_groups_of_other_folds_are_not_comparable(
+def test_groups_with_different_folds_are_not_comparable(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = [write_run(tmp_path / f"a{fold}", 0.8, fold=fold) for fold in (1, 2)]
@@ -265,7 +265,7 @@ def test_groups_of_other_folds_are_not_comparable(
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_scores_at_other_sizes_are_not_comparable_but_those_of_other_crops_are(
+def test_scores_at_different_sizes_are_not_comparable_but_those_of_crops_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Tiles of any size show each pixel of an image once, at the image's own size."""
@@ -279,7 +279,7 @@ def test_scores_at_other_sizes_are_not_comparable_but_those_of_other_crops_are(
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_a_folder_that_is_no_finished_run_is_refused(
+def test_unfinished_and_damaged_runs_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = write_run(tmp_path / "runs/good", 0.8)
@@ -300,7 +300,7 @@ def test_a_folder_that_is_no_finished_run_is_refused(
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_runs_of_other_classes_or_named_twice_or_without_the_split_are_refused(
+def test_runs_of_different_classes_duplicates_and_missing_splits_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = write_run(tmp_path / "one", 0.8, test=False)
@@ -335,7 +335,7 @@ def painted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runs: list[Path]) -
     return figures[0]
 
 
-def test_long_names_of_groups_are_told_apart_and_none_lies_over_another(
+def test_long_labels_of_groups_differ_and_do_not_overlap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loss = "0.5*ce + 0.3*focal_tversky(beta=0.7, gamma=0.75) + 0.2*lovasz"
@@ -355,7 +355,7 @@ def test_long_names_of_groups_are_told_apart_and_none_lies_over_another(
 
 
 @pytest.mark.parametrize("count", [2, 40])
-def test_the_numbers_beside_the_curves_stay_beside_them_and_apart(
+def test_numbers_beside_the_curves_do_not_overlap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     runs = [write_run(tmp_path / f"{n}", 0.9 - 0.0001 * n, mosaic=n / 100) for n in range(count)]
@@ -377,7 +377,7 @@ def test_help_needs_no_heavy_import() -> None:
     assert modules.stdout == b"set()\n"
 
 
-def test_labels_move_apart_as_little_as_can_be() -> None:
+def test_labels_move_apart_as_little_as_possible() -> None:
     places = draw_comparison._apart([0.1, 0.5, 0.5, 0.52, 0.99], gap=0.1)
     assert places == pytest.approx([0.1, 0.4067, 0.5067, 0.6067, 0.99], abs=1e-3)
     assert draw_comparison._apart([0.9, 1.0], gap=0.2) == pytest.approx([0.8, 1.0])

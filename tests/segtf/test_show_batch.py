@@ -1,4 +1,4 @@
-"""The picture of what the network sees, and the numbers beside it."""
+"""The sheet of the first training batches, and the class frequencies on it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def two_images(dataset: Dataset) -> Dataset:
     )
 
 
-def test_shares_are_of_labelled_pixels_and_those_of_void_of_all(two_images: Dataset) -> None:
+def test_fractions_are_of_labelled_pixels_and_those_of_void_of_all_pixels(
+    two_images: Dataset,
+) -> None:
     masks = np.zeros((4, 10, 10), np.uint8)
     masks[0, :4] = 255
     masks[1, :2] = 1
@@ -56,7 +58,7 @@ def test_shares_are_of_labelled_pixels_and_those_of_void_of_all(two_images: Data
     assert lines[4].split()[0] == "void"
 
 
-def test_batches_of_void_alone_have_shares_of_nothing(two_images: Dataset) -> None:
+def test_batches_of_void_alone_have_no_labelled_pixels(two_images: Dataset) -> None:
     frequencies = Frequencies.of(np.full((1, 4, 4), 255, np.uint8), two_images)
     assert [one.drawn for one in frequencies.classes] == [0, 0, 0]
     assert frequencies.void.drawn == 1
@@ -65,7 +67,7 @@ def test_batches_of_void_alone_have_shares_of_nothing(two_images: Dataset) -> No
 @pytest.mark.parametrize("shape", [(64, 64), (512, 512), (320, 240), (64, 96)])
 @pytest.mark.parametrize("batch", [1, 16])
 @pytest.mark.parametrize("count", [2, 12])
-def test_a_sheet_holds_every_sample_beside_its_mask_and_stays_of_readable_size(
+def test_a_sheet_shows_every_sample_beside_its_mask_at_a_readable_size(
     shape: tuple[int, int], batch: int, count: int
 ) -> None:
     classes = ["background", *(f"a class with the long name number {i}" for i in range(1, count))]
@@ -87,7 +89,7 @@ def test_a_sheet_holds_every_sample_beside_its_mask_and_stays_of_readable_size(
         assert shown > 1.6 * 190**2 * min(shape) / max(shape)
 
 
-def test_each_batch_begins_a_new_row() -> None:
+def test_each_batch_starts_a_new_row() -> None:
     one = Frequency(0.5, 0.5, 1, 1)
     frequencies = Frequencies((one, one), one, 6, 1)
     images, masks = np.full((6, 32, 32, 3), 120, np.uint8), np.zeros((6, 32, 32), np.uint8)
@@ -108,7 +110,7 @@ def test_each_batch_begins_a_new_row() -> None:
 
 
 @pytest.mark.slow
-def test_show_batch_draws_what_training_would_see_and_says_how_often_classes_come(
+def test_show_batch_draws_the_first_training_batches_with_class_frequencies(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from segtf.data.batches import training_batches
@@ -172,7 +174,7 @@ def test_with_crop_the_batch_is_the_first_one_that_training_takes(
 
 
 @pytest.mark.slow
-def test_of_a_run_its_settings_its_own_pipeline_and_what_is_given_beside_are_taken(
+def test_a_run_gives_settings_and_pipeline_and_flags_override_them(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from segtf.run.folder import AUGMENT, DATA, write_json
@@ -186,7 +188,7 @@ def test_of_a_run_its_settings_its_own_pipeline_and_what_is_given_beside_are_tak
     write_pipeline(load_pipeline("light"), config.run_folder / AUGMENT)
     about = {"path": str(dataset.path), "sha256": dataset.sha256, "classes": list(dataset.classes)}
     write_json(about, config.run_folder / DATA)
-    write_pipeline(load_pipeline("heavy"), mine)  # the run goes on with what it began with
+    write_pipeline(load_pipeline("heavy"), mine)  # the run keeps its own copy
     flags = ["--run", "old", "--artifacts", str(tmp_path)]
 
     assert main(flags) == 0
@@ -222,7 +224,7 @@ def test_a_wrong_flag_gets_one_line(
     assert error.count("\n") == 1
 
 
-def test_what_cannot_be_drawn_is_said_before_images_are_read(
+def test_batches_that_cannot_be_drawn_are_refused_before_images_are_read(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--data", str(dataset.path), "--artifacts", str(tmp_path)]

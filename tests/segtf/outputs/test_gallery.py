@@ -1,4 +1,4 @@
-"""The gallery's files, and its page as it is used: in Chromium, with mouse, finger and keys."""
+"""The files of the gallery, and its page in Chromium with mouse, touch and keys."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def values(page: Path) -> dict[str, Any]:
     return json.loads(found[1], parse_constant=pytest.fail)
 
 
-def test_pictures_are_no_longer_than_they_are_shown_and_light(tmp_path: Path) -> None:
+def test_pictures_are_small(tmp_path: Path) -> None:
     mask = ids(500, 100, 1000, 4000)
     noise = np.random.default_rng(0).integers(90, 120, (1000, 4000, 3), np.uint8)
     add(gallery(tmp_path), "a", noise, mask, truth=np.roll(mask, 5))
@@ -150,7 +150,7 @@ def test_the_page_knows_shares_scores_and_uncertainty(tmp_path: Path) -> None:
     ]
 
 
-def test_the_worst_are_those_with_most_faulty_objects_then_with_most_wrong_pixels(
+def test_images_rank_by_faulty_objects_then_by_wrong_pixels(
     tmp_path: Path,
 ) -> None:
     shown = gallery(tmp_path)
@@ -192,7 +192,7 @@ def test_the_page_stays_light_with_2000_images(tmp_path: Path) -> None:
     assert one + 1999 * per_image < 500_000
 
 
-def test_names_end_no_script_and_escape_from_no_text(tmp_path: Path) -> None:
+def test_names_are_escaped_in_script_and_text(tmp_path: Path) -> None:
     shown = gallery(tmp_path, title="Tom's <b> & @@values $values", subtitle="<i>")
     for name in ODD:
         add(shown, name, image(6, 8), ids(2, 1, 6, 8))
@@ -220,7 +220,7 @@ def test_a_name_that_is_not_utf_8_is_shown_and_found(tmp_path: Path) -> None:
     assert (tmp_path / unquote(encoded, errors="surrogateescape")).is_file()
 
 
-def test_image_and_class_ids_of_two_sizes_are_refused_and_nothing_is_written(
+def test_different_sizes_and_ids_without_a_name_are_refused(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(ValueError, match=r"truth.*Received: \(60, 80, 3\) and \(59, 80\)"):
@@ -230,7 +230,7 @@ def test_image_and_class_ids_of_two_sizes_are_refused_and_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "images").write_text("a file")
     with pytest.raises(OSError) as raised:
         add(gallery(tmp_path), "a", image(), ids())
@@ -320,7 +320,7 @@ def test_a_click_opens_an_image_and_back_closes_it(chromium: Chromium, page: Pat
     assert "image=" not in chromium.ask("location.hash")
 
 
-def test_keys_go_from_image_to_image_and_escape_gives_the_focus_back(
+def test_keys_move_between_images_and_escape_returns_the_focus(
     chromium: Chromium, page: Path
 ) -> None:
     chromium.open(page, "sort=name&image=image+1")
@@ -344,7 +344,7 @@ def test_keys_go_from_image_to_image_and_escape_gives_the_focus_back(
     chromium.wait(f"({SHOWN}) === false")
 
 
-def test_the_slider_follows_mouse_finger_and_keys(chromium: Chromium, page: Path) -> None:
+def test_the_slider_follows_mouse_touch_and_keys(chromium: Chromium, page: Path) -> None:
     chromium.open(page, "image=image+10")
     left, top, width, height = chromium.box(".stage")
     assert width > 400
@@ -368,7 +368,7 @@ def test_the_slider_follows_mouse_finger_and_keys(chromium: Chromium, page: Path
     assert (chromium.ask(AT), chromium.ask(SHOWN)) == ("95", "image 10")
 
 
-def test_what_is_compared_can_be_chosen_and_stays(chromium: Chromium, page: Path) -> None:
+def test_the_chosen_comparison_stays(chromium: Chromium, page: Path) -> None:
     chromium.open(page, "sort=name&image=image+2")
     sides = "[...document.querySelectorAll('.side')].map(side => side.textContent).join()"
     hidden = "[...document.querySelectorAll('.stage img')].filter(i => i.hidden).map(i => i.id)"
@@ -405,7 +405,7 @@ def test_odd_names_are_shown_and_their_pictures_found(chromium: Chromium, tmp_pa
     assert chromium.ask("document.getElementById('prediction').alt").endswith(f"{DEFECT} 13\u00a0%")
 
 
-def test_without_scores_and_truth_the_page_offers_neither(
+def test_without_scores_and_truth_their_controls_are_hidden(
     chromium: Chromium, tmp_path: Path
 ) -> None:
     shown = gallery(tmp_path)
@@ -446,7 +446,7 @@ def test_every_picture_has_a_text_and_every_control_a_name(chromium: Chromium, p
     assert [pair for pair in found if not pair[1].strip()] == []
 
 
-def test_the_focus_is_seen(chromium: Chromium, page: Path) -> None:
+def test_the_focus_is_visible(chromium: Chromium, page: Path) -> None:
     chromium.open(page, "sort=name")
     outline = (
         "(s => s.outlineStyle + ' ' + s.outlineWidth)(getComputedStyle(document.activeElement))"
@@ -462,9 +462,7 @@ def test_the_focus_is_seen(chromium: Chromium, page: Path) -> None:
     assert chromium.ask(outline) == "solid 3px"
 
 
-def test_dark_and_light_differ_and_a_narrow_window_cuts_nothing_off(
-    chromium: Chromium, page: Path
-) -> None:
+def test_dark_and_light_differ_and_a_narrow_window_fits(chromium: Chromium, page: Path) -> None:
     shade = "getComputedStyle(document.querySelector('dialog')).backgroundColor"
     for width, dark, back in ((1000, True, "rgb(20, 24, 30)"), (360, False, "rgb(246, 247, 249)")):
         chromium.open(page, "image=image+10", width=width, dark=dark)
@@ -476,7 +474,7 @@ def test_dark_and_light_differ_and_a_narrow_window_cuts_nothing_off(
             assert left + wide <= width and top + high <= 800
 
 
-def test_cards_keep_their_place_and_the_far_ones_cost_nothing(
+def test_cards_have_one_height_and_far_ones_load_no_picture(
     chromium: Chromium, tmp_path: Path
 ) -> None:
     shown = gallery(tmp_path)
