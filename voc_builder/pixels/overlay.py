@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import cv2
@@ -196,9 +195,9 @@ def _dash(
     cv2.polylines(canvas, dashes, False, WHITE, line, cv2.LINE_AA)
 
 
-@cache
 def _font() -> Any:
-    return cv2.FontFace("sans")  # built into OpenCV 5: Latin, Greek, Cyrillic, CJK
+    # Latin, Greek, Cyrillic, CJK; new each time, as threads that share one draw other pixels
+    return cv2.FontFace("sans")
 
 
 def _text_width(text: str, size: int) -> int:
