@@ -150,15 +150,17 @@ def open_bot(api_url: str, token: str) -> Bot:
     return Bot(token, session=session, default=default)
 
 
-async def converse(bot: Bot, conversation: Conversation) -> None:
+async def converse(conversation: Conversation) -> None:
     """Answers the bot's messages until SIGTERM or SIGINT, then finishes the images in work. Raises
     `UserError` if the server refuses the token.
     """
     from aiogram import Dispatcher
     from aiogram.exceptions import AiogramError
 
+    bot = conversation.bot
+
     async def received(message: Message, event_update: Update) -> None:
-        await conversation.begin(bot, message, event_update.update_id)
+        await conversation.begin(message, event_update.update_id)
 
     dispatcher = Dispatcher(disable_fsm=True)
     dispatcher.message.register(received)
@@ -220,8 +222,8 @@ async def _converse(config: BotConfig, token: str, predictor: Predictor) -> None
 
     limits = Limits(config.megapixels, config.waiting, config.queue)
     cut = partial(cut_image, predictor, megapixels=config.megapixels)
-    conversation = Conversation(cut, predictor.classes[1:], limits)
-    await converse(open_bot(config.api_url, token), conversation)
+    bot = open_bot(config.api_url, token)
+    await converse(Conversation(bot, cut, predictor.classes[1:], limits))
 
 
 def main() -> int:

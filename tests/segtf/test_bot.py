@@ -157,7 +157,7 @@ def test_a_token_that_the_server_refuses_ends_the_bot() -> None:
     async def story() -> None:
         async with bot_api() as api:
             with pytest.raises(UserError, match=f"{api.url} .* {bot.TOKEN}") as error:
-                await converse(open_bot(api.url, "42:secret"), Conversation(never, (), LIMITS))
+                await converse(Conversation(open_bot(api.url, "42:secret"), never, (), LIMITS))
             assert "secret" not in str(error.value)
 
     asyncio.run(story())

@@ -22,41 +22,39 @@ class Metrics:
     """Metrics of one server."""
 
     def __init__(self, queue: Queue) -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)  # memory, CPU seconds, open files
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)  # memory, CPU seconds, open files
         self._requests = Counter(
             "segtf_requests",
             "Requests by path and status; 499: the client went away.",
             ("path", "status"),
-            registry=self._registry,
+            registry=registry,
         )
         self._seconds = Histogram(
             "segtf_request_seconds",
             "Seconds from the headers of a request to the end of its answer.",
             ("path",),
             buckets=SECONDS,
-            registry=self._registry,
+            registry=registry,
         )
-        self.in_flight = self._gauge("segtf_in_flight", "Requests in work.")
-        waiting = self._gauge("segtf_queue_length", "Images being sent or waiting.")
-        waiting.set_function(lambda: queue.waiting)
-        working = self._gauge("segtf_working", "Images in work.")
-        working.set_function(lambda: queue.working)
+        self.in_flight = Gauge("segtf_in_flight", "Requests in work.", registry=registry)
+        for name, text, value in (
+            ("segtf_queue_length", "Images being sent or waiting.", lambda: queue.waiting),
+            ("segtf_working", "Images in work.", lambda: queue.working),
+        ):
+            Gauge(name, text, registry=registry).set_function(value)
         self._batch = Histogram(
             "segtf_batch_images",
             "Resized images or tiles in one run of the network.",
             buckets=SIZES,
-            registry=self._registry,
+            registry=registry,
         )
         self._run_seconds = Histogram(
             "segtf_network_seconds",
             "Seconds of one run of the network.",
             buckets=SECONDS,
-            registry=self._registry,
+            registry=registry,
         )
-
-    def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(name, text, registry=self._registry)
 
     def count_run(self, images: int, seconds: float) -> None:
         """Counts a run of a network."""

@@ -55,12 +55,14 @@ class Conversation:
 
     def __init__(
         self,
+        bot: Bot,
         cut: Callable[[bytes], Cutout],
         classes: Sequence[str],
         limits: Limits,
         *,
         pauses: Sequence[float] = PAUSES,
     ) -> None:
+        self.bot = bot
         self.last_update: int | None = None
         self._cut = cut
         self._limits = limits
@@ -72,12 +74,12 @@ class Conversation:
         self._turns: dict[int, asyncio.Lock] = {}  # one per person who waits
         self._ending = False
 
-    async def begin(self, bot: Bot, message: Message, update_id: int) -> None:
+    async def begin(self, message: Message, update_id: int) -> None:
         """Starts answering a message and returns at once."""
         self.last_update = update_id
-        answer = self._answer(bot, message, (await bot.me()).username)
+        answer = self._answer(message, (await self.bot.me()).username)
         if answer is not None:
-            task = asyncio.create_task(self._guarded(bot, message, answer))
+            task = asyncio.create_task(self._guarded(message, answer))
             self._answers.add(task)
             task.add_done_callback(self._answers.discard)
 
@@ -90,59 +92,57 @@ class Conversation:
             await asyncio.wait(self._answers)
         self._thread.shutdown()
 
-    def _answer(
-        self, bot: Bot, message: Message, username: str | None
-    ) -> Coroutine[Any, Any, None] | None:
+    def _answer(self, message: Message, username: str | None) -> Coroutine[Any, Any, None] | None:
         sent = messages.image_of(message)
         if sent is None:
             text = messages.reply_to(message, username, self._help)
-            return self._say(bot, message, text) if text else None
+            return self._say(message, text) if text else None
         person = message.from_user.id if message.from_user else message.chat.id
         if self._waiting[person] >= self._limits.waiting:
-            return self._say(bot, message, messages.TOO_MANY.format(self._limits.waiting))
+            return self._say(message, messages.TOO_MANY.format(self._limits.waiting))
         if self._waiting.total() >= self._limits.queue:
-            return self._say(bot, message, messages.BUSY)
+            return self._say(message, messages.BUSY)
         self._waiting[person] += 1
-        return self._in_turn(bot, message, sent, person)
+        return self._in_turn(message, sent, person)
 
-    async def _in_turn(self, bot: Bot, message: Message, sent: Sent, person: int) -> None:
+    async def _in_turn(self, message: Message, sent: Sent, person: int) -> None:
         try:
             async with self._turns.setdefault(person, asyncio.Lock()):
                 if self._ending:
-                    await self._say(bot, message, messages.RESTARTING)
+                    await self._say(message, messages.RESTARTING)
                     return
-                async with _working(bot, message):
-                    await self._answer_image(bot, message, sent)
+                async with _working(self.bot, message):
+                    await self._answer_image(message, sent)
         finally:
             self._waiting[person] -= 1
             if not self._waiting[person]:
                 del self._waiting[person], self._turns[person]
 
-    async def _answer_image(self, bot: Bot, message: Message, sent: Sent) -> None:
+    async def _answer_image(self, message: Message, sent: Sent) -> None:
         try:
-            encoded = await self._fetch(bot, sent)
+            encoded = await self._fetch(sent)
             loop = asyncio.get_running_loop()
             cutout = await loop.run_in_executor(self._thread, self._cut, encoded)
         except Refused as refusal:
-            await self._say(bot, message, str(refusal))
+            await self._say(message, str(refusal))
             return
         if len(cutout.png) > GIVEN:
             megabytes = len(cutout.png) / MEGABYTE
             text = messages.TOO_LARGE_RESULT.format(megabytes, GIVEN // MEGABYTE)
-            await self._say(bot, message, text)
+            await self._say(message, text)
             return
         file = BufferedInputFile(cutout.png, sent.name)
         method = message.reply_document(file, caption=messages.caption(cutout.fractions))
-        await self._retry(lambda: bot(method, request_timeout=UPLOAD_SECONDS))
+        await self._retry(lambda: self.bot(method, request_timeout=UPLOAD_SECONDS))
 
-    async def _fetch(self, bot: Bot, sent: Sent) -> bytes:
+    async def _fetch(self, sent: Sent) -> bytes:
         """Content of the file. Raises `Refused` if Telegram does not give it."""
         if sent.size is not None and sent.size > FETCHED:
             raise Refused(messages.too_large(sent.size))
 
         async def download() -> bytes:
             encoded = io.BytesIO()
-            await bot.download(sent.file_id, encoded)
+            await self.bot.download(sent.file_id, encoded)
             return encoded.getvalue()
 
         try:
@@ -153,9 +153,9 @@ class Conversation:
             log.error("cannot download an image: %s: %s", type(error).__name__, error)
             raise Refused(messages.UNFETCHED) from None
 
-    async def _say(self, bot: Bot, message: Message, text: str) -> None:
+    async def _say(self, message: Message, text: str) -> None:
         method = message.reply(text)
-        await self._retry(lambda: bot(method))
+        await self._retry(lambda: self.bot(method))
 
     async def _retry(self, request: Callable[[], Awaitable[Answer]]) -> Answer:
         """Result of a request, which is repeated after transient errors."""
@@ -173,7 +173,7 @@ class Conversation:
             await asyncio.sleep(pause)
         return await request()
 
-    async def _guarded(self, bot: Bot, message: Message, answer: Awaitable[None]) -> None:
+    async def _guarded(self, message: Message, answer: Awaitable[None]) -> None:
         """Awaits an answer; errors are logged, and the sender is told if possible."""
         try:
             await answer
@@ -185,7 +185,7 @@ class Conversation:
         except Exception:
             log.exception("cannot answer")
         with contextlib.suppress(AiogramError):
-            await bot(message.reply(messages.FAILED))
+            await self.bot(message.reply(messages.FAILED))
 
 
 @contextlib.asynccontextmanager

@@ -74,8 +74,9 @@ async def talking(
 ) -> AsyncIterator[BotApi]:
     """A server that a bot listens to; the bot gets the signal `end` and ends after the block."""
     async with bot_api() as api:
-        answers = Conversation(cut, CLASSES[1:], limits, pauses=(0.01, 0.01, 0.01))
-        task = asyncio.create_task(converse(open_bot(api.url, TOKEN), answers))
+        bot = open_bot(api.url, TOKEN)
+        answers = Conversation(bot, cut, CLASSES[1:], limits, pauses=(0.01, 0.01, 0.01))
+        task = asyncio.create_task(converse(answers))
         await api.until(lambda: bool(api.named("getUpdates")) or task.done())
         try:
             yield api

@@ -249,8 +249,8 @@ async def test_requests_are_repeated_after_transient_errors(cut: Cut) -> None:
 async def test_the_bot_waits_for_the_api_and_can_be_ended_meanwhile(failures: int) -> None:
     async with bot_api() as api:
         api.failures["getMe"] = [None] * failures
-        bot = converse(open_bot(api.url, TOKEN), Conversation(never, (), LIMITS))
-        task = asyncio.create_task(bot)
+        waiting = Conversation(open_bot(api.url, TOKEN), never, (), LIMITS)
+        task = asyncio.create_task(converse(waiting))
         await api.until(lambda: bool(api.named("getUpdates" if failures == 1 else "getMe")))
         signal.raise_signal(signal.SIGTERM)
         await asyncio.wait_for(task, PATIENCE)
