@@ -125,21 +125,17 @@ def test_a_network_without_background_is_refused(
     assert str(path) in capsys.readouterr().err
 
 
-def test_a_missing_model_is_noticed_before_aiogram_is_imported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_missing_model_is_noticed_first_and_a_missing_aiogram_then(
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setitem(sys.modules, "aiogram", None)
-    for missing in (tmp_path / "none.onnx", tmp_path):
-        assert run_main(monkeypatch, missing) == 2
-        assert str(missing) in capsys.readouterr().err
-
-
-def test_without_aiogram_the_extra_is_named(
-    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "aiogram", None)
-    assert run_main(monkeypatch, model) == 2
-    assert "pip install 'segtf[bot]'" in capsys.readouterr().err
+    missing = tmp_path / "none.onnx"
+    for path, fragment in ((missing, str(missing)), (model, "pip install 'segtf[bot]'")):
+        assert run_main(monkeypatch, path) == 2
+        assert fragment in capsys.readouterr().err
 
 
 def test_help_needs_none_of_the_packages() -> None:

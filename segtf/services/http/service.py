@@ -17,7 +17,7 @@ from segtf.inference.predictor import Predictor
 from segtf.services.http.answer import Wanted, answer
 from segtf.services.http.metrics import Metrics
 from segtf.services.http.queue import Queue
-from segtf.services.http.shared_model import Callers, SharedModel
+from segtf.services.http.shared_model import SharedModel
 from segtf.services.http.upload import count_pixels, read_image
 from voc_builder.base.errors import UserError
 
@@ -38,11 +38,10 @@ class Service:
         self.ready = False
         self.failure: UserError | None = None  # why the service will never be ready
         self.stop: Callable[[], None] = lambda: None  # called after a failure
-        self._callers = Callers()
         self._models = [
             SharedModel(
                 path,
-                self._callers,
+                busy=lambda: self.queue.working,
                 most=config.batch,
                 threads=config.threads,
                 on_run=lambda calls, seconds: self.metrics.count_run(calls, seconds),
@@ -97,7 +96,7 @@ class Service:
         cancel = Event()
         async with self.queue.turn(pixels):
             working = asyncio.get_running_loop().run_in_executor(
-                self._pool, self._work, encoded, wanted, cancel
+                self._pool, answer, self.predictor, encoded, wanted, cancel
             )
             try:
                 return await asyncio.shield(working)
@@ -106,10 +105,6 @@ class Service:
                 await asyncio.wait({working})
                 working.exception()  # marks it as retrieved
                 raise
-
-    def _work(self, encoded: bytes, wanted: Wanted, cancel: Event) -> bytes:
-        with self._callers.one_more():
-            return answer(self.predictor, encoded, wanted, cancel)
 
     def close(self) -> None:
         """Ends the threads."""

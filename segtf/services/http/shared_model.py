@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,38 +21,20 @@ PIXELS = 2**20  # most pixels in a batch of the default size: they take memory
 Call = tuple[NDArray[np.uint8], "Future[NDArray[np.float32]]"]
 
 
-class Callers:
-    """Counts the threads that are about to call the network, as waiting for more is useless."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._lock = Lock()
-
-    @contextmanager
-    def one_more(self) -> Iterator[None]:
-        with self._lock:
-            self.count += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self.count -= 1
-
-
 class SharedModel(OnnxModel):
     """A network whose `probabilities` several threads may call at once, all with images of one
     height and width.
 
     Calls gather for the next run while one is under way. A call also waits `WAIT` seconds at most,
-    but only while there are more `callers` than calls. `most` calls share a run; 0: `MOST`, with at
-    most `PIXELS` together. `on_run` gets the calls in each run and its seconds. Raises `UserError`
-    as `OnnxModel` does.
+    but only if more threads than have called are `busy`, so that more calls may come. `most` calls
+    share a run; 0: `MOST`, with at most `PIXELS` together. `on_run` gets the calls in each run and
+    its seconds. Raises `UserError` as `OnnxModel` does.
     """
 
     def __init__(
         self,
         path: Path,
-        callers: Callers,
+        busy: Callable[[], int],
         *,
         most: int = 0,
         threads: int = 0,
@@ -61,7 +42,7 @@ class SharedModel(OnnxModel):
     ) -> None:
         super().__init__(path, threads=threads)
         self.most = most or min(MOST, max(PIXELS // math.prod(self.info.shape), 1))
-        self._callers = callers
+        self._busy = busy
         self._on_run = on_run
         self._calls: SimpleQueue[Call | None] = SimpleQueue()  # None: end
         self._thread = Thread(target=self._run_all, name=f"network {self.path}", daemon=True)
@@ -84,7 +65,7 @@ class SharedModel(OnnxModel):
     def _gather(self, first: Call) -> list[Call]:
         calls, end = [first], time.monotonic() + WAIT
         while len(calls) < self.most:
-            patience = end - time.monotonic() if len(calls) < self._callers.count else 0
+            patience = end - time.monotonic() if len(calls) < self._busy() else 0
             try:
                 call = self._calls.get(timeout=max(patience, 0))
             except Empty:
