@@ -38,8 +38,8 @@ lint: .venv/.dev
 	$(BIN)/mypy voc_builder segtf
 
 bench: .venv/.run
-	$(BIN)/python -m scripts.bench_build
-	$(BIN)/python -m scripts.bench_train
+	$(BIN)/python -m scripts.bench.build
+	$(BIN)/python -m scripts.bench.train
 
 .venv/bin/python:
 	"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "segtf needs Python 3.11 to 3.13 (TensorFlow), this is " + sys.version.split()[0] + ": run make PYTHON=python3.13")'

@@ -1,4 +1,4 @@
-"""Train variations of one setting, several seeds of each, and tabulate them:
+"""Train variations of one configuration with several seeds and tabulate them:
 python -m scripts.ablation VARIATIONS.yaml --data TREE --flags "--size 128 --epochs 20"
 """
 
@@ -24,8 +24,8 @@ from voc_builder.base.errors import UserError
 from voc_builder.base.progress import note
 
 TRAIN = "python -m segtf.train"
-DECIDED = ("batch", "learning_rate", "shares", "crops")  # by training, where they are null
-SCORELESS = ("run", "artifacts", "export", "cache", "backup_share", *OF_THIS_START)
+DECIDED = ("batch", "learning_rate", "shares", "crops")  # by training where they are null
+NO_EFFECT = ("run", "artifacts", "export", "cache", "backup_share", *OF_THIS_START)  # on scores
 
 
 @dataclass(frozen=True)
@@ -33,151 +33,135 @@ class AblationConfig:
     """Train every variation with every seed, one after the other, and tabulate them."""
 
     variations: Path
-    """YAML file: a name for each variation, and the settings in which it differs."""
+    """YAML file: the name of each variation and the settings that it changes."""
     data: Path = Path("fishki_labelme")
     """Folder of annotations or VOC tree, the same for all."""
     flags: str = "--size 128 --epochs 20"
-    """Further flags of segtf.train for all."""
+    """More flags of segtf.train, the same for all."""
     seeds: str = "1,2,3"
-    """Seeds of first weights, order and augmentation; the split is the same for all."""
+    """Seeds of initialisation, shuffling and augmentation; the split is the same for all."""
     only: str = ""
-    """Names of variations to train, with commas; all if empty."""
+    """Names of variations to train, separated by commas; empty: all."""
     artifacts: Path = Path("artifacts/ablation")
-    """Where the runs go; those that are finished there are not trained again, others go on."""
+    """Folder of the runs; finished runs there are kept, unfinished ones are resumed."""
 
 
 @dataclass(frozen=True)
 class _Training:
-    """A variation with a seed."""
+    """A variation with one seed."""
 
-    name: str  # of its run
-    folder: Path
+    folder: Path  # of its run
     flags: list[str]  # of segtf.train
+
+    @property
+    def started(self) -> bool:
+        return (self.folder / CONFIG).is_file()
 
 
 def ablation(config: AblationConfig) -> None:
-    """Trains what is not trained yet and writes the table. Raises `UserError` for a file that is
-    not of variations, for runs that were trained with other settings, and if a training fails.
+    """Trains what is not trained yet and writes the table. Raises `UserError` for a file without
+    variations, for runs that were trained with other settings, and if a training fails.
     """
     variations = read_variations(config)
     trainings = [
         _Training(
-            f"{name}-seed{seed}",
             config.artifacts / "runs" / f"{name}-seed{seed}",
-            _flags(config, settings, seed),
+            _flags_of(config, settings, seed),
         )
-        for seed in config.seeds.split(",")  # all variations first, so that a row is never alone
+        for seed in config.seeds.split(",")  # a seed of all variations first: rows to compare
         for name, settings in variations.items()
     ]
-    _refuse_others(trainings)  # before the first of them takes its hours
-    for one in trainings:
-        begun = (one.folder / CONFIG).is_file()
-        if not begun or missing_files(one.folder):
-            _train(one, config.artifacts, goes_on=begun)
-    print(compare(CompareConfig(tuple(one.folder for one in trainings), out=config.artifacts)))
+    _check(trainings)  # before hours of training
+    for training in trainings:
+        if not training.started or missing_files(training.folder):
+            _train(training, config.artifacts)
+    folders = tuple(training.folder for training in trainings)
+    print(compare(CompareConfig(folders, out=config.artifacts)))
 
 
 def read_variations(config: AblationConfig) -> dict[str, dict[str, Any]]:
     """The settings of each variation by its name. Raises `UserError`."""
+    path = config.variations
     try:
-        found = yaml.safe_load(config.variations.read_text(encoding="utf-8"))
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{config.variations}: cannot be read as YAML: {reason}") from None
+        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
-        raise UserError(
-            f"{config.variations}: must be names with settings, such as 'mosaic: {{mosaic: 0.5}}'"
-        )
+        raise UserError(f"{path}: must be names with settings, such as 'mosaic: {{mosaic: 0.5}}'")
     names = [name for name in config.only.split(",") if name]
-    unknown = sorted(set(names) - set(found))
+    unknown = ", ".join(sorted(set(names) - set(found)))
     if unknown:
-        raise UserError(
-            f"--only {config.only}: {config.variations} has no {', '.join(unknown)}, but "
-            f"{', '.join(found)}"
-        )
+        raise UserError(f"--only {config.only}: {path} has no {unknown}, but {', '.join(found)}")
     return {name: settings for name, settings in found.items() if not names or name in names}
 
 
-def _flags(config: AblationConfig, settings: dict[str, Any], seed: str) -> list[str]:
+def _flags_of(config: AblationConfig, settings: dict[str, Any], seed: str) -> list[str]:
     flags = ["--data", str(config.data), "--seed", seed, "--no-export", *shlex.split(config.flags)]
-    for setting, value in settings.items():
-        flag = setting.replace("_", "-")
-        flags += (
-            [f"--{'' if value else 'no-'}{flag}"]
-            if isinstance(value, bool)
-            else [f"--{flag}", str(value)]
-        )
+    for name, value in settings.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            flags.append(f"--{'' if value else 'no-'}{flag}")
+        else:
+            flags += [f"--{flag}", str(value)]
     return flags
 
 
-def _refuse_others(trainings: list[_Training]) -> None:
-    """Raises `UserError` for runs that these flags would not have led to."""
-    others = []
-    for one in trainings:
+def _check(trainings: list[_Training]) -> None:
+    """Raises `UserError` for flags that are wrong and for runs that had other settings."""
+    wrong = []
+    for training in trainings:
         try:
-            asked = parse(TrainConfig, TRAIN, one.flags)
+            config = parse(TrainConfig, TRAIN, training.flags)
         except UserError as error:
-            raise UserError(f"{one.name}: {error}") from None
-        unlike = _unlike(asked, one.folder) if (one.folder / CONFIG).is_file() else []
-        if unlike:
-            others.append(f"{one.folder}: was trained otherwise: {', '.join(unlike)}")
-    if others:
-        more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
-        raise UserError(f"{others[0]}{more}: choose another --artifacts")
+            raise UserError(f"{training.folder.name}: {error}") from None
+        differences = _differences(config, training.folder) if training.started else []
+        if differences:
+            wrong.append(f"{training.folder}: was trained with {', '.join(differences)}")
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise UserError(f"{wrong[0]}{more}: choose another --artifacts")
 
 
-def _unlike(asked: TrainConfig, folder: Path) -> list[str]:
-    """Flags that a run begun with `asked` would not share with the run in `folder`, but for what
-    training decides by itself and what changes no score.
+def _differences(asked: TrainConfig, folder: Path) -> list[str]:
+    """The flags in which the run in `folder` differs from `asked`, without those that training
+    decides and those without an effect on scores.
     """
-    saved = read_config(folder)
-    sizing = read_sizing(folder)
+    saved, sizing = read_config(folder), read_sizing(folder)
     if asked.crop or asked.size is None:
         asked = replace(asked, size=size_of(asked.shape))
     elif asked.size == "auto" and sizing and sizing["chosen_by"] == "auto":
         asked = replace(asked, size=saved.size, crop=saved.crop)
-    pairs = {
-        field.name: (getattr(asked, field.name), getattr(saved, field.name))
-        for field in dataclasses.fields(TrainConfig)
-        if field.name not in SCORELESS
-    }
-    return [
-        f"--{name.replace('_', '-')} {there}, not {here}"
-        for name, (here, there) in pairs.items()
-        if _whole(here) != _whole(there) and not (name in DECIDED and here is None)
-    ]
+    differences = []
+    for name in (field.name for field in dataclasses.fields(TrainConfig)):
+        here, there = (_absolute(getattr(config, name)) for config in (asked, saved))
+        if name in NO_EFFECT or here == there or (name in DECIDED and here is None):
+            continue
+        flag = name.replace("_", "-")
+        differences.append(f"--{flag} {getattr(saved, name)}, not {getattr(asked, name)}")
+    return differences
 
 
-def _whole(value: Any) -> Any:
+def _absolute(value: Any) -> Any:
     return value.resolve() if isinstance(value, Path) else value
 
 
-def _train(training: _Training, artifacts: Path, *, goes_on: bool) -> None:
-    """Raises `UserError` with what it said last if it fails."""
-    command = [sys.executable, "-m", "segtf.train", "--run", training.name]
+def _train(training: _Training, artifacts: Path) -> None:
+    """Trains or resumes. Raises `UserError` with the last line of stderr if it fails."""
+    command = [sys.executable, "-m", "segtf.train", "--run", training.folder.name]
     command += ["--artifacts", str(artifacts)]
-    command += ["--resume"] if goes_on else training.flags
+    command += ["--resume"] if training.started else training.flags
     note(shlex.join(["python", *command[1:]]))
-    # what Python says is in the encoding of the locale, what TensorFlow says may not be
     ended = subprocess.run(
-        command,
-        check=False,
-        stderr=subprocess.PIPE,
-        encoding="locale",
-        errors="backslashreplace",
+        command, check=False, stderr=subprocess.PIPE, encoding="locale", errors="backslashreplace"
     )
     if ended.returncode:
-        said = (ended.stderr.strip().splitlines() or ["nothing was said"])[-1]
-        raise UserError(f"{training.name}: not trained: {said}")
-
-
-def _command(config: AblationConfig) -> None:
-    ablation(config)
+        last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"{training.folder.name}: not trained: {last}")
 
 
 def main() -> int:
     """The command line."""
-    return run(_command, AblationConfig, "python -m scripts.ablation")
+    return run(ablation, AblationConfig, "python -m scripts.ablation")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Try every encoder of segmentation-models in every network: python -m scripts.check_encoders
+"""Check which encoders of segmentation-models work: python -m scripts.check_encoders --arch fpn
 
-Each is built, trained for a step, saved, reloaded and compared. What fails is not offered.
+Each is built, trained for a step, saved, reloaded and compared; segtf offers those that pass.
 """
 
 from __future__ import annotations
@@ -13,21 +13,23 @@ from typing import Literal
 from voc_builder.base.command import run
 from voc_builder.base.tensorflow import import_tensorflow
 
-LARGEST_DIFFERENCE = 1e-5  # of a probability, before and after the file
+TOLERANCE = 1e-5  # of a probability before and after saving
 
 
 @dataclass(frozen=True)
 class CheckConfig:
-    """Try which encoders survive a training step and their file; prints a line for each."""
+    """Check which encoders survive a training step and a round trip through a file; prints a line
+    for each.
+    """
 
     arch: Literal["unet", "fpn", "linknet", "pspnet"] = "unet"
     """Architecture."""
     encoders: tuple[str, ...] = ()
-    """Encoders to try; none: all of segmentation-models."""
+    """Encoders to check; none: all of segmentation-models."""
 
 
 def round_trip(arch: str, encoder: str) -> str:
-    """`ok`, or what went wrong on the way."""
+    """`ok`, or the error."""
     import keras
     import numpy as np
 
@@ -44,12 +46,13 @@ def round_trip(arch: str, encoder: str) -> str:
             network.save(Path(folder) / "best.keras")
             again = load_model(Path(folder) / "best.keras")
             difference = float(np.abs(np.asarray(network(images)) - again(images)).max())
-    except Exception as error:  # whatever the packages raise is the finding
+    except Exception as error:  # the packages raise all kinds
         return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-    return "ok" if difference <= LARGEST_DIFFERENCE else f"reloads {difference:.1e} off"
+    return "ok" if difference <= TOLERANCE else f"differs by {difference:.1e} after reloading"
 
 
-def _command(config: CheckConfig) -> None:
+def check_encoders(config: CheckConfig) -> None:
+    """Prints the result of each encoder."""
     import_tensorflow()
     from segtf.networks.model import known_encoders
 
@@ -59,7 +62,7 @@ def _command(config: CheckConfig) -> None:
 
 def main() -> int:
     """The command line."""
-    return run(_command, CheckConfig, "python -m scripts.check_encoders")
+    return run(check_encoders, CheckConfig, "python -m scripts.check_encoders")
 
 
 if __name__ == "__main__":

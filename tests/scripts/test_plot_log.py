@@ -24,28 +24,13 @@ def test_plot_log_takes_a_log_and_another_place_for_the_picture(tmp_path: Path) 
     assert not (tmp_path / "curves.png").exists()
 
 
-@pytest.mark.parametrize(
-    ("text", "says"), [(None, "no such file"), ("", "no epoch"), ("epoch\n0\n", "lacks")]
-)
-def test_plot_log_refuses_what_is_no_log_in_one_line(
-    text: str | None, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("text", [None, "", "epoch\n0\n"])
+def test_plot_log_names_a_log_that_cannot_be_drawn(
+    text: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if text is not None:
         (tmp_path / "log.csv").write_text(text)
     assert main([str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert says in error
-    assert "log.csv" in error
+    assert "log.csv" in error and error.count("\n") == 1
     assert not (tmp_path / "curves.png").exists()
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no folder that takes no files")
-def test_a_place_that_cannot_be_written_gets_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_log(tmp_path / "log.csv", ["background", "chip"], [0.2])
-    assert main([str(tmp_path), "--out", "/proc/none/curves.png"]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "/proc/none: No such file or directory: check" in error

@@ -1,5 +1,3 @@
-"""The load test loses nothing by itself, and notices what is lost and what is wrong."""
-
 from __future__ import annotations
 
 import itertools
@@ -11,10 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from scripts.bench_serve import ask, main
+from scripts.bench.serve import main, send
 from voc_builder.pixels.png import encode_mask
 
 MASK = np.zeros((4, 6), np.uint8)
@@ -48,30 +45,30 @@ def test_lost_requests_and_wrong_pixels_are_counted() -> None:
     other = MASK.copy()
     other[0, :3] = 1
     with answering(200, 429) as address:
-        load = ask(address, [b"a", b"b"], [MASK, other], clients=2, requests=12)
+        load = send(address, [b"a", b"b"], [MASK, other], clients=2, requests=12)
     assert (len(load.latencies), load.lost) == (6, 6)
     assert load.wrong % 3 == 0
     with answering(200) as address:
-        load = ask(address, [b"a", b"b"], [MASK, other], clients=3, requests=10)
+        load = send(address, [b"a", b"b"], [MASK, other], clients=3, requests=10)
     assert (len(load.latencies), load.lost, load.wrong) == (10, 0, 15)
-    gone = ask(address, [b"a"], [MASK], clients=2, requests=4)
+    gone = send(address, [b"a"], [MASK], clients=2, requests=4)
     assert (gone.lost, gone.latencies) == (4, [])
     assert gone.cells()[-2:] == ("4", "0")
 
 
-def test_a_server_is_started_measured_and_ended(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_is_started_measured_and_ended(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in "ab":
         pixels = rng.integers(0, 256, (30, 40, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     argv = ["--images", str(tmp_path), "--out", str(tmp_path / "out"), "--requests", "20"]
     assert main([*argv, "--clients", "1", "4"]) == 0
-    printed = capsys.readouterr().out
-    assert "| server, 1 client | " in printed
-    assert "40 answered, 0 lost, 0 pixels other than the predictor's" in printed
-    figures = json.loads((tmp_path / "out" / "bench_serve.json").read_text())["serve"]
-    assert len(figures["loads"]["server, 4 clients"]["latencies"]) == 20
+    figures = json.loads((tmp_path / "out/figures.json").read_text(encoding="utf-8"))["serve"]
+    loads = figures["loads"]
+    assert list(loads) == [
+        *("network alone", "predictor alone", "server, 1 client", "server, 4 clients")
+    ]
+    assert [len(load["latencies"]) for load in loads.values()] == [6, 6, 20, 20]
+    assert not any(load["lost"] or load["wrong"] for load in loads.values())
     assert figures["memory_after"] > 2**20
     assert main([*argv, "--clients", "0"]) == 2

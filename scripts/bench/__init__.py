@@ -1,0 +1,1 @@
+"""Benchmarks of building, training, prediction and serving, each beside a plain baseline."""
