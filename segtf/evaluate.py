@@ -1,6 +1,4 @@
-"""Score a run, a SavedModel, an ONNX file or several together on a split:
-`python -m segtf.evaluate RUN`.
-"""
+"""Score a run, a SavedModel, an ONNX file or an ensemble on a split: `python -m segtf.evaluate`."""
 
 from __future__ import annotations
 
@@ -12,11 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 from segtf.inference.ensembles import Ensemble, model_paths
 from segtf.inference.predictor import Tta
-from segtf.reports.results import results, write_results
+from segtf.reports.results import write_results
 from segtf.run.folder import read_data, read_run_dataset
 from segtf.run.provenance import describe_images, find_trained_on, note_unknown_provenance
 from segtf.scoring.evaluation import Evaluation, evaluate_split
-from segtf.scoring.operating import Decided, Target, decide, given, target_class
+from segtf.scoring.operating import Decision, Target, decide, given, target_class
+from segtf.scoring.scores import split_scores
 from segtf.scoring.split_scores import Origin, SplitScores
 from segtf.scoring.tables import result_tables
 from segtf.training.costs import images_at_once
@@ -36,31 +35,33 @@ class EvaluateConfig:
     """Score a run, a SavedModel or an ONNX file on a split: pixels, outlines and objects."""
 
     model: Path
-    """Run folder, SavedModel folder or ONNX file; several with commas answer together."""
+    """Run folder, SavedModel folder or ONNX file; several with commas are scored as an ensemble."""
     split: Literal["train", "val", "test"] = "test"
     """Images to score on."""
     data: Path | None = None
     """VOC tree with TFRecords; null: the one that the run was trained on."""
     out: Path | None = None
-    """Folder for metrics_SPLIT.json and its pictures; null: the run's, for its own data."""
+    """Folder for metrics_SPLIT.json and its charts; null: the run's, for its own data."""
     batch: int | None = None
-    """Images at once; null: as many as have a megapixel together at the training size."""
+    """Images per batch; null: as many as have a megapixel together at the training size."""
     ensemble: Ensemble = "mean"
-    """How several answer together: mean of the probabilities, vote, or per-class for networks that
-    each know other classes beside the background, which counts where the data have one."""
+    """How several networks are combined: mean of the probabilities, vote, or per-class for networks
+    of different classes; their background counts only where the data have one."""
     tta: Tta = "none"
-    """Also ask about the image mirrored (flips), or mirrored and turned (d4), and take the mean."""
+    """Test-time augmentation: mean over mirrored images (flips), or also turned ones (d4)."""
     defect: str | None = None
-    """Class that is target; null: the one called defect, else the last one."""
+    """Target class; null: the one called defect, else the last one."""
     defect_threshold: str = "auto"
-    """Probability from which a pixel is of that class: auto chooses it on val (largest F1 over
-    objects), none leaves it out, a number is taken to the nearest of 1/256."""
+    """Decision threshold for the probability of that class: auto chooses it on val (largest F1 over
+    objects), none leaves it out, a number is rounded to a multiple of 1/256."""
     defect_recall: float | None = None
-    """Instead of the largest F1: the highest threshold that finds this share of the objects."""
+    """Instead of the largest F1: the highest threshold that finds this fraction of the objects."""
 
 
 def evaluate(config: EvaluateConfig) -> SplitScores:
-    """The scores of a model on a split, written where `config` says."""
+    """Score a model on a split and write the scores. Raises `UserError` for images that it was
+    trained on, unless the split is train.
+    """
     from segtf.inference.backends import asked_together, open_engine
 
     if config.batch is not None and config.batch < 1:
@@ -85,32 +86,32 @@ def evaluate(config: EvaluateConfig) -> SplitScores:
         recall=config.defect_recall,
     )
     runs = [each.run for each in engines if each.run is not None]
-    # a file that was trained on this very data set, not on a fold of it, has not seen val and test
-    told = dataset.sha256 if not dataset.folds else None
+    # the file of a network of this data set, not of a fold of it, was trained on its train alone
+    own = dataset.sha256 if not dataset.folds else None
     note_unknown_provenance(
-        [each.run or each.path for each in engines if each.run or each.data != told]
+        [each.run or each.path for each in engines if each.run or each.data != own]
     )
     _refuse_trained_on(runs, dataset, config.split)
-    import_tensorflow()  # when nothing is left to be refused
-    found, decided = _scored(config, engine, dataset, target, runs)
+    import_tensorflow()  # slow, hence after all checks
+    evaluation, decision = _evaluate(config, engine, dataset, target, runs)
     plain = len(engines) == 1 and config.tta == "none"
     models = tuple(str(each.path) for each in engines)
     asked = {} if plain else {"models": models, "ensemble": config.ensemble, "tta": config.tta}
     origin = Origin.of(config.split, engine.kind, engine.shape, dataset, **asked)
-    scores = results(found, dataset.classes, origin, target, decided)
+    scores = split_scores(evaluation, dataset.classes, origin, target, decision)
     _write(config, engine, dataset, scores)
     return scores
 
 
 def _require_folder(out: Path | None) -> None:
-    """Raises `UserError` for a file where the folder for the scores is to be."""
+    """Raises `UserError` if a file is in the place of the folder."""
     for place in () if out is None else (out, *out.parents):
         if place.exists() and not place.is_dir():
-            raise UserError(f"--out {out}: {place} is no folder: name another")
+            raise UserError(f"--out {out}: {place} is not a folder: name another")
 
 
 def _write(config: EvaluateConfig, engine: Engine, dataset: Dataset, scores: SplitScores) -> None:
-    """Writes the scores where `config` says, or says that it names no place for them."""
+    """Writes the scores into the folder of `config` or of the run, if the data set is its own."""
     own = engine.run is not None and dataset.sha256 == read_data(engine.run)["sha256"]
     out = config.out or (engine.run if own else None)
     if out is None:
@@ -120,9 +121,8 @@ def _write(config: EvaluateConfig, engine: Engine, dataset: Dataset, scores: Spl
 
 
 def _for_classes(engine: Engine, dataset: Dataset) -> Engine:
-    """Networks that each know other classes, with those of a data set in its order if they know
-    them; the background, which is all that a network does not know, counts only where the data set
-    has one.
+    """Networks of different classes, with the classes of a data set in its order; the background of
+    the networks counts only where the data set has one.
     """
     from segtf.inference.backends import with_classes
 
@@ -131,42 +131,49 @@ def _for_classes(engine: Engine, dataset: Dataset) -> Engine:
     if not set(known) <= set(dataset.classes):
         return engine
     if unknown := [name for name in dataset.classes if name not in known]:
-        note(f"no network knows {', '.join(unknown)}: what is annotated so counts as missed")
+        note(f"no network knows {', '.join(unknown)}: all of it counts as missed")
     return with_classes(engine, dataset.classes)
 
 
-def _scored(
+def _evaluate(
     config: EvaluateConfig,
     engine: Engine,
     dataset: Dataset,
     target: Target | None,
     runs: Sequence[Path],
-) -> tuple[Evaluation, Decided | None]:
-    """The counts of the split, and the threshold: given, or chosen on val, if no network of the
-    `runs` was trained on images of it.
+) -> tuple[Evaluation, Decision | None]:
+    """The counts of the split, and the threshold: given, or chosen on val, unless one of the `runs`
+    was trained on images of val.
     """
-    decided = given(target) if target is not None and target.threshold is not None else None
-    if target is not None and decided is None:
-        if not dataset.splits.get("val"):
-            decided = Decided(None, f"{dataset.path} has no val images to choose it on")
-        elif config.split != "val" and (overlap := find_trained_on(runs, dataset, "val")):
-            decided = Decided(None, _trained_on(overlap, dataset, "val"))
-        else:
-            found = _evaluated(config, engine, dataset, "val", target)
-            decided = decide(target, found, "val")
-            if config.split == "val":
-                return found, decided
-    return _evaluated(config, engine, dataset, config.split, target), decided
+
+    def counts(split: str) -> Evaluation:
+        return _evaluate_split(config, engine, dataset, split, target)
+
+    if target is None:
+        return counts(config.split), None
+    if target.threshold is not None:
+        return counts(config.split), given(target)
+    if config.split == "val":
+        evaluation = counts("val")
+        return evaluation, decide(target, evaluation, "val")
+    if not dataset.splits.get("val"):
+        decision = Decision(None, f"{dataset.path} has no val images to choose it on")
+    elif overlap := find_trained_on(runs, dataset, "val"):
+        decision = Decision(None, _trained_on(overlap, dataset, "val"))
+    else:
+        decision = decide(target, counts("val"), "val")
+    return counts(config.split), decision
 
 
-def _evaluated(
+def _evaluate_split(
     config: EvaluateConfig, engine: Engine, dataset: Dataset, name: str, target: Target | None
 ) -> Evaluation:
+    """The counts of a split. Raises `UserError` if a batch needs too much memory."""
     import tensorflow as tf
 
     from segtf.data.records import Loading, load_splits
 
-    # in the run folder, which is written to anyway: the data set may be read-only
+    # cached in the run folder, as the data set may be read-only
     with tempfile.TemporaryDirectory(dir=engine.run, prefix=".cache-") as disk:
         how = Loading(engine.shape, engine.crop, disk=Path(disk), whole=None)
         (split,) = load_splits(dataset, (name,), how)
@@ -187,7 +194,7 @@ def _dataset_for(config: EvaluateConfig, engines: Sequence[Engine]) -> Dataset:
         dataset = read_dataset(config.data)
         own = [about for run in runs if (about := read_data(run))["sha256"] == dataset.sha256]
         if own and "fold" in own[0]:
-            # val as split is part of what a fold's network was trained on
+            # the network of a fold was trained on images of the val split
             dataset = dataset.in_fold(own[0]["fold"])
     elif len(runs) < len(engines):
         outside = next(engine for engine in engines if engine.run is None)
@@ -196,7 +203,7 @@ def _dataset_for(config: EvaluateConfig, engines: Sequence[Engine]) -> Dataset:
         hashes = {read_data(run)["sha256"]: run for run in reversed(runs)}
         if len(hashes) > 1:
             raise UserError(
-                f"{' and '.join(map(str, hashes.values()))} were trained on data sets that differ: "
+                f"{' and '.join(map(str, hashes.values()))} were trained on different data sets: "
                 "name the one to score on with --data"
             )
         dataset = read_run_dataset(runs[0])
@@ -204,11 +211,11 @@ def _dataset_for(config: EvaluateConfig, engines: Sequence[Engine]) -> Dataset:
 
 
 def _refuse_trained_on(runs: Sequence[Path], dataset: Dataset, split: str) -> None:
-    """Raises `UserError` if networks were trained on images of a split that is not train."""
+    """Raises `UserError` if networks were trained on images of a split other than train."""
     if split != "train" and (overlap := find_trained_on(runs, dataset, split)):
         raise UserError(
             f"--split {split}: {_trained_on(overlap, dataset, split)}: score images that none was "
-            "trained on, in a data set of the same split for example"
+            "trained on, for example in a data set with the same split"
         )
 
 

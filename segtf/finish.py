@@ -1,4 +1,4 @@
-"""Score, export and draw the best network of a run, and predict with it: the end of every training,
+"""Score and export the best network of a run, draw charts and predict: the last stage of training,
 and `python -m segtf.finish RUN`.
 """
 
@@ -43,50 +43,48 @@ PROG = "python -m segtf.finish"
 
 @dataclass(frozen=True)
 class FinishConfig:
-    """Score a run's best network on val and test, export it, draw curves, overlays and report."""
+    """Score the best network of a run on val and test, export it, and write charts and report."""
 
     run: Path
-    """Run folder whose training has ended, or was ended."""
+    """Run folder with at least one trained epoch."""
 
 
 def finish(folder: Path) -> bool:
-    """Writes the scores, the export, the pictures and the report of a run's best network; whether
-    something was left out of its predictions, which is said on stderr. Raises `UserError` if the
-    run has none yet, KeyboardInterrupt on Ctrl-C, `Terminated` on SIGTERM.
+    """Writes scores, export, charts, overlays, report and predictions of a run's best network.
+
+    Returns whether a prediction was left out, with a note on stderr. Raises `UserError` if the run
+    has no network yet, KeyboardInterrupt on Ctrl-C, `Terminated` on SIGTERM.
     """
     if not (folder / BEST).is_file():
         raise UserError(f"{folder}: no {BEST}: no epoch of this run has ended yet")
-    with _going_on(folder):
-        report = _finished(folder)
+    command = f"{PROG} {shlex.quote(str(folder))}"
+    with _add_command(command):
+        report = _write_all(folder)
     if report is None:
         return False
     require_parity(report, folder)
-    with _going_on(folder):
+    with _add_command(command):
         left_out = _predict_places(folder)
     if left_out:
-        note(
-            f"{', '.join(left_out)}: something was left out, as said above: fix it and run: "
-            f"{PROG} {shlex.quote(str(folder))}"
-        )
+        note(f"{', '.join(left_out)}: incomplete (see above). Fix it, then run: {command}")
     return bool(left_out)
 
 
 @contextlib.contextmanager
-def _going_on(folder: Path) -> Iterator[None]:
-    """Says of what ends the work within it how to go on."""
-    again = f"go on with: {PROG} {shlex.quote(str(folder))}"
-    kept = f"what was trained is kept, {again}"
+def _add_command(command: str) -> Iterator[None]:
+    """Adds to errors, and to a note on an interruption, the command that continues."""
+    kept = f"the trained network is kept. Fix it, then run: {command}"
     with Stop().listening(), add_cure(kept, (OSError, UserError)):
         try:
             yield
         except (KeyboardInterrupt, BrokenPipeError):
-            note(f"stopped; {again}")
+            note(f"stopped; continue with: {command}")
             raise
 
 
 def check_places(config: TrainConfig) -> None:
-    """Raises `UserError` for outputs that there are not, and for every place of images to predict
-    that has none.
+    """Raises `UserError` for unknown outputs of `predict_save` and for places of `predict` without
+    images.
     """
     from segtf.inference.find_images import find_images
     from segtf.outputs.files import outputs_of
@@ -97,8 +95,8 @@ def check_places(config: TrainConfig) -> None:
 
 
 def _predict_places(folder: Path) -> list[str]:
-    """Predicts what the run is to predict, as `segtf.predict` does, with the annotations of its
-    data set beside where it has the image; returns the folders of which something was left out.
+    """Predicts the images of the setting `predict`, compared with the annotations of the data set;
+    returns the folders that are incomplete.
     """
     from segtf.outputs.gallery import PAGE
     from segtf.predict import PredictConfig, predict
@@ -123,8 +121,8 @@ def _predict_places(folder: Path) -> list[str]:
     return left_out
 
 
-def _finished(folder: Path) -> ExportReport | None:
-    """Writes everything; returns the report of the export, if one was wanted."""
+def _write_all(folder: Path) -> ExportReport | None:
+    """Writes everything but predictions; returns the report of the export, if one was wanted."""
     config, dataset = read_config(folder), read_run_dataset(folder)
     import_tensorflow()
     import numpy as np
@@ -140,7 +138,7 @@ def _finished(folder: Path) -> ExportReport | None:
         dir=folder, prefix=".cache-", ignore_cleanup_errors=True
     ) as disk:
         splits = load_splits(dataset, names, loading(config, Path(disk), all_shares=True))
-        val = _scored(folder, config, dataset, splits)
+        val = _score_splits(folder, config, dataset, splits)
         if val is None:
             return None
         report = export_run(folder, np.asarray(splits[-1].images[:IMAGES]), val)
@@ -149,36 +147,37 @@ def _finished(folder: Path) -> ExportReport | None:
     return report
 
 
-def _scored(
+def _score_splits(
     folder: Path, config: TrainConfig, dataset: Dataset, splits: Sequence[Split]
 ) -> OnVal | None:
-    """Writes the scores of the splits, val first; returns what export needs of val, if it is
-    wanted. The Keras network lives no longer than this.
+    """Writes the scores of the splits, val first; returns those that an export needs, if one is
+    wanted. The Keras network is freed at the end.
     """
     from segtf.exporting.postprocess_choice import MaskStore
     from segtf.exporting.report import ValScores
     from segtf.exporting.run import on_val
     from segtf.inference.backends import keras_predict
-    from segtf.reports.results import results, write_results
+    from segtf.reports.results import write_results
     from segtf.scoring.evaluation import evaluate_split
     from segtf.scoring.operating import decide, target_class
+    from segtf.scoring.scores import split_scores
     from segtf.scoring.split_scores import Origin
     from segtf.scoring.tables import result_tables
 
     predict = keras_predict(folder / BEST)
-    decided, target = None, target_class(dataset.classes)
+    decision, target = None, target_class(dataset.classes)
     class_id = None if target is None else target.class_id
     val: OnVal | None = None
     for split in splits:
         masks = MaskStore()
         wanted = split.name == "val" and config.export
         asked = masks.keeping(predict) if wanted else predict
-        # one image at a time: on a CPU more are no faster, and take more memory
-        found = evaluate_split(asked, split, dataset.classes, 1, class_id)
+        # one image per batch: on a CPU more are no faster, and take more memory
+        evaluation = evaluate_split(asked, split, dataset.classes, 1, class_id)
         if split.name == "val" and target is not None:
-            decided = decide(target, found, "val")
+            decision = decide(target, evaluation, "val")
         origin = Origin.of(split.name, "keras", config.shape, dataset)
-        scores = results(found, dataset.classes, origin, target, decided)
+        scores = split_scores(evaluation, dataset.classes, origin, target, decision)
         if wanted:
             val = on_val(ValScores(scores.miou, dict(scores.iou)), masks, split, config)
         write_results(scores, folder)
@@ -188,8 +187,8 @@ def _scored(
 
 
 def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
-    """Every image of a split at its full size, as the ONNX file sees it, the truth outlined; and
-    the scores of these masks.
+    """Draws the masks of the ONNX file on the images of a split, with outlines of the annotation,
+    and writes the scores of these masks.
     """
     from segtf.inference.predictor import open_predictor
     from segtf.outputs.folder import draw_image, write_file
@@ -201,7 +200,7 @@ def _draw_overlays(folder: Path, dataset: Dataset, split: Split) -> None:
     from voc_builder.pixels.png import decode_mask
 
     predictor = open_predictor([folder])
-    ids = dict.fromkeys(split.ids)  # once, also those cut into tiles
+    ids = dict.fromkeys(split.ids)  # tiles of an image have the same id
     rows = []
     for image_id in progress(ids, len(ids), f"{split.name} overlays"):
         truth = decode_mask(dataset.mask(image_id).read_bytes())

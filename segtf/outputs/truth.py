@@ -21,7 +21,7 @@ from segtf.run.folder import write_json
 from segtf.run.provenance import digest_image, stored_image, trained_on_by_models
 from segtf.run.typed_json import to_json
 from segtf.scoring import metrics
-from segtf.scoring.evaluation import pixel_scores
+from segtf.scoring.scores import pixel_scores
 from segtf.scoring.split_scores import PixelScores
 from voc_builder.base.colours import VOID
 from voc_builder.base.errors import UserError

@@ -1,35 +1,13 @@
-"""Put the scores of a split together, and write them into a folder."""
+"""Write the scores of a split, and charts of them, into a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from segtf.run.folder import write_json
-from segtf.scoring.evaluation import Evaluation, split_scores
-from segtf.scoring.operating import Decided, Target, point_scores
-from segtf.scoring.split_scores import Origin, SplitScores, metrics_file
-
-
-def results(
-    evaluation: Evaluation,
-    classes: Sequence[str],
-    origin: Origin,
-    target: Target | None,
-    decided: Decided | None,
-) -> SplitScores:
-    """The scores of a split, with those at the decision threshold or why there is none."""
-    if target is None or decided is None:
-        return split_scores(evaluation, classes, origin)
-    assert evaluation.thresholds is not None
-    name, images = classes[target.class_id], len(evaluation.images)
-    if decided.threshold is None:
-        why_none = f"no threshold of {name}: {decided.text}"
-        return split_scores(evaluation, classes, origin, why_none=why_none)
-    point = point_scores(name, decided, evaluation.thresholds, images=images)
-    return split_scores(evaluation, classes, origin, point)
+from segtf.scoring.split_scores import SplitScores, metrics_file
 
 
 def write_results(scores: SplitScores, out: Path) -> None:

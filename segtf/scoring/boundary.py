@@ -1,7 +1,7 @@
-"""Score how well outlines agree: Boundary IoU (Cheng et al. 2021, https://arxiv.org/abs/2103.16562).
+"""Boundary IoU (Cheng et al. 2021, https://arxiv.org/abs/2103.16562).
 
-Of each mask only the pixels within some distance of its own outline are kept; Boundary IoU is the
-IoU of what is left. It does not rise with an object's area as the IoU of all pixels does.
+It is the IoU of the pixels within some distance of the outlines of each mask. Unlike the IoU of all
+pixels it does not rise with the area of an object.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def boundary_counts(
     class ids of the same shape (H, W). Raises ValueError for shapes that differ.
 
     A pixel is in the band of its class if a pixel of another class, or the edge of the image, is at
-    most `ratio` of the diagonal away (rounded, at least 1), diagonal steps counting as straight
-    ones, as in the code of the paper's authors. In void (255 in `truth`) the truth is taken to be
-    what is predicted: no outline comes from it, and its pixels are not counted.
+    most `ratio` of the diagonal away (rounded, at least 1), with diagonal steps as long as straight
+    ones, as in the code of the paper's authors. In void (255 in `truth`) the prediction stands for
+    the truth: it makes no outline, and its pixels are not counted.
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"shapes differ. Received: {truth.shape} and {prediction.shape}")
@@ -41,7 +41,7 @@ def boundary_counts(
 
 
 def _band(mask: NDArray[np.uint8], reach: int) -> NDArray[np.uint8]:
-    """The class ids of the pixels that have another one within `reach`; void for the others."""
+    """Class ids of the pixels with another class within `reach`; void elsewhere."""
     block = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     least, most = (
         change(mask, block, borderType=cv2.BORDER_CONSTANT, borderValue=[VOID])

@@ -1,9 +1,9 @@
-"""Score a network on the images of a split: counts of each image first, every score from them."""
+"""Ask a network about the images of a split and count pixels and objects of its answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,22 +12,7 @@ from numpy.typing import NDArray
 from segtf.data.crops import tile_corners
 from segtf.inference.decision import most_probable
 from segtf.scoring import metrics
-from segtf.scoring.inspection import (
-    Inspected,
-    boundary_iou,
-    inspect_image,
-    number,
-    object_scores,
-    objects_by_image,
-    score_intervals,
-)
-from segtf.scoring.split_scores import (
-    ImageScores,
-    Origin,
-    PixelScores,
-    PointScores,
-    SplitScores,
-)
+from segtf.scoring.inspection import Inspected, inspect_image
 from segtf.scoring.thresholds import ThresholdCounts, count_thresholds, no_counts
 from voc_builder.base.progress import progress
 
@@ -40,11 +25,11 @@ Box = tuple[slice, slice]  # rows and columns
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the scores of a split are computed from."""
+    """The counts that the scores of a split are computed from."""
 
-    images: tuple[tuple[str, metrics.Counts], ...]  # id and counts of each
+    images: tuple[tuple[str, metrics.Counts], ...]  # id and confusion matrix of each
     inspected: tuple[Inspected, ...]  # objects and outlines of each
-    thresholds: ThresholdCounts | None = None  # of the class that was asked for, all images
+    thresholds: ThresholdCounts | None = None  # of the target class, all images
 
 
 @dataclass(frozen=True)
@@ -60,8 +45,8 @@ class Answered:
 def evaluate_split(
     predict: Predict, split: Split, classes: Sequence[str], batch: int, target: int | None = None
 ) -> Evaluation:
-    """Counts of what `predict` says of a split at its training size; those of all thresholds for
-    the class id `target` if it is given. An image that is cut into tiles is counted as a whole.
+    """The counts of a split at its training size, those of all thresholds for the class id
+    `target` if it is given. An image that is cut into tiles is counted as a whole.
     """
     images, inspected, thresholds = [], [], no_counts()
     for image in answered_images(predict, split, batch, target or 0):
@@ -80,8 +65,8 @@ def evaluate_split(
 def answered_images(
     predict: Predict, split: Split, batch: int, class_id: int
 ) -> Iterator[Answered]:
-    """The images of a split with what `predict` says of them, the probability being that of the
-    class `class_id`. Tiles are put together at their places, without what overhangs the image.
+    """The images of a split with their predictions and the probability of `class_id`. Tiles are
+    joined; what overhangs the image is left out.
     """
     found = _answers(predict, split, batch)
     for image_answer, (i, place, inside, last) in zip(found, _places(split), strict=True):
@@ -101,8 +86,8 @@ def answered_images(
 
 
 def join_tiles(tiles: Iterable[NDArray[np.uint8]], split: Split) -> Iterator[NDArray[np.uint8]]:
-    """One mask an image of the split, of those of its tiles, one after the other; an image that was
-    not cut is its own tile.
+    """The mask of each image of the split, joined from those of its tiles; an image that was not
+    cut is its own tile.
     """
     for tile, (i, place, inside, last) in zip(tiles, _places(split), strict=True):
         if i == 0 or split.ids[i] != split.ids[i - 1]:
@@ -113,8 +98,8 @@ def join_tiles(tiles: Iterable[NDArray[np.uint8]], split: Split) -> Iterator[NDA
 
 
 def _places(split: Split) -> Iterator[tuple[int, Box, Box, bool]]:
-    """Of each tile its number, its place in its image, what of it lies inside, and whether it is
-    the image's last.
+    """The number of each tile, its place in its image, the part of it that lies inside, and whether
+    it is the last of the image.
     """
     corners: Iterator[tuple[int, int]] = iter(())
     for i, image_id in enumerate(split.ids):
@@ -128,67 +113,7 @@ def _places(split: Split) -> Iterator[tuple[int, Box, Box, bool]]:
 
 
 def _answers(predict: Predict, split: Split, batch: int) -> Iterator[NDArray[np.float32]]:
-    """What `predict` says of each image, `batch` of them asked at once."""
+    """The prediction for each image or tile, computed in batches."""
     starts = range(0, len(split), batch)
     for start in progress(starts, len(starts), f"{split.name} batches scored"):
         yield from predict(np.asarray(split.images[start : start + batch]))
-
-
-def pixel_scores(
-    images: Sequence[tuple[str, metrics.Counts]], classes: Sequence[str]
-) -> PixelScores:
-    """The scores over pixels, from the id and the counts of each image."""
-    confusions = [of_image for _, of_image in images]
-    counts = sum(confusions, np.zeros((len(classes), len(classes)), np.int64))
-    return PixelScores(
-        images=len(images),
-        classes=tuple(classes),
-        iou=_by_class(classes, metrics.iou(counts)),
-        dice=_by_class(classes, metrics.dice(counts)),
-        miou=number(metrics.miou(counts)),
-        dice_mean=number(metrics.mean(metrics.dice(counts))),
-        pixel_accuracy=number(metrics.pixel_accuracy(counts)),
-        iou_micro_imagewise=number(metrics.iou_micro_imagewise(confusions)),
-        confusion=tuple(map(tuple, counts.tolist())),
-        rows=tuple(
-            ImageScores(
-                image_id,
-                miou=number(metrics.miou(of_image)),
-                iou=_by_class(classes, metrics.iou(of_image)),
-                wrong=number(1 - metrics.pixel_accuracy(of_image)),
-            )
-            for image_id, of_image in images
-        ),
-    )
-
-
-def split_scores(
-    evaluation: Evaluation,
-    classes: Sequence[str],
-    origin: Origin,
-    point: PointScores | None = None,
-    why_none: str | None = None,
-) -> SplitScores:
-    """All scores of a split: those at the decision threshold `point`, or why there is none."""
-    pixels = pixel_scores(evaluation.images, classes)
-    objects = objects_by_image(evaluation.inspected, classes)
-    rows = zip(pixels.rows, objects, strict=True)
-    outlines = boundary_iou(evaluation.inspected, classes)
-    confusions = [of_image for _, of_image in evaluation.images]
-    return SplitScores(
-        **{
-            **vars(pixels),
-            "rows": tuple(replace(row, objects=of_objects) for row, of_objects in rows),
-        },
-        origin=origin,
-        objects=object_scores(evaluation.inspected, classes),
-        boundary_iou=_by_class(classes, outlines),
-        boundary_miou=number(metrics.mean(outlines)),
-        intervals=score_intervals(evaluation.inspected, confusions, classes),
-        operating_point=point,
-        no_operating_point=why_none,
-    )
-
-
-def _by_class(classes: Sequence[str], values: metrics.Scores) -> dict[str, float | None]:
-    return {name: number(value) for name, value in zip(classes, values, strict=True)}

@@ -1,7 +1,6 @@
-"""Count what is wrong with the mask of an image, and put images in the order of it.
+"""Count the faults in the mask of an image, and rank images by them.
 
-A mean IoU of a single image does not tell this: three wrong pixels on an empty image give 0.5, and
-a faultless image as little as a class that is absent.
+The mean IoU of a single image is no measure of this: three wrong pixels on an empty image halve it.
 """
 
 from __future__ import annotations
@@ -13,24 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segtf.scoring import metrics
-from segtf.scoring.evaluation import pixel_scores
 from segtf.scoring.inspection import object_counts
 from segtf.scoring.objects import count_objects, find_objects, object_classes, without_specks
+from segtf.scoring.scores import pixel_scores
 from segtf.scoring.split_scores import ImageScores
 from voc_builder.pixels.overlay import format_fraction
 
 
 @dataclass(frozen=True)
 class Faults:
-    """What is wrong with the mask of one image; false if nothing is."""
+    """Faults in the mask of one image; false if there are none."""
 
-    missed: int  # true objects, as `segtf.scoring.objects` counts them
-    false: int  # false alarms
-    wrong: float  # fraction of the pixels, without void
+    missed: int  # true objects that are not found, as `segtf.scoring.objects` counts them
+    false: int  # predicted objects that are false alarms
+    wrong: float  # fraction of the pixels, void left out
 
     @property
     def rank(self) -> tuple[int, float]:
-        """Sort key: the worst first, those without any fault last."""
+        """Sort key: most faults first."""
         return -(self.missed + self.false), -self.wrong
 
     def __bool__(self) -> bool:
@@ -53,7 +52,7 @@ def find_faults(
 
 
 def faults_of(row: ImageScores) -> Faults:
-    """The faults of an image; one that was scored by an earlier version has no wrong pixels."""
+    """The faults of an image; wrong pixels are unknown, 0, in files of earlier versions."""
     objects = (row.objects or {}).values()
     return Faults(
         sum(each.false_negatives for each in objects),

@@ -1,6 +1,4 @@
-"""Answer what an inspector asks of a split: which defects are found, how many alarms are false, how
-well outlines agree, and how sure each of these numbers is.
-"""
+"""Scores of a split over objects and outlines, with intervals."""
 
 from __future__ import annotations
 
@@ -48,7 +46,7 @@ from segtf.scoring.split_scores import (
 
 @dataclass(frozen=True)
 class Inspected:
-    """What the numbers of one image are computed from."""
+    """Objects and outlines of one image."""
 
     objects: Mapping[int, ImageObjects]  # by class id
     boundary: Counts  # (C, 2), as `segtf.scoring.boundary.boundary_counts` gives them
@@ -57,8 +55,8 @@ class Inspected:
 def inspect_image(
     truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: Sequence[str]
 ) -> Inspected:
-    """Objects and outlines of a whole image, of two masks of class ids (H, W), 255 void. Tiles of a
-    image must be put together before: a seam would cut its objects in two.
+    """Objects and outlines of a whole image, of two masks of class ids (H, W), 255 void. Tiles must
+    be joined before: a seam would cut objects in two.
     """
     objects = {i: find_objects(truth, prediction, i) for i in object_classes(classes)}
     return Inspected(objects, boundary_counts(truth, prediction, len(classes)))
@@ -84,9 +82,7 @@ def boundary_iou(images: Sequence[Inspected], classes: Sequence[str]) -> Scores:
 def score_intervals(
     images: Sequence[Inspected], confusions: Sequence[Counts], classes: Sequence[str]
 ) -> Intervals:
-    """Intervals of the scores of a split, of its images and their confusion matrices, shape (C, C),
-    in the same order.
-    """
+    """Intervals of the scores of images; `confusions`, each of shape (C, C), in the same order."""
     outlines = _outlines(images, classes)
     pixels = parts_of(np.array(confusions).reshape(-1, len(classes), len(classes)))
     _, counted = _counted(images, object_classes(classes))

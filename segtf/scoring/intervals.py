@@ -1,16 +1,15 @@
-"""Say between what values a score lies: 95 % bootstrap intervals over images.
+"""95 % bootstrap intervals of scores, over images.
 
-Images are drawn again, as many as there are and with repetition, and the score is computed from
-their summed counts, `RESAMPLES` times; pixels of one image depend on each other, images do not.
-Each interval is that of expanded percentiles (Hesterberg 2015, https://arxiv.org/abs/1411.5279):
-for n images the quantiles are those that make the bootstrap of a mean as wide as Student's t, since
-plain percentiles of few images are too narrow. Only the images that hold what is scored count as n.
+Images are resampled with replacement `RESAMPLES` times and the score is computed from their summed
+counts: pixels of one image are dependent, images are not. Intervals are expanded percentiles
+(Hesterberg 2015, https://arxiv.org/abs/1411.5279): plain percentiles of few images are too narrow;
+those of n images are widened so that the interval of a mean is as wide as that of Student's t. Only
+images that contain the class count as n.
 
-Where every image has the same perfect or worst score, nothing varies, and the bootstrap would claim
-certainty: there the open end is what n images like that allow, 0.025 ** (1 / n) for a share (the
-"rule of three" of two-sided intervals).
+Where every image has a perfect score, or the worst one, nothing varies. There the open end is the
+value at which n such images have a probability of 2.5 %: 1 - 0.025 ** (1 / n) for a fraction.
 
-The same counts give the same intervals, whatever the machine: sums of counts are exact.
+Sums of counts are exact, so the same counts give the same intervals on every machine.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Annotated
 
 import numpy as np
@@ -28,9 +26,9 @@ from segtf.scoring.metrics import Counts, Scores, share
 
 LEVEL = 0.95
 RESAMPLES = 2000
-# images; of 5 independent values even the whole range holds their median in 94 % of cases only
+# images; the range of 5 independent values contains their median in only 94 % of cases
 FEW = 6
-AT_ONCE = 2**20  # numbers of one block of resamples
+BLOCK = 2**20  # numbers in one block of resamples
 TAIL = (1 - LEVEL) / 2
 
 
@@ -45,8 +43,8 @@ class Interval:
 
 
 def parts_of(confusions: Counts) -> Counts:
-    """Intersection and union of each class and image, shape (P, C, 2), of confusion matrices, shape
-    (P, C, C): what `share_intervals` and `mean_share_interval` take for the IoU.
+    """Intersection and union per image and class, shape (P, C, 2), of confusion matrices, shape
+    (P, C, C).
     """
     both = np.diagonal(confusions, axis1=1, axis2=2)
     return np.stack([both, confusions.sum(axis=1) + confusions.sum(axis=2) - both], axis=-1)
@@ -55,9 +53,8 @@ def parts_of(confusions: Counts) -> Counts:
 def share_intervals(
     parts: Counts, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[Interval, ...]:
-    """Intervals of the shares part / whole of sums over images, of counts of shape (P, S, 2): part
-    and whole of S things in P images. What no image holds has none, nor has what one holds; draws
-    without it are left out.
+    """Intervals of part / whole, summed over images: counts of shape (P, S, 2) for S things in P
+    images. Things in fewer than two images have none; draws without a thing are left out.
     """
     drawn = _shares(_resampled_sums(parts, resamples, seed))
     holders = (parts[..., 1] > 0).sum(axis=0)
@@ -68,9 +65,10 @@ def share_intervals(
 
 
 def mean_share_interval(parts: Counts, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """The interval of the mean of the shares of those of S things that there are, as the mean IoU
-    is one. In a draw without one of them it has its share of all images: left out, the mean would
-    jump. It rests on no more images than the rarest of them.
+    """The interval of the mean over things of part / whole, such as the mean IoU; counts as above.
+
+    In a draw without one of the things it keeps its value over all images: without it the mean
+    would jump. The number of images is that of the rarest thing.
     """
     scores = _shares(parts.sum(axis=0))
     there = ~np.isnan(scores)
@@ -85,8 +83,8 @@ def mean_share_interval(parts: Counts, *, resamples: int = RESAMPLES, seed: int 
 def rate_intervals(
     counts: Counts, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[Interval, ...]:
-    """Intervals of counts per image, shape (P, S) for S things in P images. Where nothing was
-    seen in P images, the upper end is the rate at which that happens in 2.5 % of cases, 3.7 / P.
+    """Intervals of the mean count per image, of counts of shape (P, S) for S things in P images.
+    Without any count the upper end is the rate at which that has a probability of 2.5 %, 3.7 / P.
     """
     images = len(counts)
     drawn = _resampled_sums(counts, resamples, seed) / max(images, 1)
@@ -109,7 +107,7 @@ def _resampled_sums(counts: Counts, resamples: int, seed: int) -> Scores:
     if not images:
         return sums.reshape(resamples, *counts.shape[1:])
     rng = np.random.default_rng(seed)
-    step = max(1, AT_ONCE // images)
+    step = max(1, BLOCK // images)
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         drawn = rng.integers(images, size=(rows, images)) + images * np.arange(rows)[:, None]
@@ -121,8 +119,8 @@ def _resampled_sums(counts: Counts, resamples: int, seed: int) -> Scores:
 def _interval(
     drawn: Scores, images: int, margin: Callable[[int], float], *, most: float
 ) -> Interval:
-    """The interval of a score from its values in the draws; `margin` is how far n images without
-    any difference let the truth be from 0 or from `most`.
+    """The interval of a score from its values in the draws; `margin` gives the distance of the open
+    end from 0 or from `most` where n images do not differ.
     """
     drawn = drawn[~np.isnan(drawn)]
     if images < 2 or not drawn.size:
@@ -141,19 +139,7 @@ def _of_images(images: int, low: float | None = None, high: float | None = None)
 
 
 def _expanded_tail(images: int) -> float:
-    """The share of draws to leave out at each end."""
-    return NormalDist().cdf(-math.sqrt(images / (images - 1)) * _student(images - 1))
+    """The fraction of draws to leave out at each end."""
+    from scipy.special import ndtr, stdtrit  # normal CDF and inverse CDF of Student's t
 
-
-def _student(freedom: int) -> float:
-    """The quantile of Student's t beyond which `TAIL` lies, right to 0.001 from 5 degrees of
-    freedom on (Abramowitz and Stegun 26.7.5).
-    """
-    z = NormalDist().inv_cdf(1 - TAIL)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
+    return float(ndtr(math.sqrt(images / (images - 1)) * stdtrit(images - 1, TAIL)))

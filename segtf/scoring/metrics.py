@@ -76,6 +76,6 @@ def miou(counts: Counts) -> float:
 
 
 def share(part: ArrayLike, whole: ArrayLike) -> Scores:
-    """part / whole of arrays of one shape; NaN without a whole."""
-    above, below = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    """part / whole, broadcast; NaN without a whole."""
+    above, below = np.broadcast_arrays(np.asarray(part, np.float64), np.asarray(whole, np.float64))
     return np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)

@@ -1,21 +1,18 @@
-"""Tell which objects of a class were found, and which of the predicted ones are false alarms.
+"""Count objects of a class: true positives, false negatives and false positives.
 
-An object is connected pixels of one class in a mask, corners count as touching; areas are pixels.
-Counts come first (int64, they add up over images), scores second.
+An object is a component of pixels of one class in a mask (8-neighbourhood); areas are in pixels.
+Counts are int64 and add up over images.
 
-A true object is found where at least `FOUND` of its pixels are predicted as its class, by whatever
-number of predicted objects. A predicted object is a false alarm unless at least `AIMED` of its
-pixels lie on true objects of its class. Two shares and not one IoU, as an inspector asks whether he
-is shown the place of each defect, and how often he looks for nothing: how well outlines agree is
-what the IoU of the pixels says. The IoU of at least 0.5 with which COCO matches objects would call
-a scratch missed that is marked twice as wide as it was annotated, or in two parts. The form is that
-of the Region Detection Rate (Huxohl and Kummert 2021, made for defects on surfaces,
-https://doi.org/10.1109/ICSIPA52582.2021.9576810); the values are laxer: a quarter, so that a touch
-at the edge finds nothing; a tenth, so that a mark of three times the defect's width and height
-still shows it, while one that covers the whole image, which finds every defect, is a false alarm.
+A true object is found if at least `FOUND` of its pixels are predicted as its class, by one or more
+predicted objects. A predicted object is a false positive unless at least `AIMED` of its pixels lie
+on true objects of its class. These are two fractions instead of one IoU because an inspector needs
+the place of each defect, not its outline: with COCO's IoU of 0.5 a scratch would be missed if it is
+predicted twice as wide as annotated, or in two parts. The form is that of the Region Detection Rate
+for surface defects (Huxohl and Kummert 2021, https://doi.org/10.1109/ICSIPA52582.2021.9576810). The
+values are lower: with a quarter, touching an edge is not enough; with a tenth, a prediction of
+three times the width and height is accepted, but not the whole image, which finds every defect.
 
-Void is neither found nor an alarm: a predicted object that lies mostly on it is left out, of others
-the pixels outside it count.
+Void: a predicted object that lies mostly on it is left out; of others the pixels outside it count.
 """
 
 from __future__ import annotations
@@ -33,9 +30,9 @@ from voc_builder.base.colours import VOID
 
 FOUND = 0.25  # of a true object's pixels
 AIMED = 0.1  # of a predicted object's pixels
-# an object into which no 3 x 3 block fits is a speck; the others are small, medium or large
+# an object that contains no 3 x 3 block is a speck; the others are small, medium or large
 SIZES = ("specks", "small", "medium", "large")
-TRUE, HIT, ALARMS, FALSE = range(4)  # columns of counts: true objects, those found, alarms, false
+TRUE, HIT, ALARMS, FALSE = range(4)  # columns: true objects, found ones, predicted, false
 BLOCK = np.ones((3, 3), np.uint8)
 
 
@@ -43,9 +40,9 @@ BLOCK = np.ones((3, 3), np.uint8)
 class Components:
     """The objects of one class in one mask."""
 
-    areas: NDArray[np.int64]  # pixels, without void
-    shares: NDArray[np.float64]  # of these pixels, 0 to 1, that have the class in the other mask
-    whole: NDArray[np.bool_]  # those that are no specks
+    areas: NDArray[np.int64]  # pixels, void left out
+    shares: NDArray[np.float64]  # fraction of these pixels with the class in the other mask
+    whole: NDArray[np.bool_]  # not a speck
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class ImageObjects:
 
 
 def object_classes(classes: Sequence[str]) -> range:
-    """Ids of the classes that have objects: all but a background."""
+    """Ids of the classes that have objects: all but the background."""
     return range(1 if has_background(classes) else 0, len(classes))
 
 
@@ -76,8 +73,8 @@ def find_objects(
 def components(
     of_class: NDArray[np.bool_], other: NDArray[np.bool_], void: NDArray[np.bool_]
 ) -> Components:
-    """The objects of one of two masks, all of shape (H, W): its pixels of the class, the other
-    mask's pixels of the class, and void.
+    """The objects of one of two masks, from its pixels of the class, those of the other mask, and
+    the void pixels, all of shape (H, W).
     """
     box, count, labels = label_objects(of_class)
     if count == 1:
@@ -90,8 +87,8 @@ def components(
 def label_objects(
     of_class: NDArray[np.bool_],
 ) -> tuple[tuple[slice, slice], int, NDArray[np.int32]]:
-    """The smallest box around the pixels of a class, one more than there are objects, and the
-    object of each pixel in the box, 0 for none.
+    """The smallest box around the pixels of a class, the number of objects plus 1, and the object
+    number of each pixel of the box, 0 for none.
     """
     x, y, width, height = cv2.boundingRect(of_class.view(np.uint8))
     box = np.s_[y : y + height, x : x + width]
@@ -109,9 +106,9 @@ def measured(
     other: NDArray[np.bool_],
     void: NDArray[np.bool_],
 ) -> Components:
-    """The objects that pixels belong to, each array of shape (pixels,): `labels`, 1 to below
-    `count`, say which; whether the pixel is the middle of a 3 x 3 block of its object, has the
-    class in the other mask, and is void.
+    """The objects of pixels. Arrays have the shape (pixels,): the number of the object, 1 to below
+    `count`; whether the pixel is the centre of a 3 x 3 block of its object; whether the other mask
+    has the class there; whether it is void.
     """
     total = np.bincount(labels, minlength=count)
     areas = total - np.bincount(labels[void], minlength=count)
@@ -119,24 +116,24 @@ def measured(
     whole = np.zeros(count, bool)
     whole[labels[cores]] = True
     kept = 2 * areas >= total
-    kept[0] = False  # what is of no object
+    kept[0] = False  # pixels without object
     return Components(areas[kept], hits[kept] / areas[kept], whole[kept])
 
 
 def eroded(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The least value in the 3 x 3 pixels around each one, 0 beyond the edge."""
+    """Minimum over 3 x 3 pixels, 0 beyond the edge."""
     least = cv2.erode(values, BLOCK, borderType=cv2.BORDER_CONSTANT, borderValue=[0])
     return np.asarray(least, np.uint8)
 
 
 def enough(objects: Components, least: float) -> NDArray[np.bool_]:
-    """Those that share at least that much of their pixels with the other mask, and some."""
+    """Objects of which at least the fraction `least`, above 0, is in the other mask."""
     return (objects.shares >= least) & (objects.shares > 0)
 
 
 def size_limits(images: Sequence[ImageObjects]) -> tuple[int, int]:
-    """The areas up to which an object is small, and up to which medium: a third of the true objects
-    (specks aside) does not exceed the first, two thirds not the second. (0, 0) without any.
+    """The largest areas of small and of medium objects, so that each size has a third of the true
+    objects, without specks; (0, 0) without any.
     """
     areas = np.concatenate(
         [np.zeros(0, np.int64), *(p.truth.areas[_counted(p.truth, _thin(images))] for p in images)]
@@ -154,10 +151,11 @@ def count_objects(
     found: float = FOUND,
     aimed: float = AIMED,
 ) -> Counts:
-    """Objects of a class by image, size and what they are: shape (images, `SIZES`, 4), the columns
-    being `TRUE`, `HIT`, `ALARMS` and `FALSE`. Specks stand by themselves, as rests of annotation
-    are no defects and flickering pixels no alarms; where all true objects of a class are as thin,
-    they are its objects.
+    """Objects of a class by image, size and kind: shape (images, `SIZES`, 4), the columns being
+    `TRUE`, `HIT`, `ALARMS` and `FALSE`.
+
+    Specks are counted apart: remains of an annotation are no defects, and single pixels no alarms.
+    Where all true objects of a class are specks, they count as its objects.
     """
     counts = np.zeros((len(images), len(SIZES), 4), np.int64)
     thin = _thin(images)
@@ -172,12 +170,12 @@ def count_objects(
 
 
 def without_specks(counts: Counts) -> Counts:
-    """What `count_objects` gives, summed over the sizes but for specks: shape (images, 4)."""
+    """The sum over sizes, without specks, of the counts of `count_objects`: shape (images, 4)."""
     return counts[:, 1:].sum(axis=1)
 
 
 def _thin(images: Sequence[ImageObjects]) -> bool:
-    """Whether there are true objects, but specks alone."""
+    """Whether all true objects, if there are any, are specks."""
     some = any(image.truth.areas.size for image in images)
     return some and not any(image.truth.whole.any() for image in images)
 

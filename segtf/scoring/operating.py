@@ -1,10 +1,8 @@
-"""Decide from which probability on a pixel is of the class that is target, and say what it gives.
+"""Decide the threshold from which on a pixel is of the target class, and score it.
 
-It is chosen over objects: an inspector is shown places, and each missed defect and each false alarm
-costs him as much whatever its area; over pixels the few large defects would decide. It may cost at
-most a twentieth of the IoU that the most probable class has, and where it is no better than that
-there is none. Where several thresholds are equally good, as with few objects, it is the one nearest
-to 0.5.
+The threshold is chosen over objects, not pixels: each missed defect and each false alarm costs an
+inspector the same, whatever its area. A threshold must be better than the most probable class and
+may cost at most a twentieth of its IoU; otherwise there is none.
 """
 
 from __future__ import annotations
@@ -36,44 +34,42 @@ from segtf.scoring.split_scores import (
     PointScores,
     ThresholdCurve,
 )
-from segtf.scoring.thresholds import (
-    BINS,
-    MOST_LOST,
-    THRESHOLDS,
-    Curve,
-    OperatingPoint,
-    ThresholdCounts,
-    choose_threshold,
-    counted_objects,
-    object_curve,
-    operating_points,
-    pixel_curve,
-)
+from segtf.scoring.thresholds import BINS, THRESHOLDS, Curve, ThresholdCounts, object_curve
 from voc_builder.base.errors import UserError
 
-DEFECT = "defect"  # the class that is target if there is one of that name
+DEFECT = "defect"  # the target class if there is one of that name
 AUTO, NONE = "auto", "none"
+MOST_LOST = 0.05  # of the IoU of the most probable class, that a threshold may cost
 
 
 @dataclass(frozen=True)
 class Target:
-    """A class, and how the threshold of its probability is decided."""
+    """The target class, and how the threshold of its probability is decided."""
 
     class_id: int
     threshold: float | None = None  # a multiple of 1 / BINS; None: chosen on val
-    recall: float | None = None  # what the chosen one must reach; None: it has the largest F1
+    recall: float | None = None  # that the chosen one must reach; None: it has the largest F1
 
 
 @dataclass(frozen=True)
-class Decided:
-    """The threshold of a class; `text` says why it is this one, or why there is none, `chosen` what
-    it gives where it was chosen.
-    """
+class Decision:
+    """The threshold of a class, or None with the reason."""
 
     threshold: float | None
-    text: str
+    reason: str
     split: str | None = None  # on which it was chosen; None: it was given
     chosen: ChosenPoint | None = None
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Scores over objects, and IoU over pixels, at a threshold or of the most probable class."""
+
+    threshold: float
+    precision: float
+    recall: float
+    f1: float
+    iou: float
 
 
 def target_class(
@@ -83,18 +79,18 @@ def target_class(
     threshold: str = AUTO,
     recall: float | None = None,
 ) -> Target | None:
-    """What --defect, --defect-threshold and --defect-recall ask for; None for no threshold, or no
-    class but the background. Without a `name` it is the class called defect, else the last one.
-    Raises `UserError` naming the flag.
+    """The target of --defect, --defect-threshold and --defect-recall; None without a threshold or
+    without a class but the background. Without a `name` it is the class called defect, else the
+    last one. Raises `UserError` naming the flag.
     """
     with_objects = [classes[i] for i in object_classes(classes)]
     if name is not None and name not in with_objects:
         raise UserError(f"--defect takes one of {', '.join(with_objects)}. Received: {name}")
     if recall is not None and not 0 < recall <= 1:
-        raise UserError(f"--defect-recall takes a share above 0 and up to 1. Received: {recall}")
+        raise UserError(f"--defect-recall takes a fraction above 0, up to 1. Received: {recall}")
     if recall is not None and threshold != AUTO:
         raise UserError(
-            f"--defect-recall {recall} has the threshold chosen: leave out --defect-threshold "
+            f"--defect-recall {recall} chooses the threshold: leave out --defect-threshold "
             f"{threshold}"
         )
     value = None if threshold in (AUTO, NONE) else _nearest(threshold)
@@ -105,7 +101,7 @@ def target_class(
 
 
 def _nearest(text: str) -> float:
-    """The threshold that is counted nearest to a number of the command line."""
+    """The nearest of `THRESHOLDS` to a number of the command line, 0 left out."""
     try:
         value = float(text)
     except ValueError:
@@ -117,86 +113,107 @@ def _nearest(text: str) -> float:
     return float(THRESHOLDS[min(max(round(value * BINS), 1), BINS - 1)])
 
 
-def decide(target: Target, found: Evaluation, split: str) -> Decided:
-    """The given threshold, or the one chosen on the images of a split that were `found` so."""
+def given(target: Target) -> Decision:
+    """The threshold of the command line."""
+    assert target.threshold is not None
+    return Decision(target.threshold, "as asked")
+
+
+def decide(target: Target, evaluation: Evaluation, split: str) -> Decision:
+    """The given threshold, or the one chosen on the evaluation of a split."""
     if target.threshold is not None:
         return given(target)
-    assert found.thresholds is not None
-    true = int(counted_objects(found.thresholds)[0, TRUE])
+    assert evaluation.thresholds is not None
+    true = int(evaluation.thresholds.counted_objects()[0, TRUE])
     if not true:
-        return Decided(None, f"{split} shows none")
-    usual = most_probable_point(found, target.class_id)
-    point = choose_threshold(found.thresholds, usual, recall=target.recall)
+        return Decision(None, f"{split} shows none")
+    usual = most_probable_point(evaluation, target.class_id)
+    points = operating_points(evaluation.thresholds)
+    point = choose_point(points, usual, recall=target.recall)
     kept = f"{percent(1 - MOST_LOST)} of the most probable class's IoU"
     if point is None:
-        return Decided(None, _why_none(target, found.thresholds, usual, kept, split))
+        return Decision(None, f"on {split} none {_why_none(target, points, usual, kept)}")
     wanted = "largest F1 over objects"
     if target.recall is not None:
         wanted = f"recall over objects of at least {target.recall:g}"
     chosen = ChosenPoint(true, number(point.precision), number(point.recall), number(point.f1))
-    return Decided(point.threshold, f"{wanted} with at least {kept}", split, chosen)
+    return Decision(point.threshold, f"{wanted} with at least {kept}", split, chosen)
 
 
-def most_probable_point(found: Evaluation, class_id: int) -> OperatingPoint:
-    """What a class has on the images of an evaluation where it is the most probable one."""
-    confusions = [confusion for _, confusion in found.images]
-    objects = [image.objects[class_id] for image in found.inspected]
-    counted = without_specks(count_objects(objects, size_limits(objects))).sum(axis=0)
-    right = counted[ALARMS] - counted[FALSE]
-    curve = Curve(share(right, counted[ALARMS]), share(counted[HIT], counted[TRUE]))
-    iou = metrics.iou(np.sum(confusions, axis=0))[class_id]
-    return OperatingPoint(
-        None, curve.precision.item(), curve.recall.item(), curve.f1.item(), float(iou)
-    )
+def most_probable_point(evaluation: Evaluation, class_id: int) -> OperatingPoint:
+    """The scores of a class where it is the most probable one."""
+    objects = [image.objects[class_id] for image in evaluation.inspected]
+    counts = without_specks(count_objects(objects, size_limits(objects))).sum(axis=0)
+    confusion = np.sum([of_image for _, of_image in evaluation.images], axis=0)
+    curve = object_curve(counts)
+    scores = (curve.precision, curve.recall, curve.f1, metrics.iou(confusion)[class_id])
+    return OperatingPoint(0.5, *map(float, scores))
+
+
+def operating_points(counts: ThresholdCounts) -> list[OperatingPoint]:
+    """The scores at each threshold above 0; none for a class without true objects."""
+    objects = counts.counted_objects()
+    if not objects[0, TRUE]:
+        return []
+    curve = object_curve(objects)
+    columns = (THRESHOLDS, curve.precision, curve.recall, curve.f1, counts.pixel_iou())
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [OperatingPoint(*row) for row in rows][1:]
+
+
+def choose_point(
+    points: Sequence[OperatingPoint], usual: OperatingPoint, *, recall: float | None = None
+) -> OperatingPoint | None:
+    """The point with the largest F1 if that is above the `usual` one of the most probable class, of
+    equals the one nearest to 0.5; with a `recall`, the highest threshold that reaches it. None
+    where there is none.
+
+    A prediction of the whole image finds every object without a false alarm. Hence the IoU must be
+    at least 1 - `MOST_LOST` of the usual one and, for the largest F1, half of the best.
+    """
+    allowed = [point for point in points if point.iou >= (1 - MOST_LOST) * usual.iou]
+    if recall is not None:
+        return next((point for point in reversed(allowed) if point.recall >= recall), None)
+    half = max((point.iou for point in points), default=0) / 2
+    better = [point for point in allowed if point.f1 > usual.f1 and point.iou >= half]
+    return max(better, key=lambda point: (point.f1, -abs(point.threshold - 0.5)), default=None)
 
 
 def _why_none(
-    target: Target, counts: ThresholdCounts, usual: OperatingPoint, kept: str, split: str
+    target: Target, points: Sequence[OperatingPoint], usual: OperatingPoint, kept: str
 ) -> str:
-    """Why no threshold was chosen on a split that has objects to find."""
+    """Why no threshold was chosen on a split that has objects."""
     if target.recall is None:
         return (
-            f"on {split} none has a larger F1 over objects than the most probable class, which has "
+            "has a larger F1 over objects than the most probable class, which has "
             f"{usual.f1:.3f}, and at least {kept}"
         )
-    text = f"on {split} none has a recall over objects of {target.recall:g} and at least {kept}"
-    dearer = [point for point in operating_points(counts) if point.recall >= target.recall]
-    if dearer:
-        point = dearer[-1]
-        text += (
-            f"; from {point.threshold:.3f} on it has, and an IoU of {point.iou:.4f} instead of "
-            f"{usual.iou:.4f}: --defect-threshold {point.threshold:.3f} instead of --defect-recall "
-            "takes it all the same"
-        )
-    return text
-
-
-def given(target: Target) -> Decided:
-    """The threshold that was asked for."""
-    assert target.threshold is not None
-    return Decided(target.threshold, "as asked")
+    reason = f"has a recall over objects of {target.recall:g} and at least {kept}"
+    point = next((point for point in reversed(points) if point.recall >= target.recall), None)
+    if point is None:
+        return reason
+    return (
+        f"{reason}; at {point.threshold:.3f} it has that recall, and an IoU of {point.iou:.4f} "
+        f"instead of {usual.iou:.4f}: to take it nevertheless, replace --defect-recall by "
+        f"--defect-threshold {point.threshold:.3f}"
+    )
 
 
 def point_scores(
-    name: str, decided: Decided, counts: ThresholdCounts, *, images: int
+    name: str, decision: Decision, counts: ThresholdCounts, *, images: int
 ) -> PointScores:
-    """The threshold of the class `name`, how it was decided, and what it and every other one give
-    on the images that are scored: `counts` of so many of them.
-    """
-    assert decided.threshold is not None
-    at = round(decided.threshold * BINS)
-    pixels, objects = pixel_curve(counts), object_curve(counts)
-    right, marked = counts.pixels[at]
-    row = counted_objects(counts)[at]
+    """The threshold of the class `name` and its scores on the images that `counts` are of."""
+    assert decision.threshold is not None
+    at = round(decision.threshold * BINS)
+    row = counts.counted_objects()[at]
+    pixels, objects = counts.pixel_curve(), object_curve(counts.counted_objects())
     return PointScores(
         name,
-        decided.threshold,
-        decided.text,
-        decided.split,
-        decided.chosen,
-        PointPixels(
-            *_scores_at(pixels, at), iou=number(share(right, marked + counts.pixels[0, 0] - right))
-        ),
+        decision.threshold,
+        decision.reason,
+        decision.split,
+        decision.chosen,
+        PointPixels(*_scores_at(pixels, at), iou=number(counts.pixel_iou()[at])),
         PointObjects(
             *_scores_at(objects, at),
             true=int(row[TRUE]),

@@ -127,8 +127,10 @@ def test_a_threshold_that_is_given_needs_no_val(
     channels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scored = []
-    whole = command._evaluated
-    monkeypatch.setattr(command, "_evaluated", lambda *how: (scored.append(how[3]), whole(*how))[1])
+    whole = command._evaluate_split
+    monkeypatch.setattr(
+        command, "_evaluate_split", lambda *how: (scored.append(how[3]), whole(*how))[1]
+    )
     config = EvaluateConfig(channels, defect_threshold="0.25", defect="fishka")
     point = evaluate(config).operating_point
     assert scored == ["test"]
@@ -318,7 +320,7 @@ def test_images_that_lie_in_train_and_test_are_a_matter_of_the_data_set(tmp_path
 def test_networks_of_several_data_sets_need_one_named(chips: Dataset, tmp_path: Path) -> None:
     one = write_channels_run(tmp_path / "one", chips)
     two = write_channels_run(tmp_path / "two", chips, sha256="other")
-    with pytest.raises(UserError, match="data sets that differ: name the one to score on"):
+    with pytest.raises(UserError, match="different data sets: name the one to score on"):
         evaluate(EvaluateConfig(Path(f"{one},{two}")))
 
 

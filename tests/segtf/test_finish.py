@@ -85,7 +85,7 @@ def test_what_predictions_leave_out_is_said_and_is_exit_code_1(
     about = {"path": str(dataset.path), "sha256": dataset.sha256, "classes": dataset.classes}
     write_json(about, tmp_path / "data.json")
     (tmp_path / "best.keras").touch()
-    monkeypatch.setattr(command, "_finished", lambda folder: {})
+    monkeypatch.setattr(command, "_write_all", lambda folder: {})
     monkeypatch.setattr(command, "require_parity", lambda report, folder: None)
     monkeypatch.setattr(sys, "argv", ["segtf.finish", str(tmp_path)])
     assert command.main() == 1

@@ -17,10 +17,10 @@ from segtf.scoring.evaluation import (
     answered_images,
     evaluate_split,
     join_tiles,
-    split_scores,
 )
 from segtf.scoring.inspection import Inspected, inspect_image
 from segtf.scoring.objects import HIT, TRUE, count_objects, without_specks
+from segtf.scoring.scores import split_scores
 from segtf.scoring.split_scores import ObjectCounts, Origin
 from segtf.scoring.thresholds import count_thresholds
 from voc_builder.base.colours import VOID

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from segtf.scoring.evaluation import Evaluation
 from segtf.scoring.inspection import inspect_image
 from segtf.scoring.metrics import confusion
 from segtf.scoring.operating import (
+    MOST_LOST,
+    OperatingPoint,
     Target,
+    choose_point,
     decide,
     given,
+    operating_points,
     point_scores,
     target_class,
 )
@@ -24,9 +32,19 @@ from segtf.scoring.split_scores import (
     ChosenPoint,
     PointObjects,
 )
-from segtf.scoring.thresholds import ThresholdCounts, count_thresholds
+from segtf.scoring.thresholds import (
+    BINS,
+    THRESHOLDS,
+    ThresholdCounts,
+    count_thresholds,
+    no_counts,
+    object_curve,
+)
+from tests.segtf.scoring.scenes import Mask, Probabilities, images, scene
+from voc_builder.base.colours import VOID
 from voc_builder.base.errors import UserError
 
+USELESS = OperatingPoint(0.5, 0, 0, 0, 0)  # any threshold is better
 CLASSES = ("__background__", "part", "defect")
 CRITERION = "largest F1 over objects with at least 95 % of the most probable class's IoU"
 SURE = {"large": 0.9, "small": 0.4, "other": 0.3}
@@ -92,7 +110,7 @@ def test_a_threshold_is_taken_to_the_nearest_that_is_counted(text: str, threshol
         ({"name": "__background__"}, "--defect takes one of part, defect"),
         ({"threshold": "1.5"}, "--defect-threshold takes auto, none or a number between 0 and 1"),
         ({"threshold": "high"}, "Received: high"),
-        ({"recall": 0.0}, "--defect-recall takes a share above 0 and up to 1. Received: 0.0"),
+        ({"recall": 0.0}, "--defect-recall takes a fraction above 0, up to 1. Received: 0.0"),
         ({"recall": 0.9, "threshold": "0.5"}, "leave out --defect-threshold 0.5"),
     ],
 )
@@ -108,7 +126,7 @@ def test_a_threshold_is_chosen_over_objects_however_few_pixels_they_have() -> No
     assert decided.threshold is not None
     assert SURE["other"] < decided.threshold < SURE["small"]
     assert decided.chosen == ChosenPoint(true=2, precision=1.0, recall=1.0, f1=1.0)
-    assert (decided.text, decided.split) == (CRITERION, "val")
+    assert (decided.reason, decided.split) == (CRITERION, "val")
 
 
 def test_no_threshold_is_chosen_where_the_most_probable_class_is_as_good() -> None:
@@ -117,7 +135,7 @@ def test_no_threshold_is_chosen_where_the_most_probable_class_is_as_good() -> No
     truth[:, :30], probability[:, :30] = 2, 0.9
     sure = found((probability, truth))
     assert decide(Target(2), sure, "val").threshold is None
-    assert "than the most probable class, which has 1.000" in decide(Target(2), sure, "val").text
+    assert "than the most probable class, which has 1.000" in decide(Target(2), sure, "val").reason
     probability[5:9, 33:37] = 0.6  # a false alarm, which the mark on everything swallows
     unsure = decide(Target(2), found((probability, truth)), "val")
     assert unsure.threshold is not None
@@ -130,7 +148,7 @@ def test_a_recall_that_costs_too_much_is_told_with_its_price() -> None:
     probability[22:28, :40] = 0.25
     decided = decide(Target(2, recall=1.0), found((probability, truth)), "val")
     assert decided.threshold is None
-    assert f"--defect-threshold {51 / 256:.3f} instead of --defect-recall" in decided.text
+    assert f"--defect-threshold {51 / 256:.3f}" in decided.reason
     cheaper = decide(Target(2, recall=0.6), found((probability, truth)), "val")
     assert cheaper.threshold == int(SURE["small"] * 256) / 256
 
@@ -146,7 +164,7 @@ def test_a_wanted_recall_takes_the_highest_threshold_that_reaches_it() -> None:
 def test_without_the_class_no_threshold_is_chosen() -> None:
     probability, _ = image(other=0.2)
     decided = decide(Target(2), found((probability, np.zeros((40, 40), np.uint8))), "val")
-    assert (decided.threshold, decided.text) == (None, "val shows none")
+    assert (decided.threshold, decided.reason) == (None, "val shows none")
 
 
 def test_an_operating_point_says_what_it_gives_on_the_images_that_are_scored() -> None:
@@ -175,3 +193,83 @@ def test_an_operating_point_says_what_it_gives_on_the_images_that_are_scored() -
 def test_the_iou_at_a_threshold_counts_what_it_misses() -> None:
     point = point_scores("defect", given(Target(2, 0.5)), counted(), images=1)
     assert point.pixels.iou == pytest.approx(400 / 416)
+
+
+def test_the_threshold_of_the_largest_f1_lies_between_right_and_wrong() -> None:
+    counts = count_thresholds(*scene(0.9, 0.6, elsewhere=0.3), 1)
+    point = choose_point(operating_points(counts), USELESS)
+    assert point is not None
+    assert point.threshold == 0.5, "of equals the one nearest to 0.5"
+    assert (point.precision, point.recall, point.f1, point.iou) == (1, 1, 1, 1)
+
+
+def test_a_threshold_must_be_better_over_objects_and_may_cost_little_of_the_iou() -> None:
+    counts = count_thresholds(*scene(0.9, 0.6, elsewhere=0.3), 1)
+    assert choose_point(operating_points(counts), OperatingPoint(0.5, 1, 1, 1, 0.5)) is None, (
+        "no larger F1"
+    )
+    wide = np.full((40, 40), 0.2, np.float32)
+    wide[:20], wide[30:33, 30:33] = 0.9, 0.3
+    truth = np.zeros((40, 40), np.uint8)
+    truth[:20], truth[30:33, 30:33] = 1, 1
+    wide[22:28] = 0.35  # finding the small one marks these too
+    counts = count_thresholds(wide, truth, 1)
+    dear, usual = operating_points(counts)[76 - 1], operating_points(counts)[128 - 1]
+    assert (dear.recall, usual.recall) == (1, 0.5)
+    assert dear.iou < (1 - MOST_LOST) * usual.iou
+    chosen = choose_point(operating_points(counts), usual, recall=1.0)
+    assert chosen is None
+    chosen = choose_point(operating_points(counts), replace(usual, iou=dear.iou), recall=1.0)
+    assert chosen is not None
+    assert chosen.threshold == int(0.3 * BINS) / BINS
+
+
+def test_one_mark_on_the_whole_image_is_not_chosen_though_it_finds_a_large_object() -> None:
+    truth, probability = np.zeros((40, 40), np.uint8), np.full((40, 40), 0.2, np.float32)
+    truth[:, :18], probability[:, :18] = 1, 0.7
+    probability[2:8, 30:36] = 0.7  # a false alarm, which a mark on everything swallows
+    counts = count_thresholds(probability, truth, 1)
+    assert object_curve(counts.counted_objects()).f1[0] == 1
+    point = choose_point(operating_points(counts), USELESS)
+    assert point is not None
+    assert point.threshold == 0.5
+    assert point.f1 == pytest.approx(2 / 3)
+
+
+def test_a_wanted_recall_gives_the_highest_threshold_that_reaches_it() -> None:
+    counts = count_thresholds(*scene(0.9, 0.6, 0.3, 0.2, elsewhere=0.7), 1)
+    for recall, last in ((0.25, 0.9), (0.5, 0.6), (0.6, 0.3), (1.0, 0.2)):
+        point = choose_point(operating_points(counts), USELESS, recall=recall)
+        assert point is not None
+        assert point.threshold == int(last * BINS) / BINS
+        assert point.recall >= recall
+
+
+def test_without_the_class_there_is_nothing_to_choose_by() -> None:
+    counts = count_thresholds(*scene(elsewhere=0.9), 1)
+    assert choose_point(operating_points(counts), USELESS) is None
+    assert choose_point(operating_points(no_counts()), USELESS, recall=0.9) is None
+
+
+@settings(deadline=None, max_examples=30)
+@hypothesis.given(st.lists(images(), min_size=1, max_size=3))
+def test_images_add_up_and_no_threshold_that_may_be_chosen_has_a_larger_f1(
+    some: list[tuple[Probabilities, Mask]],
+) -> None:
+    counts: ThresholdCounts = reduce(add, (count_thresholds(*image, 1) for image in some))
+    wanted = sum(int((truth == 1).sum()) for _, truth in some)
+    points = operating_points(counts)
+    assert bool(points) == bool(wanted)
+    for threshold, point in zip(THRESHOLDS[1:], points, strict=False):
+        marked = [(p >= threshold, truth) for p, truth in some]
+        right = sum(int((m & (truth == 1)).sum()) for m, truth in marked)
+        total = sum(int((m & (truth != VOID)).sum()) for m, truth in marked)
+        assert point.threshold == threshold
+        assert point.iou == pytest.approx(right / (total + wanted - right))
+    for usual in points:
+        chosen = choose_point(points, usual)
+        better = [p for p in points if p.f1 > usual.f1 and p.iou >= (1 - MOST_LOST) * usual.iou]
+        better = [p for p in better if p.iou >= max(p.iou for p in points) / 2]
+        assert (chosen is None) == (not better)
+        if chosen is not None:
+            assert chosen.f1 == max(point.f1 for point in better)

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from segtf.scoring.evaluation import pixel_scores
 from segtf.scoring.operating import Target, given, point_scores
+from segtf.scoring.scores import pixel_scores
 from segtf.scoring.split_scores import (
     ChosenPoint,
     ClassObjects,
