@@ -1,11 +1,11 @@
-# demo     the whole job on the shipped photos, small    test   lint and the whole test suite
-# recipes  the four recipes on drawn photos, smaller     lint   ruff and mypy
-# bench    building and training, both sides measured
+# demo     the whole job on the shipped photos, small    quick    the tests that train no network
+# recipes  four recipes on small drawn photos            test     lint, and all tests but the longest
+# bench    building and training, both sides measured    nightly  lint, and all tests
 PYTHON ?= python3
 BIN := .venv/bin
 
 .DELETE_ON_ERROR:
-.PHONY: demo recipes test lint bench clean
+.PHONY: demo recipes quick test nightly lint bench clean
 
 demo: .venv/.run
 	$(BIN)/python -m segtf.train --config segtf/recipes/demo.yaml
@@ -23,14 +23,23 @@ recipes: .venv/.run
 	$(BIN)/python -m scripts.make_pipes $(DRAWN)/pipes --count 80 --size 96x128 --overwrite
 	$(BIN)/python -m scripts.make_pets $(DRAWN)/pets --count 60 --size 160 --overwrite
 	$(BIN)/python -m segtf.train --config segtf/recipes/person.yaml --data $(DRAWN)/person --size 160x120 --epochs 3 --run small-person $(SMALL)
-	$(BIN)/python -m scripts.report artifacts/runs/small-person
+	$(BIN)/python -m segtf.report artifacts/runs/small-person
 	$(BIN)/python -m segtf.train --config segtf/recipes/aerial.yaml --data $(DRAWN)/aerial --size 96 --epochs 3 --run small-aerial $(SMALL)
 	$(BIN)/python -m segtf.train --config segtf/recipes/pipes.yaml --data $(DRAWN)/pipes/boxes --size 96x128 --epochs 3 --run small-boxes $(SMALL)
 	$(BIN)/python -m segtf.train --config segtf/recipes/pipes.yaml --data $(DRAWN)/pipes/masks --source masks --size 96x128 --epochs 3 --run small-pipes --init-from artifacts/runs/small-boxes --overwrite
 	$(BIN)/python -m segtf.train --config segtf/recipes/pets.yaml --data $(DRAWN)/pets --size 96 --epochs 3 --run small-pets --overwrite
 
+# two processes; tests that share a fixture stay together
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
+quick: .venv/.dev
+	$(PYTEST) -m "not slow and not nightly"
+
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile  # two cores; what shares a fixture stays together
+	$(PYTEST) -m "not nightly"
+
+nightly: lint
+	$(PYTEST)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
