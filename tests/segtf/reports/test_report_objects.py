@@ -11,7 +11,7 @@ import pytest
 from segtf.reports.report import sections
 from segtf.scoring import metrics
 from segtf.scoring.inspection import objects_by_image
-from segtf.scoring.operating import Decided, point_scores
+from segtf.scoring.operating import Decision, point_scores
 from segtf.scoring.split_scores import ChosenPoint, SplitScores
 from segtf.scoring.thresholds import count_thresholds
 from tests.segtf.scoring.inspected_images import CLASSES, IMAGES, inspected, inspection
@@ -26,7 +26,7 @@ def scores() -> SplitScores:
     truth, prediction = IMAGES[1]
     counts = count_thresholds((prediction == 2).astype(np.float32), truth, 2)
     chosen = ChosenPoint(true=1, precision=0.5, recall=1.0, f1=2 / 3)
-    decided = Decided(0.5, "largest F1 over objects", "val", chosen)
+    decided = Decision(0.5, "largest F1 over objects", "val", chosen)
     rows = zip(("first", "a <b>", "third"), objects_by_image(images, CLASSES), strict=True)
     return split_scores(
         dict(zip(CLASSES, metrics.iou(total), strict=True)),
