@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,20 @@ from segtf.data.crops import Image, Mask, cut
 from segtf.run.config import TrainConfig
 from voc_builder.base.colours import VOID
 
-if TYPE_CHECKING:
-    from segtf.data.records import Split
-
-
 OFTEN = 0.5  # a class in this share of the images, or in more, needs no help from --balance
 PLACES = 2000  # pixels of a class in an image that a crop may be centred on
+
+
+class Images(Protocol):
+    """Decoded images and their masks, such as a `segtf.data.records.Split`."""
+
+    @property
+    def images(self) -> NDArray[np.uint8] | list[Image]: ...  # each (H, W, 3)
+
+    @property
+    def masks(self) -> NDArray[np.uint8] | list[Mask]: ...  # each (H, W)
+
+    def __len__(self) -> int: ...
 
 
 class Sampler:
@@ -34,7 +42,7 @@ class Sampler:
     """
 
     def __init__(
-        self, split: Split, config: TrainConfig, classes: int, own: range, images: int
+        self, split: Images, config: TrainConfig, classes: int, own: range, images: int
     ) -> None:
         assert config.batch is not None
         self.split = split

@@ -1,3 +1,1 @@
-"""What a notebook about a run calls: tables, pictures and sentences from the run's folder and its
-data set. No training framework is needed.
-"""
+"""A run folder in, a research report as an executed Jupyter notebook out, without TensorFlow."""

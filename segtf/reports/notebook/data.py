@@ -1,42 +1,82 @@
-"""Show a data set: its splits, that none of them knows another, its sizes and some images."""
+"""Show a data set: that its splits are separate, some annotated images, training samples."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segtf.reports.notebook.show import Picture, Table, sheet, view
-from segtf.run.folder import read_sizing
+from segtf.data.crops import Image as Pixels
+from segtf.data.crops import Mask
+from segtf.data.sampling import Sampler
+from segtf.reports.notebook.show import sheet, table, view
+from segtf.run.config import TrainConfig
+from segtf.run.folder import AUGMENT
 from segtf.scoring.objects import object_classes
-from segtf.training.survey import survey
-from voc_builder.pixels.images import decode_image
-from voc_builder.pixels.overlay import count_ids, format_fraction
+from voc_builder.pixels.images import decode_image, resize_image, resize_mask
 from voc_builder.pixels.png import decode_mask
 from voc_builder.tree.voc import ABOUT, Dataset
 
-SPLITS = ("train", "val", "test")
-IGNORED = "__ignore__"  # void, as dataset.json calls it
-NAMED = 2  # classes over an image, there is no room for more
-LOOKED_AT = 60  # images of a split among which the telling ones are target
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    from IPython.display import HTML, Image
+
+LOOKED_AT = 60  # images of a split among which the varied ones are chosen
+SAMPLES, ACROSS = 8, 4
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Separation:
-    """Whether the splits know each other; counted from the lists, not read."""
+    """Whether the splits are separate; counted from the lists, not read."""
 
     images: int  # in all splits
-    images_twice: tuple[str, ...]  # ids that stand in more than one split
-    groups: int  # what shares a mask, a pattern or its bytes
-    grouped: int  # images in them
+    images_twice: tuple[str, ...]  # ids in more than one split
+    groups: int  # of images that share a mask, a pattern or their bytes
     groups_twice: tuple[str, ...]  # groups with images in more than one split
+
+
+def separation(dataset: Dataset) -> Separation:
+    """Counts the images and the groups that are in more than one split."""
+    where: dict[str, set[str]] = {}
+    for name, ids in dataset.splits.items():
+        for image_id in ids:
+            where.setdefault(image_id, set()).add(name)
+    groups: dict[str, dict[str, list[str]]] = json.loads(
+        (dataset.path / ABOUT).read_text(encoding="utf-8")
+    )["groups"]
+    found = {
+        group: {split for ids in placed.values() for one in ids for split in where.get(one, ())}
+        for group, placed in groups.items()
+    }
+    return Separation(
+        images=len(where),
+        images_twice=tuple(image_id for image_id, names in where.items() if len(names) > 1),
+        groups=len(groups),
+        groups_twice=tuple(group for group, names in found.items() if len(names) > 1),
+    )
+
+
+def separation_table(dataset: Dataset) -> HTML:
+    """`separation` as a table; the counts that must be 0 are followed by names if they are not."""
+    found = separation(dataset)
+    rows = (
+        ("images in all splits", str(found.images)),
+        (
+            "images in two splits",
+            ", ".join([str(len(found.images_twice)), *found.images_twice[:5]]),
+        ),
+        ("groups (one mask, one pattern, equal bytes)", str(found.groups)),
+        (
+            "groups in two splits",
+            ", ".join([str(len(found.groups_twice)), *found.groups_twice[:5]]),
+        ),
+    )
+    return table(("", "count"), rows)
 
 
 def load_image(dataset: Dataset, image_id: str) -> NDArray[np.uint8]:
@@ -46,146 +86,69 @@ def load_image(dataset: Dataset, image_id: str) -> NDArray[np.uint8]:
 
 
 def load_mask(dataset: Dataset, image_id: str) -> NDArray[np.uint8]:
-    """Class ids, shape (H, W), 255 void."""
+    """Class ids, shape (H, W), 255 ignored."""
     return decode_mask(dataset.mask(image_id).read_bytes())
 
 
-def split_table(dataset: Dataset) -> Table:
-    """Images of each split, and of each class its share of the pixels and the images that show it;
-    void is a share of all pixels.
+def varied_images(dataset: Dataset, split: str, count: int) -> list[str]:
+    """Ids of at most `count` images of a split that show as many classes as possible: each adds the
+    classes that were shown least often. The same ones every time.
     """
-    names = [name for name in SPLITS if dataset.splits[name]]
-    rows = [("photos", *(f"{len(dataset.splits[name]):,}" for name in names))]
-    for label in (*dataset.classes, IGNORED):
-        pixels = [dataset.pixels[name].get(label, 0) for name in names]
-        if label == IGNORED and not any(pixels):
-            continue
-        cells = []
-        for name, count in zip(names, pixels, strict=True):
-            known = sum(dataset.pixels[name].get(each, 0) for each in dataset.classes)
-            share = count / max(1, known + (count if label == IGNORED else 0))
-            cells.append(f"{format_fraction(share)} in {dataset.images[name].get(label, 0):,}")
-        rows.append(("void" if label == IGNORED else label, *cells))
-    return Table(("share of pixels, images", *names), tuple(rows))
-
-
-def separation(dataset: Dataset) -> Separation:
-    """Counts the images and the groups that are in more than one split."""
-    where: dict[str, set[str]] = {}
-    for name in SPLITS:
-        for image_id in dataset.splits[name]:
-            where.setdefault(image_id, set()).add(name)
-    about = json.loads((dataset.path / ABOUT).read_text(encoding="utf-8"))
-    groups = {
-        group: [image_id for ids in placed.values() for image_id in ids]
-        for group, placed in about["groups"].items()
-    }
-    twice = [
-        group
-        for group, ids in groups.items()
-        if len({name for image_id in ids for name in where.get(image_id, ())}) > 1
-    ]
-    return Separation(
-        images=len(where),
-        images_twice=tuple(image_id for image_id, names in where.items() if len(names) > 1),
-        groups=len(groups),
-        grouped=sum(len(ids) for ids in groups.values()),
-        groups_twice=tuple(twice),
-    )
-
-
-def separation_table(dataset: Dataset) -> Table:
-    """`separation` as a table; the two numbers that must be 0 say which, if they are not."""
-    found = separation(dataset)
-
-    def of(names: Sequence[str]) -> str:
-        return ", ".join([str(len(names)), *names[:5]])
-
-    return Table(
-        ("", "count"),
-        (
-            ("images in all splits", f"{found.images:,}"),
-            ("images that are in two splits", of(found.images_twice)),
-            ("groups (one mask, one pattern, equal bytes)", f"{found.groups:,}"),
-            ("images in groups", f"{found.grouped:,}"),
-            ("groups that are in two splits", of(found.groups_twice)),
-        ),
-    )
-
-
-def survey_of(run: Path, dataset: Dataset) -> Json:
-    """What the run's sizing.json says of images and objects of train and val, with the size of the
-    smallest objects at the training size as `trained`; measured anew, without that, if the run has
-    none.
-    """
-    sizing = read_sizing(run)
-    found: Json = sizing["survey"] if sizing else survey(dataset).to_json()
-    return found
-
-
-def size_table(found: Json) -> Table:
-    """Height and width of the images of train and val, pixels."""
-    rows = [
-        (f"{side}, pixels", *(f"{value:,}" for value in found[f"{side}s"]))
-        for side in ("height", "width")
-    ]
-    return Table(("", "smallest", "median", "largest"), tuple(rows))
-
-
-def object_table(found: Json) -> Table:
-    """The objects of each class in train and val, and how large the smallest of them are."""
-    rows = [
-        (
-            each["name"],
-            f"{each['count']:,}",
-            f"{each['size']:,.1f}",
-            f"{each['trained']:,.1f}" if "trained" in each else "–",
-        )
-        for each in found["objects"]
-    ]
-    head = ("class", "objects", "pixels in the image", "pixels as the network sees them")
-    return Table(head, tuple(rows))
-
-
-def telling_images(dataset: Dataset, split: str, count: int) -> list[str]:
-    """Ids of at most `count` images of a split that show as much of the classes as so few can: each
-    adds what was seen least often. The same ones every time.
-    """
-    ids = dataset.splits[split]
-    spread = [ids[i * len(ids) // LOOKED_AT] for i in range(LOOKED_AT)]
-    known = ids if len(ids) <= LOOKED_AT else spread
-    shown = {image_id: set(np.unique(load_mask(dataset, image_id)).tolist()) for image_id in known}
+    known = list(dataset.splits[split])
+    if len(known) > LOOKED_AT:
+        known = [known[i * len(known) // LOOKED_AT] for i in range(LOOKED_AT)]
     wanted = set(object_classes(dataset.classes))
-    seen: Counter[int] = Counter()
+    shown = {one: wanted & set(np.unique(load_mask(dataset, one)).tolist()) for one in known}
+    times: Counter[int] = Counter()
     chosen: list[str] = []
     while len(chosen) < min(count, len(known)):
-        left = [image_id for image_id in known if image_id not in chosen]
-        best = max(left, key=lambda one: sum(1 / (1 + seen[i]) ** 2 for i in shown[one] & wanted))
+        left = [one for one in known if one not in chosen]
+        best = max(left, key=lambda one: sum(1 / (1 + times[i]) ** 2 for i in shown[one]))
         chosen.append(best)
-        seen.update(shown[best])
+        times.update(shown[best])
     return chosen
 
 
-def images_with_masks(dataset: Dataset, ids: Sequence[str]) -> Picture:
-    """Above the images, below the same with their masks drawn over them."""
-    pairs = [(load_image(dataset, one), load_mask(dataset, one)) for one in ids]
-    plain = [
-        (one, view(image, None, dataset.classes))
-        for one, (image, _) in zip(ids, pairs, strict=True)
+def annotated(dataset: Dataset, ids: Sequence[str]) -> Image:
+    """The images in one row, the same with their masks drawn over them in the next."""
+    images = [load_image(dataset, one) for one in ids]
+    masks = [load_mask(dataset, one) for one in ids]
+    above = [
+        (one, view(image, None, dataset.classes)) for one, image in zip(ids, images, strict=True)
     ]
-    painted = [
-        (_present(mask, dataset.classes), view(image, mask, dataset.classes))
-        for image, mask in pairs
+    below = [
+        ("", view(image, mask, dataset.classes)) for image, mask in zip(images, masks, strict=True)
     ]
-    return sheet([plain, painted], dataset.classes)
+    return sheet([above, below])
 
 
-def _present(mask: NDArray[np.uint8], classes: Sequence[str]) -> str:
-    """The largest classes of a mask but the background, with their shares of its pixels."""
-    counts = count_ids(mask)
-    present = [i for i in object_classes(classes) if counts[i]]
-    present.sort(key=lambda i: -counts[i])
-    named = [f"{classes[i]} {format_fraction(counts[i] / mask.size)}" for i in present[:NAMED]]
-    if len(present) > NAMED:
-        named.append(f"{len(present) - NAMED} more")
-    return ", ".join(named) or f"{classes[0]} alone"
+@dataclasses.dataclass(frozen=True)
+class _Images:
+    """What a `Sampler` draws from."""
+
+    images: list[Pixels]
+    masks: list[Mask]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def augmented(run: Path, config: TrainConfig, dataset: Dataset, ids: Sequence[str]) -> Image:
+    """Training samples of the images, drawn and augmented as training does it."""
+    images = [load_image(dataset, one) for one in ids]
+    masks = [load_mask(dataset, one) for one in ids]
+    if config.crop is None:
+        images = [resize_image(image, *config.shape) for image in images]
+        masks = [resize_mask(mask, *config.shape) for mask in masks]
+    begun = run / AUGMENT
+    alone = dataclasses.replace(
+        config,
+        batch=1,
+        shares=1,
+        processes=1,
+        augment=str(begun) if begun.is_file() else config.augment,
+    )
+    sampler = Sampler(_Images(images, masks), alone, len(dataset.classes), range(1), len(ids))
+    shown = [view(*sampler.sample(number), dataset.classes) for number in range(SAMPLES)]
+    titled = [(f"sample {number + 1}", image) for number, image in enumerate(shown)]
+    return sheet([titled[start : start + ACROSS] for start in range(0, SAMPLES, ACROSS)])

@@ -1,34 +1,29 @@
-"""Put the runs on one data set side by side: what differs, and how they do on val."""
+"""Compare the runs on one data set: which settings differ, and their scores on val."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from segtf.reports.notebook.show import Table
-from segtf.reports.runs import (
-    Run,
-    differing_settings,
-    missing_files,
-    read_run,
-    read_runs,
-)
+from segtf.exporting.report import read_export
+from segtf.reports.notebook.show import table
+from segtf.reports.runs import Run, differing_settings, missing_files, read_run, read_runs
 from segtf.run.folder import CONFIG, DATA
-from segtf.run.size import describe_size
-from segtf.scoring.format import interval_text, score_text
 from voc_builder.base.errors import UserError
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
 
 
 def sibling_runs(run: Path) -> list[Path]:
     """The finished runs beside a run that were trained on the same data set, by name, itself among
-    them; what is unfinished, damaged or about other data is passed over.
+    them; unfinished and damaged ones are passed over.
     """
     own = read_run(run)
-    beside = run.resolve().parent
-    found = [path for path in sorted(beside.iterdir()) if _is_alike(path, own)]
+    found = [path for path in sorted(run.resolve().parent.iterdir()) if _is_alike(path, own)]
     return [run if path == run.resolve() else path for path in found]
 
 
@@ -82,9 +77,9 @@ def ranked(runs: Sequence[Run]) -> list[Run]:
     return sorted(runs, key=lambda run: (math.isnan(val_miou(run)), -val_miou(run), run.name))
 
 
-def run_table(runs: Sequence[Run], chosen: Run) -> Table:
-    """A row a run, the best on val first: what differs in their settings, and scores of val. Test
-    is left out: what chooses by it has seen it.
+def run_table(runs: Sequence[Run], chosen: Run) -> HTML:
+    """A row per run, the best on val first: the settings that differ, and scores on val. Test is
+    left out, since choosing by it would make it biased.
     """
     settings = differing_settings(runs)
     for i, name in enumerate(("seed", "fold")):
@@ -95,35 +90,20 @@ def run_table(runs: Sequence[Run], chosen: Run) -> Table:
     rows = []
     for run in ranked(runs):
         measures = run.measures("val")
-        intervals = run.scores["val"].intervals
-        rows.append(
-            (
-                f"{run.name} (this one)" if run.path == chosen.path else run.name,
-                *(values[place[run.path]] for values in settings.values()),
-                score_text(measures["val mIoU"]),
-                interval_text(intervals.miou if intervals else None),
-                score_text(measures["Dice"]),
-                f"{measures['best epoch']:.0f} of {measures['epochs']:.0f}"
-                if not math.isnan(measures["best epoch"])
-                else "–",
-                f"{measures['minutes']:.1f}",
-            )
-        )
-    head = ("run", *settings, "val mIoU", "95 %", "val Dice", "best epoch", "minutes")
-    known = [i for i, name in enumerate(head) if name != "95 %" or any(r[i] != "–" for r in rows)]
-    return Table(tuple(head[i] for i in known), tuple(tuple(r[i] for i in known) for r in rows))
+        numbers = [f"{measures[key]:.4f}" for key in ("val mIoU", "Dice")]
+        numbers += [f"{measures[key]:.0f}" for key in ("best epoch", "epochs", "minutes")]
+        name = f"{run.name} (this one)" if run.path == chosen.path else run.name
+        own = [values[place[run.path]] for values in settings.values()]
+        rows.append([name, *own, *("–" if number == "nan" else number for number in numbers)])
+    head = ["run", *settings, "val mIoU", "val Dice", "best epoch", "epochs", "minutes"]
+    return table(head, rows)
 
 
-def run_doubts(runs: Sequence[Run]) -> list[str]:
-    """Why their scores on val are not comparable, a clause each; none if they are."""
-    scales, folds = defaultdict(list), defaultdict(list)
-    for run in runs:
-        own = run.settings.get("crop")
-        scales["the images' own" if own else describe_size(run.settings["size"])].append(run.name)
-        folds["val" if run.repeat[1] is None else f"fold {run.repeat[1]}"].append(run.name)
-    doubts = []
-    for what, found in (("at other sizes", scales), ("on other images", folds)):
-        if len(found) > 1:
-            named = "; ".join(f"{key}: {', '.join(names)}" for key, names in found.items())
-            doubts.append(f"they are scored {what} ({named})")
-    return doubts
+def trial_table(run: Path) -> HTML:
+    """Every post-processing limit that was tried on val, in the order of the trials."""
+    export = read_export(run)
+    rows = [
+        (trial.label, trial.what, f"{trial.limit:,}", f"{trial.gain:+.5f}", trial.verdict)
+        for trial in (export.trials if export else ())
+    ]
+    return table(("class", "what", "below, pixels", "gain of mIoU on val", "verdict"), rows)
