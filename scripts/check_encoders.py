@@ -54,7 +54,7 @@ def round_trip(arch: str, encoder: str) -> str:
 def check_encoders(config: CheckConfig) -> None:
     """Prints the result of each encoder."""
     import_tensorflow()
-    from segtf.networks.model import known_encoders
+    from segtf.networks.segmentation_models import known_encoders
 
     for encoder in config.encoders or known_encoders():
         print(f"{config.arch:8} {encoder:18} {round_trip(config.arch, encoder)}", flush=True)

@@ -68,7 +68,7 @@ def export(config: ExportConfig) -> ExportReport:
     report = None if config.precision == "float32" else _current_export(folder)
     names = ["val"] if report or not dataset.splits.get("test") else ["val", "test"]
     with tempfile.TemporaryDirectory(dir=folder, prefix=".cache-") as disk:
-        how = loading(settings, Path(disk), all_shares=True)
+        how = loading(settings, Path(disk), all_shards=True)
         splits = load_splits(dataset, names, how)
         report = report or _export_float32(folder, splits, settings)
         require_parity(report, folder)

@@ -137,7 +137,7 @@ def _write_all(folder: Path) -> ExportReport | None:
     with tempfile.TemporaryDirectory(
         dir=folder, prefix=".cache-", ignore_cleanup_errors=True
     ) as disk:
-        splits = load_splits(dataset, names, loading(config, Path(disk), all_shares=True))
+        splits = load_splits(dataset, names, loading(config, Path(disk), all_shards=True))
         val = _score_splits(folder, config, dataset, splits)
         if val is None:
             return None

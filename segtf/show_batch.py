@@ -108,7 +108,7 @@ def _sized(config: TrainConfig, dataset: Dataset) -> TrainConfig:
     batch, images = config.batch, len(dataset.splits["train"])
     samples = images * config.samples_per_image
     if batch is None:
-        batch = max(1, min(BATCH, samples) // config.part_count) * config.part_count
+        batch = max(1, min(BATCH, samples) // config.shard_count) * config.shard_count
     if batch > samples:
         crops = f", {config.samples_per_image} crops of each" if config.crop else ""
         raise UserError(
@@ -118,22 +118,22 @@ def _sized(config: TrainConfig, dataset: Dataset) -> TrainConfig:
 
 
 def _batches(config: TrainConfig, dataset: Dataset, batches: int) -> tuple[Any, Any]:
-    """Images (N, H, W, 3) and masks (N, H, W) of the first batches, of all processes."""
+    """Images (N, H, W, 3) and masks (N, H, W) of the first batches, of all shards."""
     import numpy as np
 
     from voc_builder.base.tensorflow import import_tensorflow
 
     import_tensorflow()
-    from segtf.data.augment import check_pipeline
     from segtf.data.batches import training_batches
+    from segtf.data.pipelines import check_pipeline
     from segtf.data.records import load_splits, loading
     from segtf.data.sampling import Sampler
 
     check_pipeline(config.augment, config.shape)
     config.artifacts.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=config.artifacts, prefix=".cache-") as disk:
-        [split] = load_splits(dataset, ("train",), loading(config, Path(disk), all_shares=True))
-        parts, count = range(config.part_count), len(dataset.splits["train"])
+        [split] = load_splits(dataset, ("train",), loading(config, Path(disk), all_shards=True))
+        parts, count = range(config.shard_count), len(dataset.splits["train"])
         sampler = Sampler(split, config, len(dataset.classes), parts, count)
         pairs = list(training_batches(sampler, range(batches)).as_numpy_iterator())
     return np.concatenate([image for image, _ in pairs]), np.concatenate(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import platform
 import shlex
 import shutil
 import subprocess
@@ -13,9 +11,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +22,8 @@ from segtf.run.config import TrainConfig, augmentation_file
 from segtf.run.folder import (
     AUGMENT,
     BACKUP,
-    BEST,
-    CONFIG,
     DATA,
-    ENVIRONMENT,
+    STATE,
     free_name,
     read_run_dataset,
     resumed,
@@ -39,6 +34,7 @@ from segtf.run.loss_expression import parse_class_weights
 from segtf.run.provenance import TRAINED_ON, refuse_trained_on, trained_on
 from segtf.run.size import padded
 from segtf.training.cluster import LOST, Absent, barrier, joined, leave
+from segtf.training.environment import Start, recorded
 from segtf.training.init_from import check_weights
 from segtf.training.stopping import Stop
 from voc_builder.base.command import given, run
@@ -58,47 +54,46 @@ if TYPE_CHECKING:
     from voc_builder.tree.voc import Dataset
 
 PROG = "python -m segtf.train"
-STATE = "state.json"  # as segtf.training.backup calls it, which imports Keras
-PACKAGES = (
-    *("segtf", "tensorflow", "keras", "segmentation-models", "albumentations", "numpy"),
-    *("opencv-python-headless", "tf2onnx", "onnx", "onnxruntime"),
-)
 
 
-def train(config: TrainConfig) -> Path:
+def command_line(prog: str) -> str:
+    """The command line of this process, as `environment.json` keeps it."""
+    return shlex.join([*prog.split(), *sys.argv[1:]])
+
+
+def train(config: TrainConfig, *, command: str | None = None) -> Path:
     """Trains, evaluates on val and test, exports and draws; returns the run folder. With
-    `config.resume` the settings are those that the run began with. Raises `UserError` for what the
-    user can mend, KeyboardInterrupt on Ctrl-C, `Terminated` on SIGTERM.
+    `config.resume` the settings are those that the run began with. `command` is recorded in
+    `environment.json`. Raises `UserError` for what the user can fix, KeyboardInterrupt on Ctrl-C,
+    `Terminated` on SIGTERM.
 
-    TensorFlow keeps the memory of training as long as the process lives; the command line gives it
-    back before it goes on, see `hand_over`.
+    TensorFlow keeps the memory of training as long as the process lives; the command line frees it
+    before evaluation, see `hand_over`.
     """
-    config = train_network(config)
+    config = train_network(config, command=command)
     if config.process_id == 0:
         _finish(config)
     return config.run_folder
 
 
-def train_network(config: TrainConfig) -> TrainConfig:
-    """Trains, without scores and export; returns the configuration with all decided. Raises what
-    `train` does.
+def train_network(config: TrainConfig, *, command: str | None = None) -> TrainConfig:
+    """Trains, without evaluation and export; returns the configuration with every default decided.
+    Raises what `train` does.
     """
-    started = time.time()
+    start = Start(time.time(), command)
     if config.resume:
         config = resumed(config)
     else:
-        check_files(config)  # before anything is built for it
+        check_files(config)  # before anything is built
     _use_backend(config)
-    stop = Stop()
     if config.processes > 1 and _is_trained(config):
         note(f"training of {config.run_folder} is complete")
-    else:
-        config = _trained_together(config, started, stop)
-    return config
+        return config
+    return _train_together(config, start, Stop())
 
 
 def check_files(config: TrainConfig) -> None:
-    """Raises `UserError` for a file that `config` names and that is not there, or not of its kind.
+    """Raises `UserError` for a file that `config` names and that is missing or of another kind.
     Needs no framework.
     """
     from segtf.data.pipelines import load_pipeline
@@ -110,8 +105,8 @@ def check_files(config: TrainConfig) -> None:
 
 
 def _is_trained(config: TrainConfig) -> bool:
-    """Whether a run that goes on has only its scores left to do, for which the first process needs
-    no others: those that have ended well may never start again.
+    """Whether a resumed run has only its evaluation left, for which the first process needs no
+    others: those that have ended well may never start again.
     """
     state = config.run_folder / BACKUP / STATE
     if not config.resume or not state.is_file():
@@ -120,16 +115,16 @@ def _is_trained(config: TrainConfig) -> bool:
         values = json.loads(state.read_text(encoding="utf-8"))
         return bool(values["epochs"] == config.epochs or values["stopped"])
     except (ValueError, KeyError, TypeError):
-        return False  # whoever restores it says that it is damaged
+        return False  # damaged: reported when it is restored
 
 
-def _trained_together(config: TrainConfig, started: float, stop: Stop) -> TrainConfig:
-    """Trains, with the other processes if there are any; returns the configuration with all
-    decided.
+def _train_together(config: TrainConfig, start: Start, stop: Stop) -> TrainConfig:
+    """Trains, with the other processes if there are any; returns the configuration with every
+    default decided.
     """
     with (
         making(config.artifacts),
-        # where it cannot be removed, what went wrong before is what must be told
+        # an error of its removal must not hide the first error
         tempfile.TemporaryDirectory(
             dir=config.artifacts, prefix=".cache-", ignore_cleanup_errors=True
         ) as disk,
@@ -142,11 +137,13 @@ def _trained_together(config: TrainConfig, started: float, stop: Stop) -> TrainC
         if config.process_id == 0:
             barrier(config, "built")
         asked = watch.forwarding(stop) if watch else stop
-        return _trained(config, dataset, Path(disk), started, stop, asked)
+        return _train(config, dataset, Path(disk), start, stop, asked)
 
 
 def _use_backend(config: TrainConfig) -> None:
-    """What Keras computes with, which is decided when it is imported."""
+    """Sets the backend of Keras, which reads it when it is imported. Raises `UserError` if Keras
+    has another one already.
+    """
     os.environ["KERAS_BACKEND"] = config.backend
     if config.deterministic and config.backend == "jax":  # read when JAX is imported
         flags = os.environ.get("XLA_FLAGS", "")
@@ -160,43 +157,43 @@ def _use_backend(config: TrainConfig) -> None:
 
 
 def hand_over(folder: Path) -> int:
-    """Scores, export, pictures and report of a trained run, by `segtf.finish` in the place of this
-    process: what training took, which TensorFlow would keep, is free again then. Returns an exit
-    code where the system cannot replace a process.
+    """Replaces this process by `segtf.finish`, which evaluates, exports and draws a trained run:
+    that frees the memory of training, which TensorFlow would keep. Returns an exit code where the
+    system cannot replace a process.
     """
     command, environment = _command_to_finish(folder)
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it is closed
         stream.flush()
-    with add_cure(f"what was trained is kept, go on with: {shlex.join(['python', *command[1:]])}"):
+    with add_cure(f"training is saved, go on with: {shlex.join(['python', *command[1:]])}"):
         if os.name == "posix":
             os.execve(command[0], command, environment)
         return subprocess.run(command, env=environment, check=False).returncode
 
 
 def _command_to_finish(folder: Path) -> tuple[list[str], dict[str, str]]:
-    """The command, and the environment in which TensorFlow runs it."""
+    """Command and environment of `segtf.finish`, which runs on TensorFlow."""
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
-    # -m would look for modules in the working directory first, -P leaves it out
+    # -m would look for modules in the working directory first; -P leaves it out
     here = [] if {"", str(Path.cwd())} & set(sys.path) else ["-P"]
     return [sys.executable, *here, "-m", "segtf.finish", str(folder)], environment
 
 
 def _finish(config: TrainConfig) -> None:
-    """The same within this process, if it can: one of JAX cannot turn to TensorFlow."""
+    """Evaluates, exports and draws in this process, or in another one where this one runs JAX."""
     if config.backend == "tensorflow":
         finish(config.run_folder)
         return
     command, environment = _command_to_finish(config.run_folder)
     ended = subprocess.run(command, env=environment, check=False)
-    if ended.returncode not in (0, 1):  # 1: something was left out, which it has said
+    if ended.returncode not in (0, 1):  # 1: something was left out, as it has said
         raise UserError(
-            f"{config.run_folder}: trained, but not finished, as said above: mend it and go on "
-            f"with python -m segtf.finish {shlex.quote(str(config.run_folder))}"
+            f"{config.run_folder}: training finished, evaluation failed (see above). Fix it, then "
+            f"run: python -m segtf.finish {shlex.quote(str(config.run_folder))}"
         )
 
 
 def open_dataset(config: TrainConfig) -> Dataset:
-    """The data set to train on; for a resumed run the very one that it began with."""
+    """The data set to train on; for a resumed run the one that it began with."""
     if config.resume:
         return read_run_dataset(config.run_folder)
     dataset = build_cached(
@@ -211,12 +208,12 @@ def open_dataset(config: TrainConfig) -> Dataset:
             folds=config.folds,
             **source_settings(config),
         ),
-        {"seed": "split_seed"},  # here --seed is that of the weights
+        {"seed": "split_seed"},  # --seed is the one of the weights here
     )
     return dataset if config.fold is None else dataset.in_fold(config.fold)
 
 
-def _check(dataset: Dataset, config: TrainConfig) -> None:
+def _check_dataset(dataset: Dataset, config: TrainConfig) -> None:
     empty = [name for name in ("train", "val") if not dataset.splits[name]]
     if empty:
         raise UserError(
@@ -226,7 +223,7 @@ def _check(dataset: Dataset, config: TrainConfig) -> None:
     for name in ("train", "val"):
         if not any(dataset.pixels[name].get(label) for label in dataset.classes):
             raise UserError(
-                f"{dataset.path}: the {name} images are void alone: choose another --split or "
+                f"{dataset.path}: the {name} masks are all void: choose another --split or "
                 "--split-seed, or annotate them"
             )
     pixels = [dataset.pixels["train"][label] for label in dataset.classes]
@@ -235,41 +232,42 @@ def _check(dataset: Dataset, config: TrainConfig) -> None:
 
 def _check_size(dataset: Dataset, config: TrainConfig) -> None:
     if dataset.record_size and (config.crop or dataset.record_size < max(config.shape)):
-        as_they_are = f"--crop {config.crop} wants them as they are"
-        wish = as_they_are if config.crop else f"--size {config.size} wants more"
+        needs = f"--size {config.size} needs larger ones"
+        if config.crop:
+            needs = f"--crop {config.crop} needs them at full resolution"
         raise UserError(
             f"{dataset.path}: its records hold images of {dataset.record_size} x "
-            f"{dataset.record_size}, {wish}: build it again without --record-size"
+            f"{dataset.record_size}, {needs}: build it again without --record-size"
         )
 
 
 def _named(config: TrainConfig) -> TrainConfig:
-    """`config` with the name of a run folder that may be written to."""
+    """`config` with the name of a run folder that may be written to. Raises `UserError`."""
     if config.resume or config.overwrite or config.process_id > 0:
         return replace(config, run=config.run_folder.name)
     if config.run is None:
         return replace(config, run=free_name(config.run_folder))
     if config.run_folder.exists():
         raise UserError(
-            f"{config.run_folder}: this run exists: go on with --resume, replace it with "
+            f"{config.run_folder}: this run exists: continue it with --resume, replace it with "
             "--overwrite, or choose another --run"
         )
     return config
 
 
-def _trained(
+def _train(
     config: TrainConfig,
     dataset: Dataset,
     disk: Path,
-    started: float,
+    start: Start,
     stop: Stop,
     asked: Callable[[], bool],
 ) -> TrainConfig:
-    """Fits the network into the run folder; returns the configuration with all decided."""
+    """Trains into the run folder; returns the configuration with every default decided."""
     from segtf.training.sizing import decide
 
     config, sizing = _named(config), None
-    _check(dataset, config)
+    _check_dataset(dataset, config)
     if not config.resume:
         refuse_trained_on(config, dataset)
     import_tensorflow()
@@ -278,7 +276,7 @@ def _trained(
     if not config.resume:
         config, sizing = decide(config, dataset, gpu=None if has_gpu() else False)
     _check_size(dataset, config)
-    _warn_of_idle(config)
+    _warn_of_unused_flags(config)
 
     if config.backend == "jax":
         leave_gpus_to_jax()  # TensorFlow only reads records here
@@ -293,7 +291,7 @@ def _trained(
     config, devices, model = prepare(config, dataset.classes, len(dataset.splits["train"]))
     splits = load_splits(dataset, ("train", "val"), loading(config, disk))
     if sizing and config.process_id == 0:
-        # only now, when nothing is left to be refused, does an older run of this name go
+        # nothing can be refused any more: only now an older run of this name is replaced
         _begin(config, dataset, pipeline, sizing)
     barrier(config, "begun")
     images = ", ".join(f"{len(dataset.splits[split.name])} {split.name}" for split in splits)
@@ -302,16 +300,16 @@ def _trained(
         f"{' '.join(devices.gpus) or 'CPU'}, {devices.policy}"
     )
     if not config.crop:
-        note(f"images are squeezed to {describe_inside(config.arch, config.shape)}")
+        note(f"images are resized to {describe_inside(config.arch, config.shape)}")
     if config.backend == "tensorflow" and not devices.gpus:
-        _tell_memory(config, model)
-    with _kept(config, started, devices.gpus), stop.waiting():
+        _report_memory(config, model)
+    with recorded(config, start, devices.gpus), stop.waiting():
         fit(config, devices, model, {split.name: split for split in splits}, dataset, asked)
     return config
 
 
-def _tell_memory(config: TrainConfig, model: keras.Model) -> None:
-    """Says what training will take and what is free, and warns where it will not be enough."""
+def _report_memory(config: TrainConfig, model: keras.Model) -> None:
+    """Prints the memory that training will take and what is free; warns if it is not enough."""
     from segtf.data.memory import free_memory, taken_memory
     from segtf.training.devices import training_bytes
     from segtf.training.fitting import smaller_steps
@@ -321,15 +319,15 @@ def _tell_memory(config: TrainConfig, model: keras.Model) -> None:
     taken, wanted = taken_memory(), training_bytes(model, inside, config.batch)
     free = free_memory()
     note(
-        f"memory: training takes about {(taken + wanted) / 1e9:.1f} GB, "
-        f"{(taken + free) / 1e9:.1f} GB are there"
+        f"memory: training takes about {(taken + wanted) / 1e9:.1f} GB of "
+        f"{(taken + free) / 1e9:.1f} GB"
     )
     if wanted > free:
         note(f"warning: that may be too much: {smaller_steps(config)}")
 
 
-def _warn_of_idle(config: TrainConfig) -> None:
-    """Names the settings of crops where there are none: --size auto may have chosen to resize."""
+def _warn_of_unused_flags(config: TrainConfig) -> None:
+    """Names the settings of crops where images are resized, as --size auto may have chosen."""
     if config.crop is None:
         for name in ("crops", "foreground"):
             if getattr(config, name) != getattr(TrainConfig, name):
@@ -339,7 +337,7 @@ def _warn_of_idle(config: TrainConfig) -> None:
 def _begin(
     config: TrainConfig, dataset: Dataset, pipeline: albumentations.Compose, sizing: Sizing
 ) -> None:
-    """Makes the run folder, with all that the run begins with."""
+    """Makes the run folder with its settings. Raises `UserError` if another process made it."""
     from segtf.data.pipelines import write_pipeline
     from segtf.training.sizing import write_sizing
 
@@ -350,57 +348,14 @@ def _begin(
             "choose a --run"
         )
     with replacing(config.run_folder) as beside:
-        write_json(_about(dataset, config), beside / DATA)
+        write_json(_data(dataset, config), beside / DATA)
         write_pipeline(pipeline, beside / AUGMENT)
         write_sizing(beside, sizing, batch=config.batch)
         write_config(config, beside)
 
 
-@contextlib.contextmanager
-def _kept(config: TrainConfig, started: float, gpus: tuple[str, ...]) -> Iterator[None]:
-    """Writes down what runs where and for how long; says of what ends training within it how to go
-    on.
-    """
-    from segtf.training.backup import has_backup
-
-    environment = _environment(config.run_folder, started, gpus)
-    again = _command_to_resume(config)
-    with add_cure(f"what was trained is kept, go on with: {again}"):
-        try:
-            if config.process_id == 0:
-                write_json(environment, config.run_folder / ENVIRONMENT)
-            yield
-        except BaseException as error:
-            with contextlib.suppress(OSError):  # the first error is the one to tell
-                _add_seconds(config, environment, started)
-            if isinstance(error, KeyboardInterrupt):
-                note(f"stopped; go on with: {again}")
-            best = shlex.quote(str(config.run_folder / BEST))
-            if isinstance(error, UserError) and has_backup(config.run_folder / BACKUP):
-                raise UserError(
-                    f"{error}; what was trained is kept: go on with {again}, or, with other "
-                    f"settings, begin another run with --encoder-weights {best}"
-                ) from error
-            raise
-        _add_seconds(config, environment, started)
-
-
-def _add_seconds(config: TrainConfig, environment: dict[str, Any], started: float) -> None:
-    if config.process_id == 0 and (config.run_folder / CONFIG).is_file():
-        seconds = environment["seconds"] + time.time() - started
-        path = config.run_folder / ENVIRONMENT
-        write_json({**environment, "seconds": round(seconds, 1)}, path)
-
-
-def _command_to_resume(config: TrainConfig) -> str:
-    elsewhere = [] if config.artifacts == Path("artifacts") else ["--artifacts", config.artifacts]
-    processes = ["--processes", config.processes, "--process-id", config.process_id]
-    cluster = [*processes, "--coordinator", config.coordinator] if config.processes > 1 else []
-    parts = ["--run", config.run_folder.name, *elsewhere, "--resume", *cluster]
-    return f"{PROG} {shlex.join(map(str, parts))}"
-
-
-def _about(dataset: Dataset, config: TrainConfig) -> dict[str, Any]:
+def _data(dataset: Dataset, config: TrainConfig) -> dict[str, Any]:
+    """The values of `data.json`."""
     return {
         **({} if config.fold is None else {"fold": config.fold}),
         "path": str(dataset.path.resolve()),  # found from any working directory
@@ -412,34 +367,11 @@ def _about(dataset: Dataset, config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def _environment(folder: Path, started: float, gpus: tuple[str, ...]) -> dict[str, Any]:
-    """What runs where; a resumed run keeps its first command and adds up its seconds."""
-    import keras
-
-    experiment = Path(sys.argv[0]).stem in ("experiment", "segtf-experiment")
-    module = "segtf.experiment" if experiment else "segtf.train"
-    command = shlex.join(["python", "-m", module, *sys.argv[1:]])
-    before: dict[str, Any] = {"command": command, "resumed": [], "seconds": 0.0}
-    before["started"] = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(started))
-    if (folder / ENVIRONMENT).is_file():
-        before = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
-        before["resumed"] = [*before["resumed"], command]
-    return {
-        **before,
-        "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "backend": keras.backend.backend(),
-        "gpus": list(gpus),
-    }
-
-
 def _command(config: TrainConfig) -> int:
     if config.resume:
-        resumed(config, given(TrainConfig, PROG))  # refuses flags that the run does not have
+        resumed(config, given(TrainConfig, PROG))  # refuses flags that differ from the run's
     try:
-        config = train_network(config)
+        config = train_network(config, command=command_line(PROG))
     except Absent as error:
         print(f"{PROG}: error: {error}", file=sys.stderr)
         return LOST
@@ -447,7 +379,7 @@ def _command(config: TrainConfig) -> int:
 
 
 def main() -> int:
-    """The command line. Ends the process itself if it has left others that train with it."""
+    """The command line. Ends the process itself if other processes still train."""
     try:
         code = run(_command, TrainConfig, PROG)
     except Exception:

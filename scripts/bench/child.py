@@ -95,7 +95,7 @@ def fit_bare(run: Path, callback: Any) -> int:
     import tensorflow as tf
 
     from segtf.data.batches import training_batches, validation_batches
-    from segtf.data.records import load_splits, loading, own_shares
+    from segtf.data.records import load_splits, loading, own_shards
     from segtf.data.sampling import Sampler
     from segtf.networks.losses import SegmentationLoss
     from segtf.networks.model import build_model
@@ -114,10 +114,10 @@ def fit_bare(run: Path, callback: Any) -> int:
     with tempfile.TemporaryDirectory() as disk:
         splits = load_splits(dataset, ("train", "val"), loading(config, Path(disk)))
         images = len(dataset.splits["train"])
-        sampler = Sampler(splits[0], config, classes, own_shares(config), images)
+        sampler = Sampler(splits[0], config, classes, own_shards(config), images)
         steps = sampler.steps_per_epoch
         training = in_memory(training_batches(sampler, range(config.epochs * steps)))
-        validation = validation_batches(splits[1], config, devices.local)
+        validation = validation_batches(splits[1], config, devices.local_count)
         batch = validation.element_spec[0].shape[0]
         validation = in_memory(validation)
     network = build_model(config.arch, config.encoder, classes, config.shape)

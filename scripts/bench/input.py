@@ -14,7 +14,7 @@ import tensorflow as tf
 from scripts.bench.measure import Table, draw_images
 from segtf.data.augment import augmenter
 from segtf.data.batches import training_batches
-from segtf.data.records import load_splits, loading, own_shares
+from segtf.data.records import load_splits, loading, own_shards
 from segtf.data.sampling import Sampler
 from segtf.run.config import TrainConfig
 from segtf.run.size import describe
@@ -31,7 +31,7 @@ def our_batches(config: TrainConfig, dataset: Dataset, disk: Path) -> Callable[[
     """Starts the pipeline of `segtf.train` at its second epoch, when all images are decoded."""
     (split,) = load_splits(dataset, ("train",), loading(config, disk))
     count = len(dataset.splits["train"])
-    sampler = Sampler(split, config, len(dataset.classes), own_shares(config), count)
+    sampler = Sampler(split, config, len(dataset.classes), own_shards(config), count)
     return lambda: training_batches(sampler, range(sampler.steps_per_epoch, 10**6))
 
 

@@ -1,4 +1,4 @@
-"""Change image and mask together at random; what a rotation uncovers is void in the mask."""
+"""Augment image and mask together; pixels that a rotation uncovers are void in the mask."""
 
 from __future__ import annotations
 
@@ -8,21 +8,15 @@ import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from segtf.data.pipelines import check_pipeline, load_pipeline, write_pipeline
+from segtf.data.crops import Image, Mask
+from segtf.data.pipelines import load_pipeline
 from segtf.run.size import HeightWidth
-
-__all__ = ["augmenter", "check_pipeline", "load_pipeline", "mosaic", "write_pipeline"]
-
-Image = NDArray[np.uint8]  # (H, W, 3)
-Mask = NDArray[np.uint8]  # (H, W)
 
 
 def augmenter(augment: str, shape: HeightWidth) -> Callable[[Image, Mask, int], tuple[Image, Mask]]:
-    """A function of an image of that shape, its mask and a seed that does what a preset or a file
-    says; the same seed gives the same result in any thread. Raises `UserError` as `load_pipeline`
-    does.
+    """A function (image, mask, seed) that applies a preset or a file to images of that shape; the
+    same seed gives the same result in any thread. Raises `UserError` as `load_pipeline` does.
     """
     pipeline = load_pipeline(augment, shape)
     local = threading.local()  # a pipeline's random state must not be shared between threads
@@ -41,20 +35,18 @@ def augmenter(augment: str, shape: HeightWidth) -> Callable[[Image, Mask, int], 
     return change
 
 
-def mosaic(
-    samples: Sequence[tuple[Image, Mask]], generator: np.random.Generator
-) -> tuple[Image, Mask]:
-    """An image and its mask put together from four of one size: the upper left part of the first,
-    the upper right of the second, the lower left of the third, the lower right of the fourth, each
-    from its own place, nothing resized. They meet at a point drawn evenly from the middle half of
-    height and width. Raises ValueError for samples that are not four of one size.
+def mosaic(samples: Sequence[tuple[Image, Mask]], rng: np.random.Generator) -> tuple[Image, Mask]:
+    """An image and its mask made of four of one size: the upper left part of the first, the upper
+    right of the second, the lower left of the third, the lower right of the fourth, none moved or
+    resized. They meet at a point drawn uniformly from the middle half of height and width. Raises
+    ValueError for samples that are not four of one size.
     """
     shapes = [(image.shape[:2], mask.shape) for image, mask in samples]
     if len(samples) != 4 or len({shape for pair in shapes for shape in pair}) != 1:
         raise ValueError(f"a mosaic takes four images and masks of one size. Received: {shapes}")
     height, width = shapes[0][1]
-    y = int(generator.integers(height // 4, height - height // 4, endpoint=True))
-    x = int(generator.integers(width // 4, width - width // 4, endpoint=True))
+    y = int(rng.integers(height // 4, height - height // 4, endpoint=True))
+    x = int(rng.integers(width // 4, width - width // 4, endpoint=True))
     image, mask = (np.empty_like(part) for part in samples[0])
     up, down, left, right = slice(y), slice(y, None), slice(x), slice(x, None)
     places = ((up, left), (up, right), (down, left), (down, right))

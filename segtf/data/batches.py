@@ -1,4 +1,4 @@
-"""Put samples together to the batches that a network is trained on and validated with."""
+"""Batches of samples for training and validation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from segtf.data.crops import Image, Mask
-from segtf.data.records import Split, own_shares
+from segtf.data.records import Split, own_shards
 from segtf.data.sampling import Sampler
 from segtf.run.config import TrainConfig
 from segtf.run.size import HeightWidth
@@ -21,8 +21,8 @@ def training_batches(
     sampler: Sampler, steps: range, failures: list[Exception] | None = None
 ) -> tf.data.Dataset:
     """Batches (images, masks) of `steps`, counted from the run's first, uint8, shapes
-    (B, H, W, 3) and (B, H, W), where B is this process's part of the batch. What a
-    sample raises ends the batches with an error of TensorFlow's; `failures` then has it.
+    (B, H, W, 3) and (B, H, W), where B is this process's part of the batch. An error in a sample
+    ends the batches with a TensorFlow error; the original is appended to `failures`.
     """
     count = len(sampler.own) * sampler.from_each
 
@@ -35,17 +35,17 @@ def training_batches(
 def validation_batches(
     split: Split, config: TrainConfig, devices: int = 1, failures: list[Exception] | None = None
 ) -> tf.data.Dataset:
-    """All (images, masks) of this process's part of a split, unchanged, in batches of one size that
-    its `devices` can share, as many in every process; `failures` as for training. The last batch is
-    filled up with black images under void masks, which enter neither loss nor score; but a mean
-    loss over the batches weighs it as a full one.
+    """All (images, masks) of this process's part of a split, without augmentation, in batches of
+    equal size, a multiple of its `devices`, equally many in every process; `failures` as for
+    training. The last batch is padded with black images under void masks, which enter neither loss
+    nor score, but the mean loss over the batches weighs it as a full one.
     """
     assert config.batch is not None
-    of_share = split.largest_share
-    steps = -(-of_share * config.part_count // config.batch)
-    shares = len(own_shares(config))
-    alike = devices // math.gcd(shares, devices)
-    batch = -(-of_share // (steps * alike)) * alike * shares
+    of_shard = split.largest_shard
+    steps = -(-of_shard * config.shard_count // config.batch)
+    shards = len(own_shards(config))
+    alike = devices // math.gcd(shards, devices)
+    batch = -(-of_shard // (steps * alike)) * alike * shards
     nothing = np.zeros((*config.shape, 3), np.uint8), np.full(config.shape, VOID, np.uint8)
 
     def sample(index: int) -> tuple[Image, Mask]:
@@ -67,8 +67,8 @@ def _batches(
 ) -> tf.data.Dataset:
     """A batch for each of `steps`, in order: the `count` samples of the step's `numbers`.
 
-    A batch is put together in one call, several at once: sample by sample, TensorFlow copies each
-    twice, and at 512 x 512 makes 240 samples a second where this makes 660 (medium, two cores).
+    One call makes a whole batch, several in parallel: sample by sample, TensorFlow copies each
+    twice, and at 512 x 512 makes 240 samples per second instead of 660 (medium, two cores).
     """
 
     def batch(step: np.int64) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -1,4 +1,4 @@
-"""Windows of an image and its mask."""
+"""Crops and tiles of an image and its mask."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Mask = NDArray[np.uint8]  # (H, W)
 
 
 def cut(image: Image, mask: Mask, top: int, left: int, shape: HeightWidth) -> tuple[Image, Mask]:
-    """The window of `shape` at `top`, `left`; beyond the edge the image is mirrored and the mask is
+    """The crop of `shape` at `top`, `left`; beyond the edge the image is mirrored and the mask is
     void.
     """
     height, width = shape

@@ -1,4 +1,4 @@
-"""How much memory this process may still take."""
+"""Memory in use and memory free, within the limits of a container."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-# what a container may take and has taken: control groups, version 2 and 1
+# limit and usage of a container: control groups, version 2 and 1
 GROUPS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
     (
@@ -17,12 +17,12 @@ GROUPS = (
 
 
 def taken_memory() -> int:
-    """Bytes that this process has in memory."""
+    """Bytes of memory that this process uses."""
     return int(psutil.Process().memory_info().rss)
 
 
 def free_memory() -> int:
-    """Bytes: what the machine has free, or what is left of a container's share if that is less."""
+    """Bytes that the machine has free, or that the container may still take if that is less."""
     free = [int(psutil.virtual_memory().available)]
     for limit, taken in GROUPS:
         try:

@@ -1,4 +1,4 @@
-"""Read, check and write the augmentation pipelines of albumentations, which are YAML files."""
+"""Read, check and write augmentation pipelines, the YAML files of albumentations."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from voc_builder.base.progress import note
 
 CLASS = "__class_fullname__"  # albumentations' key for the name of a transform
 NEAREST = (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT)
-PROBE_IDS = (1, 100, 200)  # without 0: what is filled with it shows, as does what is blended
-PROBE_PIXELS = 8_000_000  # images of the probe together, so that 1024 takes as long as 512
+PROBE_IDS = (1, 100, 200)  # without 0, so that filling with it and blending show
+PROBE_PIXELS = 8_000_000  # of all probe images together, so that 1024 takes as long as 512
 REFUSED = {
     "Lambda": "is code, not data: leave it out",
-    "Morphological": "takes class ids for brightness, the mask would not follow: leave it out",
-    "Mosaic": "needs other images, which it does not get here: use --mosaic instead",
-    "ReplayCompose": "remembers every image: use Compose",
+    "Morphological": "treats class ids as brightness, so the mask would be wrong: leave it out",
+    "Mosaic": "needs other images: use --mosaic instead",
+    "ReplayCompose": "keeps every image in memory: use Compose",
     "SelectiveChannelTransform": "is written without its channels by albumentations: leave it out",
 }
 QUARTER_TURNS = ("D4", "RandomRotate90", "SquareSymmetry", "Transpose")
@@ -43,13 +43,13 @@ Json = dict[str, Any]
 
 
 def load_pipeline(augment: str, shape: HeightWidth = (1, 1)) -> A.Compose:
-    """The pipeline of a preset or of a YAML file that albumentations (or a person) wrote, for
-    images of `shape`: where that is no square, a preset goes without its quarter turns.
+    """The pipeline of a preset or of a YAML file of albumentations, for images of `shape`; a preset
+    has no quarter turns where that is not a square.
 
-    Where a transform fills what it uncovers and its `fill_mask` is not in the file, void is taken,
-    albumentations itself would take class 0. Raises `UserError` naming file, transform and cure for
-    what is not YAML, not a pipeline, unknown, would put a wrong class into a mask, or would turn a
-    image that is no square by a quarter.
+    A transform that uncovers pixels and has no `fill_mask` in the file fills the mask with void,
+    where albumentations would fill it with class 0. Raises `UserError` naming file, transform and
+    fix for a file that is no YAML or no pipeline, for an unknown transform, and for one that would
+    put a wrong class into a mask or would turn a rectangle by a quarter.
     """
     path = augmentation_file(augment)
     try:
@@ -77,27 +77,26 @@ def load_pipeline(augment: str, shape: HeightWidth = (1, 1)) -> A.Compose:
 
 
 def _quarter_turns(pipeline: A.Compose) -> list[str]:
-    """The places of the transforms that make 80 x 48 of 48 x 80."""
+    """The positions of the transforms that turn 48 x 80 into 80 x 48."""
     return [place for place, leaf in leaves(pipeline) if type(leaf).__name__ in QUARTER_TURNS]
 
 
 def write_pipeline(pipeline: A.Compose, path: Path) -> None:
     """Writes the YAML that `load_pipeline` reads; equal pipelines give equal bytes."""
-    # what has been read once more is written as it will be ever after: 0 becomes 0.0
+    # read once more, so that it is written the same every time: 0 becomes 0.0
     pipeline = _build(A.to_dict(pipeline)["transform"], str(path))
     with replacing(path) as beside:
         A.save(pipeline, beside, data_format="yaml")
 
 
 def check_pipeline(augment: str, shape: HeightWidth) -> A.Compose:
-    """The pipeline, after it has been tried on images of `shape`: each transform often enough,
-    however rare it is. Says on stderr what a preset goes without. Raises `UserError` naming file,
-    transform and cure if it fails, or gives another size, no uint8, or a class id that was not
-    there.
+    """The pipeline, after a trial of its transforms on images of `shape`. Prints to stderr which
+    quarter turns of a preset are left out. Raises `UserError` naming file, transform and fix if a
+    transform fails, or returns another size, another type, or a new class id.
     """
     pipeline, path = load_pipeline(augment, shape), augmentation_file(augment)
     if shape[0] != shape[1] and (lost := _quarter_turns(load_pipeline(augment))):
-        note(f"--augment {augment}: goes without {', '.join(lost)}, which would turn rectangles")
+        note(f"--augment {augment}: without {', '.join(lost)}, which would turn rectangles")
     often = _often(pipeline)
     runs = max(4, min(24, PROBE_PIXELS // math.prod(shape) // 2))
     for seed in range(2 * runs):
@@ -106,8 +105,8 @@ def check_pipeline(augment: str, shape: HeightWidth) -> A.Compose:
 
 
 def leaves(pipeline: Any, number: str = "") -> Iterator[tuple[str, A.BasicTransform]]:
-    """The transforms of a pipeline in order, those within others too, each with its place: `2.1
-    (HorizontalFlip)` is the first of those within the second.
+    """The transforms of a pipeline in order, nested ones too, each with its position: `2.1
+    (HorizontalFlip)` is the first within the second.
     """
     for index, transform in enumerate(pipeline.transforms, 1):
         place = f"{number}{index}"
@@ -186,8 +185,7 @@ def _checked_leaf(cls: type[Any], item: Json, where: str) -> Json:
         return own
     if name in item:
         raise UserError(
-            f"{where}: {name} {value}: gives a class to what the image does not show: write "
-            f"{name}: {VOID} (void)"
+            f"{where}: {name} {value}: labels pixels outside the image: write {name}: {VOID} (void)"
         )
     return {**own, name: VOID}
 
@@ -200,12 +198,12 @@ def _blended(interpolation: int) -> str:
 
 
 def _build(item: Json, where: str) -> Any:
-    """The transform of a part of the file; what albumentations would quietly change is an error."""
+    """The transform of a part of the file; a warning of albumentations is an error."""
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             built = A.from_dict({"transform": item})
-    except Exception as error:  # what a transform raises for an argument is its own affair
+    except Exception as error:  # transforms raise errors of any type
         raise UserError(f"{where}: {_reason(error)}") from None
     changed = [str(w.message) for w in said if not str(w.message).startswith(HARMLESS)]
     if changed:
@@ -234,7 +232,7 @@ def _yaml(transform: A.BasicTransform, where: str) -> str:
 
 
 def _often(pipeline: A.Compose) -> A.Compose:
-    """A copy in which everything that can happen does."""
+    """A copy in which every transform with p above 0 has p = 1."""
     often = copy.deepcopy(pipeline)
     waiting: list[Any] = [often]
     while waiting:
@@ -246,16 +244,16 @@ def _often(pipeline: A.Compose) -> A.Compose:
 
 
 def _try(pipeline: A.Compose, path: Path, shape: HeightWidth, seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    image = generator.integers(0, 256, (*shape, 3), dtype=np.uint8)
-    stripes = generator.integers(0, len(PROBE_IDS), -(-shape[1] // 8))
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    stripes = rng.integers(0, len(PROBE_IDS), -(-shape[1] // 8))
     mask = np.broadcast_to(np.asarray(PROBE_IDS, np.uint8)[stripes].repeat(8)[: shape[1]], shape)
     watched = copy.deepcopy(pipeline)
     watch = _Watch(watched)
-    watched.set_random_state(generator, random.Random(seed))
+    watched.set_random_state(rng, random.Random(seed))
     try:
         changed = watched(image=image, mask=np.ascontiguousarray(mask))
-    except Exception as error:  # what a transform raises is its own affair
+    except Exception as error:  # transforms raise errors of any type
         raise UserError(
             f"{path}: transform {watch.current}: fails on an image of {describe(shape)}: "
             f"{_reason(error)}"
@@ -277,7 +275,7 @@ def _try(pipeline: A.Compose, path: Path, shape: HeightWidth, seed: int) -> None
 
 
 class _Watch:
-    """Sees which transform of a pipeline runs and what it does to size, type and class ids."""
+    """Observes which transform of a pipeline runs and its effect on size, type and class ids."""
 
     def __init__(self, pipeline: A.Compose) -> None:
         self.current = "?"

@@ -1,5 +1,5 @@
-"""From TFRecords to arrays: an image is decoded once, then kept at training size or, for crops, at
-its own.
+"""From TFRecords to arrays: each image is decoded once and kept at training size, or at its own for
+crops.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class Split:
     """Images and masks of one split, decoded; in memory or mapped from disk."""
 
     name: str
-    ids: tuple[str, ...]  # of the image; that of an image cut into tiles stands at each of them
+    ids: tuple[str, ...]  # of the images; each tile has that of its image
     # (N, H, W, 3) RGB 0 to 255 and (N, H, W) class ids, 255 void; lists of whole images
     images: NDArray[np.uint8] | list[Image]
     masks: NDArray[np.uint8] | list[Mask]
-    largest_share: int  # samples of the share that has most, whichever process it belongs to
-    shapes: dict[str, tuple[int, int]]  # height and width of each image, put together of its tiles
+    largest_shard: int  # samples of the largest shard, of any process
+    shapes: dict[str, tuple[int, int]]  # height and width of each whole image
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -54,32 +54,31 @@ class Split:
 class Loading:
     """How the images of a data set become arrays."""
 
-    shape: HeightWidth  # images are squeezed to it, unless
-    crop: bool = False  # crops are wanted: those of train stay whole, others are cut into tiles
-    cache: str = "auto"  # memory, disk, or auto: on disk what would take half the free memory
+    shape: HeightWidth  # images are resized to it, or cut into tiles of it
+    crop: bool = False  # cut into tiles, but keep the split `whole`
+    cache: str = "auto"  # memory, disk, or auto: on disk if they take half of the free memory
     disk: Path = Path("cache")
-    share_count: int = 1  # parts that the images are dealt into: image i belongs to part i modulo
-    shares: range = range(1)  # this number; those of them that are loaded
-    whole: str | None = "train"  # the split that stays whole for crops; None: none does
+    shard_count: int = 1  # image i belongs to shard i modulo this number
+    shards: range = range(1)  # to load
+    whole: str | None = "train"  # None: no split
 
 
-def loading(config: TrainConfig, disk: Path, *, all_shares: bool = False) -> Loading:
-    """How a run's images are loaded: for training in this process, or all of them."""
-    count = 1 if all_shares else config.part_count
-    shares = range(1) if all_shares else own_shares(config)
-    return Loading(config.shape, config.crop is not None, config.cache, disk, count, shares)
+def loading(config: TrainConfig, disk: Path, *, all_shards: bool = False) -> Loading:
+    """How a run's images are loaded: the shards of this process, or all of them."""
+    count = 1 if all_shards else config.shard_count
+    shards = range(1) if all_shards else own_shards(config)
+    return Loading(config.shape, config.crop is not None, config.cache, disk, count, shards)
 
 
-def own_shares(config: TrainConfig) -> range:
-    """The parts of the training images that belong to this process."""
-    each = config.part_count // config.processes
+def own_shards(config: TrainConfig) -> range:
+    """The shards of the training images that belong to this process."""
+    each = config.shard_count // config.processes
     return range(config.process_id * each, (config.process_id + 1) * each)
 
 
 def load_splits(dataset: Dataset, names: Sequence[str], how: Loading) -> list[Split]:
-    """The splits `names` of a data set. Tiles show each pixel of an image once, and void beyond
-    its edge. Raises `UserError` naming the file for a record that is broken, misfitting, or
-    not there.
+    """The splits `names` of a data set. Tiles do not overlap and are void beyond the edge of their
+    image. Raises `UserError` naming the file for a record that is missing, broken or inconsistent.
     """
     missing = [name for name in names if not dataset.records.get(name)]
     if missing:
@@ -88,11 +87,11 @@ def load_splits(dataset: Dataset, names: Sequence[str], how: Loading) -> list[Sp
             "--no-records"
         )
     whole = [_layout(dataset, name, how) for name in names]
-    layouts = [_of_shares(layout, how.share_count, how.shares) for layout in whole]
+    layouts = [_of_shards(layout, how.shard_count, how.shards) for layout in whole]
     most = [
         max(
-            sum(map(len, _of_shares(layout, how.share_count, [share]).values()))
-            for share in range(how.share_count)
+            sum(map(len, _of_shards(layout, how.shard_count, [shard]).values()))
+            for shard in range(how.shard_count)
         )
         for layout in whole
     ]
@@ -100,8 +99,8 @@ def load_splits(dataset: Dataset, names: Sequence[str], how: Loading) -> list[Sp
     fits = pixels * BYTES_A_PIXEL <= free_memory() / 2
     on_disk = how.cache == "disk" or (how.cache == "auto" and not fits)
     return [
-        _load_split(dataset, name, layout, how, how.disk if on_disk else None, of_share)
-        for name, layout, of_share in zip(names, layouts, most, strict=True)
+        _load_split(dataset, name, layout, how, how.disk if on_disk else None, of_shard)
+        for name, layout, of_shard in zip(names, layouts, most, strict=True)
     ]
 
 
@@ -109,7 +108,7 @@ Layout = dict[str, list[tuple[int, int]]]  # height and width of the arrays of e
 
 
 def _layout(dataset: Dataset, name: str, how: Loading) -> Layout:
-    """Of all images of a split, whichever process they belong to."""
+    """The layout of all images of a split, in any shard."""
     ids = dataset.splits[name]
     if not how.crop:
         return {image_id: [how.shape] for image_id in ids}
@@ -124,9 +123,9 @@ def _layout(dataset: Dataset, name: str, how: Loading) -> Layout:
     }
 
 
-def _of_shares(layout: Layout, count: int, shares: Collection[int]) -> Layout:
-    """That of the images in those of `count` shares."""
-    own = (one for i, one in enumerate(layout.items()) if i % count in shares)
+def _of_shards(layout: Layout, count: int, shards: Collection[int]) -> Layout:
+    """The layout of the images in `shards`, of `count` shards."""
+    own = (one for i, one in enumerate(layout.items()) if i % count in shards)
     return dict(own)
 
 
@@ -136,7 +135,7 @@ def _load_split(
     layout: Layout,
     how: Loading,
     disk: Path | None,
-    largest_share: int,
+    largest_shard: int,
 ) -> Split:
     shapes = [shape for parts in layout.values() for shape in parts]
     images = _arrays([(*shape, 3) for shape in shapes], disk and disk / f"{name}_images")
@@ -148,8 +147,7 @@ def _load_split(
     for image_id, image, mask in progress(samples, len(layout), f"{name} images decoded"):
         if image_id in found:
             raise UserError(
-                f"{dataset.path}: more records than {len(layout)} {name} images, {image_id} is "
-                "there twice: build again"
+                f"{dataset.path}: {name} has a second record of image {image_id}: build it again"
             )
         height, width = mask.shape
         found[image_id] = height, width
@@ -161,7 +159,7 @@ def _load_split(
             f"{dataset.path}: {len(found)} records of {len(layout)} {name} images: build again"
         )
     ids = tuple(image_id for image_id, parts in layout.items() for _ in parts)
-    return Split(name, ids, images, masks, largest_share, found)
+    return Split(name, ids, images, masks, largest_shard, found)
 
 
 def _cut_up(image: Image, mask: Mask, tile: HeightWidth) -> list[tuple[Image, Mask]]:
@@ -171,8 +169,8 @@ def _cut_up(image: Image, mask: Mask, tile: HeightWidth) -> list[tuple[Image, Ma
 def _arrays(
     shapes: Sequence[tuple[int, ...]], path: Path | None
 ) -> NDArray[np.uint8] | list[NDArray[np.uint8]]:
-    """Arrays of those shapes, one after the other in memory or in a file; a single one with a
-    further axis in front if all are alike.
+    """Arrays of those shapes, contiguous in memory or in a file; a single array with one more axis
+    in front if all shapes are equal.
     """
     sizes = [math.prod(shape) for shape in shapes]
     flat = _memory(sum(sizes), path)
@@ -191,15 +189,17 @@ def _memory(size: int, path: Path | None) -> NDArray[np.uint8]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file, naming(path):
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)  # a full disk says so now, not by a crash
+            os.posix_fallocate(
+                file.fileno(), 0, size
+            )  # a full disk raises now instead of crashing later
     mapped = np.memmap(path, np.uint8, "r+", shape=(size,))
     if os.name == "posix":
-        path.unlink()  # nobody can cut it short, which would crash, and no kill leaves it behind
+        path.unlink()  # cannot be truncated, which would crash, and is not left behind by a kill
     return mapped
 
 
 def _records(dataset: Dataset, name: str) -> Iterator[tuple[Path, list[bytes]]]:
-    """The records of a split, some at once, with the file that they lie in."""
+    """The records of a split, `AT_ONCE` at a time, with the path of their file."""
     for shard in dataset.records[name]:
         batches = tf.data.TFRecordDataset(str(shard)).batch(AT_ONCE).as_numpy_iterator()
         while True:
@@ -215,7 +215,7 @@ def _records(dataset: Dataset, name: str) -> Iterator[tuple[Path, list[bytes]]]:
 
 
 def _sizes(dataset: Dataset, name: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Id, height and width of each image, by its record."""
+    """Id, height and width of each image, from its record."""
     for shard, records in _records(dataset, name):
         for record in records:
             features = _features(record, shard)
@@ -232,7 +232,7 @@ def _samples(
     dataset: Dataset, name: str, ids: Collection[str], shape: HeightWidth | None
 ) -> Iterator[tuple[str, Image, Mask]]:
     """Id, image and mask of each record whose id is one of `ids`, in the order of the files,
-    squeezed to `shape` if that is given.
+    resized to `shape` if that is given.
     """
     classes = len(dataset.classes)
     wanted = (

@@ -1,4 +1,4 @@
-"""Which image, or which part of which images, each training sample shows."""
+"""Choose the image, the crop and the augmentation of each training sample."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segtf.data.crops import Image, Mask, cut
 from segtf.run.config import TrainConfig
 from voc_builder.base.colours import VOID
 
-OFTEN = 0.5  # a class in this share of the images, or in more, needs no help from --balance
+OFTEN = 0.5  # a class in this fraction of the images, or in more, needs no help from --balance
 PLACES = 2000  # pixels of a class in an image that a crop may be centred on
 
 
@@ -32,13 +32,13 @@ class Images(Protocol):
 class Sampler:
     """The training samples of a run by their number, counted from 0 at its first step.
 
-    What a sample shows depends on the configuration's seed and the sample's number alone, so that a
-    run which goes on in the middle sees what it would have seen. With `config.shares` the images
-    are dealt into as many parts, image i into part i modulo their number, and each step takes as
-    many samples from each: a process needs its own parts only.
+    A sample depends only on the configuration's seed and on its number, so a resumed run sees the
+    same samples. The images are dealt into `config.shard_count` shards, image i into shard i modulo
+    their number, and each step takes equally many samples from each: a process needs only its own
+    shards.
 
-    `config.batch` must be decided. `split` holds the parts `own` of `config.part_count`; its masks
-    have class ids below `classes`.
+    `config.batch` must be decided. `split` holds the shards `own`; its masks have class ids below
+    `classes`. `images` counts those of all shards.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class Sampler:
         self.classes = classes
         self.own = own
         self.batch = config.batch
-        self.from_each = config.batch // config.part_count
-        samples = images // config.part_count * config.samples_per_image
+        self.from_each = config.batch // config.shard_count
+        samples = images // config.shard_count * config.samples_per_image
         self.steps_per_epoch = samples // self.from_each
         self.change = augmenter(config.augment, config.shape)
         self._draw = lru_cache(maxsize=4 * len(own))(self._drawn)
@@ -59,7 +59,7 @@ class Sampler:
         self._rare = lru_cache(maxsize=None)(self._images_with)
 
     def numbers(self, steps: range) -> NDArray[np.int64]:
-        """The samples of this process in those steps, in order."""
+        """The numbers of this process's samples in those steps, in order."""
         slots = np.arange(self.own.start * self.from_each, self.own.stop * self.from_each)
         return (np.array(steps, np.int64)[:, None] * self.batch + slots).reshape(-1)
 
@@ -67,41 +67,40 @@ class Sampler:
         """Image (H, W, 3) and mask (H, W) of a sample at the training size, augmented."""
         rng = np.random.default_rng((self.config.seed, number))
         step, slot = divmod(number, self.batch)
-        share, place = divmod(slot, self.from_each)
+        shard, place = divmod(slot, self.from_each)
         epoch, step = divmod(step, self.steps_per_epoch)
-        drawn = self._draw(epoch, share)[step * self.from_each + place]
-        image, mask = self._view(share, int(drawn), rng)
+        drawn = self._draw(epoch, shard)[step * self.from_each + place]
+        image, mask = self._view(shard, int(drawn), rng)
         if rng.random() < self.config.mosaic:
-            others = rng.integers(len(self._images(share)), size=3)
-            four = [(image, mask), *(self._view(share, int(i), rng) for i in others)]
+            others = rng.integers(len(self._images(shard)), size=3)
+            four = [(image, mask), *(self._view(shard, int(i), rng) for i in others)]
             image, mask = mosaic(four, rng)
         return self.change(image, mask, int(rng.integers(2**32)))
 
-    def _images(self, share: int) -> range:
-        """Where the images of a share stand in the split: the shares of a process take turns."""
-        return range(share - self.own.start, len(self.split), len(self.own))
+    def _images(self, shard: int) -> range:
+        """Indices of the images of a shard: the shards of a process alternate in the split."""
+        return range(shard - self.own.start, len(self.split), len(self.own))
 
-    def _drawn(self, epoch: int, share: int) -> NDArray[np.int64]:
-        """The images of a share that an epoch shows, as places in the share, in their order."""
-        rng = np.random.default_rng((self.config.seed, epoch, share))
-        images = len(self._images(share))
+    def _drawn(self, epoch: int, shard: int) -> NDArray[np.int64]:
+        """The images of a shard in an epoch, as indices within the shard, in their order."""
+        rng = np.random.default_rng((self.config.seed, epoch, shard))
+        images = len(self._images(shard))
         count = images * self.config.samples_per_image
         if not self.config.balance:
             return rng.permutation(count) % images
         # systematic resampling: an image of weight 1.8 comes once or twice, never not at all
-        weights = image_weights(self._shown[self._images(share)])
+        weights = image_weights(self._shown[self._images(shard)])
         edges = np.cumsum(weights) / weights.sum() * count
         points = np.arange(count) + rng.random()
         return rng.permutation(np.minimum(np.searchsorted(edges, points), images - 1))
 
-    def _view(self, share: int, drawn: int, rng: np.random.Generator) -> tuple[Image, Mask]:
+    def _view(self, shard: int, drawn: int, rng: np.random.Generator) -> tuple[Image, Mask]:
         """An image as it is, or a crop of it, or of another with a rare class."""
-        photos = self._images(share)
-        image, size = photos[drawn], self.config.crop
+        image, size = self._images(shard)[drawn], self.config.crop
         if size is None:
             return self.split.images[image], self.split.masks[image]
         centre: tuple[int | None, int | None] = (None, None)
-        rare = self._rare(share)
+        rare = self._rare(shard)
         if rare and rng.random() < self.config.foreground:
             class_id = int(rng.choice(list(rare)))
             image = int(rng.choice(rare[class_id]))
@@ -124,15 +123,15 @@ class Sampler:
     def _shown(self) -> NDArray[np.bool_]:
         return self._counts > 0
 
-    def _images_with(self, share: int) -> dict[int, NDArray[np.int64]]:
-        """The images of a share that show each of its rare classes."""
-        images = np.array(self._images(share))
+    def _images_with(self, shard: int) -> dict[int, NDArray[np.int64]]:
+        """The images of a shard that show each of its rare classes."""
+        images = np.array(self._images(shard))
         counts = self._counts[images]
         rare = rare_classes(counts).tolist()
         return {class_id: images[counts[:, class_id] > 0] for class_id in rare}
 
     def _found(self, image: int, class_id: int) -> NDArray[np.uint32]:
-        """Pixels of a class, counted row by row, always the same ones."""
+        """Flat indices of at most `PLACES` pixels of a class, always the same ones."""
         flat = np.flatnonzero(self.split.masks[image].reshape(-1) == class_id)
         rng = np.random.default_rng((self.config.seed, class_id, len(flat)))
         chosen = flat if len(flat) <= PLACES else rng.choice(flat, PLACES, replace=False)
@@ -140,12 +139,12 @@ class Sampler:
 
 
 def image_weights(shown: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How often to draw each image, 1 or more, from which classes it shows, (N, C): by its rarest
-    class, sqrt(0.5 / share of the images with the class), as in LVIS (Gupta, Dollar and Girshick
+    """Weight of each image, 1 or more, (N,), from the classes it shows, (N, C): of its rarest one,
+    sqrt(0.5 / fraction of the images with the class), as in LVIS (Gupta, Dollar and Girshick
     2019, https://arxiv.org/abs/1908.03195).
     """
-    shares = shown.mean(axis=0)
-    of_class = np.sqrt(np.maximum(OFTEN / np.maximum(shares, 1 / len(shown)), 1.0))
+    fractions = shown.mean(axis=0)
+    of_class = np.sqrt(np.maximum(OFTEN / np.maximum(fractions, 1 / len(shown)), 1.0))
     return np.where(shown, of_class, 1.0).max(axis=1)
 
 

@@ -1,9 +1,9 @@
-"""Losses over class probabilities, void left out, as a weighted sum: `0.7*ce + 0.3*dice`.
+"""Losses over class probabilities, without void pixels, as a weighted sum: `0.7*ce + 0.3*dice`.
 
 In every function truth is class ids (N, H, W) with 255 for void, probabilities are (N, H, W, C) in
-[0, 1] and are computed with in float32, class weights are C positive numbers, None for all 1. What
-is returned is one float32 number: 0, with a gradient of 0, if all is void. Weights, gamma, alpha
-and beta of an expression, their defaults and ranges stand in `segtf.run.loss_expression`.
+[0, 1], cast to float32, and class weights are C positive numbers, None for all 1. The result is a
+float32 scalar: 0, with a gradient of 0, if all pixels are void. `segtf.run.loss_expression` has the
+parameters of an expression with their defaults and ranges.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from keras import ops
 from segtf.run.loss_expression import parse_loss
 from voc_builder.base.colours import VOID
 
-# cuts off the logarithm; so low that softmax's own gradient, p, still makes up for 1 / p: a pixel
-# that is surely wrong goes on learning
+# lower bound inside the logarithm; so low that softmax's own gradient, p, still compensates 1 / p:
+# a pixel that is confidently wrong still learns
 LEAST_PROBABILITY = 1e-20
 NEARLY_ZERO = 1e-7  # the spacing of float32 below 1: a smaller error is rounding
 
@@ -26,23 +26,23 @@ NEARLY_ZERO = 1e-7  # the spacing of float32 below 1: a smaller error is roundin
 def cross_entropy(
     truth: Any, probabilities: Any, class_weights: Sequence[float] | None = None
 ) -> Any:
-    """Mean of -log p of the true class over the pixels that are not void, weighted by the class of
-    each: sum of w l / sum of w, as PyTorch's CrossEntropyLoss.
+    """Mean of -log p of the true class over the pixels that are not void, weighted by class: sum of
+    w l / sum of w, as PyTorch's CrossEntropyLoss.
     """
-    return _mean_over_pixels(_surprise, truth, probabilities, class_weights)
+    return _mean_over_pixels(_negative_log, truth, probabilities, class_weights)
 
 
 def focal_loss(
     truth: Any, probabilities: Any, class_weights: Sequence[float] | None = None, *, gamma: float
 ) -> Any:
-    """Cross-entropy with (1 - p)^gamma on each pixel, which lets those that are already right fade;
-    gamma 0 is cross-entropy (Lin et al. 2017, https://arxiv.org/abs/1708.02002; the class weights
+    """Cross-entropy times (1 - p)^gamma per pixel, which reduces the weight of easy pixels; gamma 0
+    is cross-entropy (Lin et al. 2017, https://arxiv.org/abs/1708.02002; the class weights
     are its alpha).
     """
 
     def loss(p: Any) -> Any:
-        # not 0, where a power below 1 is infinitely steep
-        return ops.power(ops.maximum(1.0 - p, NEARLY_ZERO), gamma) * _surprise(p)
+        # above 0, where a power below 1 has an infinite slope
+        return ops.power(ops.maximum(1.0 - p, NEARLY_ZERO), gamma) * _negative_log(p)
 
     return _mean_over_pixels(loss, truth, probabilities, class_weights)
 
@@ -91,8 +91,8 @@ def focal_tversky_loss(
     https://arxiv.org/abs/1810.07842).
 
     The paper writes the exponent as 1 / gamma: its 4/3 is 0.75 here, and its alpha and beta are
-    the other way round. Below an error of 1e-7 the power goes on as a straight line to 0, since
-    for gamma < 1 its slope has no limit there.
+    swapped. Below an error of 1e-7 the power is replaced by a straight line to 0, since for
+    gamma < 1 its slope is unbounded there.
     """
     errors, present = _tversky_errors(truth, probabilities, alpha, beta)
     steep = errors > NEARLY_ZERO
@@ -107,12 +107,12 @@ def lovasz_loss(
     """Lovasz-Softmax: the convex extension of 1 - IoU, mean over the classes in the batch's truth
     (Berman et al. 2018, https://arxiv.org/abs/1705.08790, algorithm 1).
 
-    Sorts the errors of all pixels once a class, n log n: on a CPU ten times the time of any
-    other term with TensorFlow's own sort, seventy times with XLA's.
+    Sorts the errors of all pixels once per class, n log n: on a CPU ten times as slow as any other
+    term with TensorFlow's own sort, seventy times with XLA's.
     """
     known, one_hot, probabilities = _one_hot(truth, probabilities)
     errors = one_hot + probabilities * (1.0 - 2.0 * one_hot)
-    # void is sorted behind every known pixel, whose share of the loss rests on what stands before
+    # void is sorted behind every known pixel, whose loss depends on the pixels before it
     errors = _rows(ops.where(known[..., None] > 0, errors, -1.0))
     members = _rows(one_hot)
     order = ops.argsort(-ops.stop_gradient(errors), axis=-1)
@@ -136,7 +136,7 @@ TERMS: dict[str, Callable[..., Any]] = {
 
 @keras.saving.register_keras_serializable(package="segtf")
 class SegmentationLoss(keras.losses.Loss):
-    """The weighted sum that `expression` names, one number a batch, in float32 at any precision."""
+    """The weighted sum of `expression`, one number per batch, in float32 at any precision."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class SegmentationLoss(keras.losses.Loss):
             term.weight * TERMS[term.name](y_true, y_pred, self.class_weights, **term.arguments)
             for term in self.terms
         )
-        # one value of rank 1: Keras shares a mean among replicas, but not a bare number
+        # a value of rank 1: Keras averages it over replicas, but not a scalar
         return ops.reshape(value, (1,))
 
     def get_config(self) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class SegmentationLoss(keras.losses.Loss):
 
 
 def _one_hot(truth: Any, probabilities: Any) -> tuple[Any, Any, Any]:
-    """1.0 where the truth is known, (N, H, W), the truth as one-hot (N, H, W, C), 0 at void, and
+    """1.0 where the truth is not void, (N, H, W), the truth as one-hot (N, H, W, C), 0 at void, and
     the probabilities; all in float32.
     """
     truth = ops.cast(truth, "int32")
@@ -176,7 +176,7 @@ def _one_hot(truth: Any, probabilities: Any) -> tuple[Any, Any, Any]:
     return known, one_hot, ops.cast(probabilities, "float32")
 
 
-def _surprise(p: Any) -> Any:
+def _negative_log(p: Any) -> Any:
     return -ops.log(ops.maximum(p, LEAST_PROBABILITY))
 
 
@@ -218,17 +218,17 @@ def _weight_vector(class_weights: Sequence[float], classes: int) -> Any:
 
 
 def _tversky_errors(truth: Any, probabilities: Any, alpha: float, beta: float) -> tuple[Any, Any]:
-    """1 - TI of each class, 0 for one that the truth has not, and which ones it has; both (C,)."""
+    """1 - TI of each class, 0 without truth, and whether the truth has the class; both (C,)."""
     known, one_hot, probabilities = _one_hot(truth, probabilities)
     axes = (0, 1, 2)
     overlap = one_hot * probabilities
-    found = ops.sum(overlap, axis=axes)
-    # each summed on its own: a difference of sums would round a small error away
-    missed = ops.sum(one_hot - overlap, axis=axes)
-    invented = ops.sum((known[..., None] - one_hot) * probabilities, axis=axes)
+    true_positives = ops.sum(overlap, axis=axes)
+    # each has its own sum: a difference of sums would round a small error to 0
+    false_negatives = ops.sum(one_hot - overlap, axis=axes)
+    false_positives = ops.sum((known[..., None] - one_hot) * probabilities, axis=axes)
     present = ops.any(one_hot > 0, axis=axes)
-    wrong = ops.where(present, alpha * invented + beta * missed, 0.0)
-    return wrong / ops.where(present, found + wrong, 1.0), present
+    wrong = ops.where(present, alpha * false_positives + beta * false_negatives, 0.0)
+    return wrong / ops.where(present, true_positives + wrong, 1.0), present
 
 
 def _rows(pixels: Any) -> Any:
@@ -237,7 +237,7 @@ def _rows(pixels: Any) -> Any:
 
 
 def _jaccard_steps(members: Any) -> Any:
-    """By how much 1 - IoU of each class grows when the pixels are got wrong one after the other.
+    """The increase of 1 - IoU of each class as the pixels become wrong one after the other.
 
     A member of the class (1 in `members`, (C, P)) leaves the intersection I: 1 / U. Any other joins
     the union U: I / (U (U - 1)). The differences of 1 - I / U themselves would be lost in float32.

@@ -1,12 +1,10 @@
-"""Networks that take a raw image and answer with the probability of each class in each pixel."""
+"""Networks from a raw image to the probability of each class in each pixel."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import os
 import socket
-import types
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from segtf.networks import segmentation_models as sm
 from segtf.run.architectures import Arch, has_encoder, is_fixed, is_padded, padding_of
 from segtf.run.size import HeightWidth, Padding, padded
 from voc_builder.base.errors import UserError
@@ -22,36 +21,12 @@ from voc_builder.base.errors import UserError
 DOWNLOAD_TIMEOUT = 20  # seconds without an answer
 
 
-def _segmentation_models() -> types.ModuleType:
-    """The package, on the backend that Keras has."""
-    on_tensorflow = keras.backend.backend() == "tensorflow"
-    os.environ["SM_FRAMEWORK"] = "tf.keras" if on_tensorflow else "keras"  # read at its import
-    if not on_tensorflow:
-        _complete_keras()
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its framework's name
-        import segmentation_models
-
-    return segmentation_models
-
-
-def _complete_keras() -> None:
-    """Gives Keras the four names of its version 2 that the package looks for: `tf.keras` has them,
-    but would import TensorFlow.
-    """
-    keras.backend.int_shape = lambda tensor: tuple(tensor.shape)
-    keras.backend.shape = ops.shape
-    keras.backend.sigmoid = ops.sigmoid
-    keras.utils.generic_utils = types.SimpleNamespace(
-        get_custom_objects=keras.saving.get_custom_objects
-    )
-
-
 @keras.saving.register_keras_serializable(package="segtf")
 class GlobalAverage(layers.GlobalAveragePooling2D):
     """The mean over width, then over height: (N, H, W, C) to (N, C), or (N, 1, 1, C).
 
-    Keras sums all pixels in one row, in float32: of the 262,144 pixels that EfficientNet squeezes
-    at 1024 x 1024 the sum is off by 3e-5, each runtime in its own way, and probabilities by 2e-4.
+    Keras sums all pixels at once, in float32: over the 262,144 pixels that EfficientNet averages at
+    1024 x 1024 the sum is off by 3e-5, differently in each runtime, and probabilities by 2e-4.
     """
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
@@ -61,8 +36,8 @@ class GlobalAverage(layers.GlobalAveragePooling2D):
 
 @keras.saving.register_keras_serializable(package="segtf")
 class ReflectionPadding(layers.Layer):
-    """What lies at the edges mirrored beyond them, the outermost pixels not twice: (N, H, W, C) to
-    (N, H + above + below, W + left + right, C). Each part must be smaller than H, or W.
+    """Mirrors the pixels at the edges, the outermost ones once: (N, H, W, C) to (N, H + above +
+    below, W + left + right, C). Each part must be smaller than H, or W.
     """
 
     def __init__(self, padding: Padding, **others: Any) -> None:
@@ -83,15 +58,10 @@ def _precise(layer: keras.Layer) -> keras.Layer:
     return kind.from_config(layer.get_config())
 
 
-def known_encoders() -> list[str]:
-    """Every encoder that segmentation-models names, whether it works with this Keras or not."""
-    return sorted(_segmentation_models().get_available_backbone_names())
-
-
 def build_model(arch: Arch, encoder: str, classes: int, shape: HeightWidth) -> keras.Model:
-    """A network with random weights: `image` uint8 (N, H, W, 3), RGB 0 to 255, in; `probabilities`
-    float32 (N, H, W, classes) out. H and W are free but for PSPNet, whose pooling fixes them, and
-    for a `shape` that the network pads to what it needs and crops again.
+    """A network with random weights: input `image` uint8 (N, H, W, 3), RGB 0 to 255; output
+    `probabilities` float32 (N, H, W, classes). H and W are free, except for PSPNet, whose pooling
+    fixes them, and for a `shape` that the network pads and crops again.
     """
     padding, fixed = padding_of(arch, shape), is_fixed(arch, shape)
     image = keras.Input((*(shape if fixed else (None, None)), 3), dtype="uint8", name="image")
@@ -100,15 +70,8 @@ def build_model(arch: Arch, encoder: str, classes: int, shape: HeightWidth) -> k
         network = _plain_unet(classes) if arch == "unet_plain" else _tiny_unet(classes)
     else:
         x = _preprocessing(encoder)(image)
-        sm = _segmentation_models()
-        builder = {"unet": sm.Unet, "fpn": sm.FPN, "linknet": sm.Linknet, "pspnet": sm.PSPNet}[arch]
-        network = builder(
-            encoder,
-            input_shape=(*(padded(shape, padding) if fixed else (None, None)), 3),
-            classes=classes,
-            activation="linear",
-            encoder_weights=None,
-        )
+        inside = padded(shape, padding) if fixed else (None, None)
+        network = sm.build_network(arch, encoder, classes, inside)
         network = keras.models.clone_model(network, clone_function=_precise)
     network.name = "network"
     if is_padded(arch, shape):
@@ -123,7 +86,7 @@ def build_model(arch: Arch, encoder: str, classes: int, shape: HeightWidth) -> k
 
 def load_model(path: Path) -> keras.Model:
     """A network from `best.keras`, ready to predict."""
-    _segmentation_models()  # registers the layers that its networks are made of
+    sm.package()  # registers the custom layers of its networks
     try:
         return keras.saving.load_model(path, compile=False)
     except (OSError, ValueError) as error:
@@ -131,12 +94,12 @@ def load_model(path: Path) -> keras.Model:
 
 
 def _preprocessing(encoder: str) -> keras.Layer:
-    """What the encoder was trained to see, as a layer: (RGB or BGR) * scale + offset.
+    """The encoder's own preprocessing as a layer: (RGB or BGR) * scale + offset.
 
-    Read off the package's own function at black and at the three unit vectors, because encoders
-    disagree: some take 0 to 255, some -1 to 1, some BGR without a mean.
+    Measured from the package's function at black and at the three unit vectors, because encoders
+    differ: some take 0 to 255, some -1 to 1, some BGR without a mean.
     """
-    of_encoder = _segmentation_models().get_preprocessing(encoder)
+    of_encoder = sm.preprocessing(encoder)
     black = np.asarray(of_encoder(np.zeros((1, 1, 1, 3), np.float32)))[0, 0, 0]
     unit = np.asarray(of_encoder(255 * np.eye(3, dtype=np.float32)[None]))[0] - black
     order = np.abs(unit).argmax(axis=0)  # which input channel feeds each output channel
@@ -144,7 +107,7 @@ def _preprocessing(encoder: str) -> keras.Layer:
     if order.tolist() == [0, 1, 2]:
         return layers.Rescaling(scale.tolist(), offset=black.tolist(), name="preprocessing")
     if order.tolist() != [2, 1, 0]:
-        raise ValueError(f"{encoder} mixes channels in a way that is not known: {order}")
+        raise ValueError(f"{encoder} mixes channels in an unknown way. Received: {order}")
     # Rescaling broadcasts over channels, so a fixed 1 x 1 convolution turns RGB into BGR
     swap = layers.Conv2D(3, 1, use_bias=True, trainable=False, dtype="float32")
     swap.build((None, None, None, 3))
@@ -194,16 +157,16 @@ def _tiny_unet(classes: int) -> keras.Model:
 def load_encoder_weights(
     model: keras.Model, encoder: str, source: str, *, shape: HeightWidth
 ) -> str:
-    """Fills the encoder of `model` from `source`; says in one line what was loaded.
+    """Loads the weights of `source` into the encoder of `model`; returns a line about it.
 
     `source` is `imagenet`, or the path of a file that Keras wrote for this encoder without its
     classifier (`.weights.h5`, `.h5`) or of a network that contains it (`.keras`). Raises
-    `UserError` if it cannot be had or none of its layers fits.
+    `UserError` if it is not available or none of its layers fits.
     """
     target = {layer.name: layer for layer in model.get_layer("network").layers}
     donor = _imagenet(encoder) if source == "imagenet" else _donor(encoder, Path(source), shape)
-    # a whole network has a decoder too, whose layers are called the same with every encoder
-    of_encoder = {layer.name for layer in _backbone(encoder, None).layers}
+    # the decoder of a whole network has the same layer names with every encoder
+    of_encoder = {layer.name for layer in sm.build_encoder(encoder, None).layers}
     wanted = of_encoder & set(target)
     weighted = [layer for layer in donor if layer.weights and layer.name in wanted]
     matched = [
@@ -218,45 +181,35 @@ def load_encoder_weights(
     return f"encoder weights: {source}, {len(matched)} of {len(weighted)} layers matched"
 
 
-def _backbone(
-    encoder: str, weights: str | None, shape: HeightWidth | tuple[None, None] = (None, None)
-) -> keras.Model:
-    sm = _segmentation_models()
-    build = sm.inject_global_submodules(sm.Backbones.get_backbone)
-    with warnings.catch_warnings():  # that it did not expect this size matters to a classifier only
-        warnings.simplefilter("ignore")
-        return build(encoder, input_shape=(*shape, 3), weights=weights, include_top=False)
-
-
 def _imagenet(encoder: str) -> list[keras.Layer]:
     """Layers with ImageNet weights, from Keras's cache or its download."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            return list(_backbone(encoder, "imagenet").layers)
-    # whatever urllib, h5py and the builders raise: all mean "no weights"
+            return list(sm.build_encoder(encoder, "imagenet").layers)
+    # any error of urllib, h5py and the builders means that there are no weights
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"no ImageNet weights for {encoder} can be had ({reason})") from error
+        raise UserError(f"ImageNet weights of {encoder} are not available ({reason})") from error
     finally:
         socket.setdefaulttimeout(before)
 
 
 def _donor(encoder: str, path: Path, shape: HeightWidth) -> list[keras.Layer]:
-    """Layers with the weights of a file; those that the file does not have are left out."""
+    """Layers with the weights of a file, without those that the file does not have."""
     if not path.is_file():
         raise UserError(f"--encoder-weights {path}: no such file")
     if path.suffix == ".keras":
         network = load_model(path)
         inner = [layer for layer in network.layers if isinstance(layer, keras.Model)]
         return [leaf for part in [network, *inner] for leaf in part.layers]
-    donor = _backbone(encoder, None, shape)
+    donor = sm.build_encoder(encoder, None, shape)
     before = {layer.name: layer.get_weights() for layer in donor.layers}
-    # the new format goes by the order of layers, so all must fit; the old one by their names
+    # the new format matches layers by order, so all must fit; the old one by name
     by_name = {} if path.name.endswith(".weights.h5") else {"by_name": True, "skip_mismatch": True}
     try:
-        with warnings.catch_warnings():  # a layer a line; the count of matches says it in one
+        with warnings.catch_warnings():  # one per layer; the count of matches is enough
             warnings.simplefilter("ignore")
             donor.load_weights(path, **by_name)
     except (OSError, ValueError, KeyError) as error:
@@ -276,10 +229,10 @@ def _donor(encoder: str, path: Path, shape: HeightWidth) -> list[keras.Layer]:
 
 
 def fit_batchnorm(model: keras.Model, momentum: float) -> None:
-    """Lowers the momentum of every BatchNormalization to `momentum`; one that is lower stays.
+    """Lowers the momentum of every BatchNormalization to `momentum`, unless it is lower already.
 
-    With 14 steps an epoch and a momentum of 0.99 the running averages still hold half of the random
-    start after five epochs, and validation judges a network that never was.
+    With 14 steps per epoch and a momentum of 0.99 half of the running averages is still the random
+    start after five epochs, and validation scores suffer.
     """
     for layer in model.get_layer("network").layers:
         if isinstance(layer, layers.BatchNormalization):
@@ -287,10 +240,10 @@ def fit_batchnorm(model: keras.Model, momentum: float) -> None:
 
 
 def freeze_encoder(model: keras.Model, encoder: str, frozen: bool) -> None:
-    """Keeps the weights of the encoder, the averages of its batch normalisation too, or sets them
-    free; takes effect when a training step is traced next.
+    """Freezes or unfreezes the encoder, with the averages of its batch normalisation; takes effect
+    when a training step is traced next.
     """
-    of_encoder = {layer.name for layer in _backbone(encoder, None).layers}
+    of_encoder = {layer.name for layer in sm.build_encoder(encoder, None).layers}
     for layer in model.get_layer("network").layers:
         if layer.name in of_encoder:
             layer.trainable = not frozen

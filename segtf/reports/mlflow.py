@@ -136,7 +136,7 @@ def log_run(server: Server, run: Path, *, experiment: str, name: str) -> str:
         "dataset": data["path"],
         "dataset_sha256": data["sha256"],
         "segtf_version": environment["segtf"],
-        "command": environment["command"],
+        "command": environment.get("command", "not recorded"),
     }
     with answering(server):
         client = mlflow.MlflowClient()

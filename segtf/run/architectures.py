@@ -1,4 +1,4 @@
-"""Which networks there are and which sizes they take; no framework is needed to ask."""
+"""Architectures, their encoders and the sizes that they take; needs no framework."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from voc_builder.base.errors import UserError
 Arch = Literal["unet", "fpn", "linknet", "pspnet", "unet_plain", "tiny"]
 ARCHS: tuple[Arch, ...] = get_args(Arch)
 
-# those of segmentation-models that build, train, save and reload to the same output
-# (`python -m scripts.check_encoders` tries them all) and whose layers have names, by which trained
-# weights find them: inceptionv3's have none
+# encoders of segmentation-models that build, train, save and reload to the same output
+# (`python -m scripts.check_encoders` tries them all) and whose layers have names, by which weights
+# are loaded, unlike those of inceptionv3
 ENCODERS = (
     *(f"efficientnetb{i}" for i in range(8)),
     *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)),
@@ -25,29 +25,29 @@ ENCODERS = (
 
 
 def size_multiple(arch: Arch) -> int:
-    """What height and width must be divisible by, pixels."""
+    """The number that height and width must be divisible by, pixels."""
     return 48 if arch == "pspnet" else 32  # PSPNet pools an eighth of the size into 6 x 6 parts
 
 
 def padding_of(arch: Arch, shape: HeightWidth) -> Padding:
-    """What the network adds to images of this height and width inside itself."""
+    """The padding inside the network for images of this height and width."""
     return padding(shape, size_multiple(arch))
 
 
 def is_padded(arch: Arch, shape: HeightWidth) -> bool:
-    """Whether the network adds anything."""
+    """Whether the network pads images of this shape."""
     return any(map(any, padding_of(arch, shape)))
 
 
 def is_fixed(arch: Arch, shape: HeightWidth) -> bool:
-    """Whether a network that is trained at this height and width takes no others: the pooling of
-    PSPNet has fixed numbers of pixels, and so has what is cropped again after padding.
+    """Whether a network trained at this height and width takes no others, because of the pooling of
+    PSPNet, or of the cropping after padding.
     """
     return arch == "pspnet" or is_padded(arch, shape)
 
 
 def describe_inside(arch: Arch, shape: HeightWidth) -> str:
-    """The shape as people read it, and to what it is padded."""
+    """The shape as people read it, with its padding."""
     if not is_padded(arch, shape):
         return describe(shape)
     height, width = padded(shape, padding_of(arch, shape))
@@ -55,13 +55,15 @@ def describe_inside(arch: Arch, shape: HeightWidth) -> str:
 
 
 def check_size(arch: Arch, size: int | str, flag: str = "--size") -> None:
-    """Raises `UserError` if the network cannot take `size`: a number names the nearest legal ones;
-    HEIGHTxWIDTH is padded, for which it needs half of the multiple.
+    """Raises `UserError` if the network cannot take `size`: a number must be a multiple of
+    `size_multiple`, HEIGHTxWIDTH is padded and must be at least half of it.
     """
     multiple, shape = size_multiple(arch), parse_size(size)
     if isinstance(size, str):
         if min(shape) < multiple // 2:
-            raise UserError(f"{flag} {size}: {arch} needs at least {multiple // 2} either way")
+            raise UserError(
+                f"{flag} {size}: {arch} needs at least {multiple // 2} x {multiple // 2}"
+            )
         return
     if size < multiple or size % multiple:
         below = max(size // multiple, 1) * multiple
@@ -79,7 +81,7 @@ def encoders(arch: Arch) -> tuple[str, ...]:
 
 
 def has_encoder(arch: Arch) -> bool:
-    """Whether `arch` is built around an encoder."""
+    """Whether `arch` takes an encoder."""
     return arch not in ("unet_plain", "tiny")
 
 

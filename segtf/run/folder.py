@@ -1,4 +1,4 @@
-"""The folder of a run: what lies in it, and what it remembers."""
+"""The folder of a run: its files, settings and data set."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from voc_builder.tree.voc import Dataset, read_dataset
 if TYPE_CHECKING:  # prediction imports the names of files, not the training configuration
     from segtf.run.config import TrainConfig
 
-# what lies in a run folder
+# files and folders in a run folder
 CONFIG, DATA, ENVIRONMENT, EXPORT = "config.yaml", "data.json", "environment.json", "export.json"
-LOG, BEST, BACKUP, SAVED_MODEL = "log.csv", "best.keras", "backup", "saved_model"
+LOG, BEST, SAVED_MODEL = "log.csv", "best.keras", "saved_model"
+BACKUP, STATE = "backup", "state.json"  # the second lies in the first
 OVERLAYS, PROGRESS = "overlays", "progress"  # the second lies in the first
 SHOWN = "overlays/scores.json"  # of the masks that the overlays show
-PREDICTIONS = "predictions"  # of images that are named in the settings
-AUGMENT = "augment.yaml"  # the pipeline as the run began with it
+PREDICTIONS = "predictions"  # of the images of --predict
+AUGMENT = "augment.yaml"  # the augmentation pipeline
 
 
 def write_config(config: TrainConfig, run: Path) -> None:
@@ -50,7 +51,7 @@ def read_config(run: Path) -> TrainConfig:
     path = run / CONFIG
     if not path.is_file():
         raise UserError(f"{run}: not a run folder (no {CONFIG}): name one of artifacts/runs")
-    # older runs hold the default size, 512, beside the crop that they were trained on
+    # older runs have the default size, 512, beside their crop
     crop = re.search(rb"^crop: (\d+)", path.read_bytes(), re.MULTILINE)
     size = ["--size", crop[1].decode()] if crop else []
     return parse(TrainConfig, str(path), ["--config", str(path), *size])
@@ -78,14 +79,14 @@ def resumed(config: TrainConfig, given: Collection[str] = ()) -> TrainConfig:
 
 
 def free_name(folder: Path) -> str:
-    """The name of a run folder, with a number behind it if there is one of that name."""
+    """The name of a run folder, with a number appended if the folder exists."""
     taken = {path.name for path in folder.parent.glob("*")}
     numbered = (f"{folder.name}-{number}" for number in range(2, len(taken) + 3))
     return next(name for name in (folder.name, *numbered) if name not in taken)
 
 
 def write_json(values: dict[str, Any], path: Path) -> None:
-    """Writes readable JSON; NaN is not JSON and must not be in `values`."""
+    """Writes indented JSON. Raises ValueError for NaN, which is not JSON."""
     with replacing(path) as beside:
         text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
         beside.write_text(text + "\n", encoding="utf-8")
@@ -107,8 +108,8 @@ def read_data(run: Path) -> dict[str, Any]:
 
 
 def read_run_dataset(run: Path) -> Dataset:
-    """The data set that a run was trained on. Raises `UserError` if it is gone or another by now:
-    with other splits, images of training would be scored as unseen.
+    """The data set that a run was trained on. Raises `UserError` if it is missing or has changed:
+    with other splits, images of training would be scored as test images.
     """
     data = read_data(run)
     dataset = read_dataset(Path(data["path"]))

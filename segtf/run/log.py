@@ -1,4 +1,4 @@
-"""Read the training log that `keras.callbacks.CSVLogger` writes, a row an epoch."""
+"""Read the log.csv of `keras.callbacks.CSVLogger`, one row per epoch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Log = dict[str, NDArray[np.float64]]  # a column by its name, shape (epochs,)
 
 @contextmanager
 def open_log(path: Path) -> Iterator[TextIO]:
-    """A log.csv to be read. Raises `UserError` if it is not UTF-8."""
+    """Opens a log.csv. Raises `UserError` if it is not UTF-8."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             yield file
@@ -30,8 +30,8 @@ def open_log(path: Path) -> Iterator[TextIO]:
 
 
 def read_log(path: Path) -> Log:
-    """The columns of a log.csv; a value that is missing is NaN. Raises `UserError` for a file that
-    is not there, has no epoch yet, lacks a column or holds what is no number.
+    """The columns of a log.csv; a missing value is NaN. Raises `UserError` for a file that does not
+    exist, has no epoch yet, lacks a column or has values that are no numbers.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file: name a run folder with a log.csv, or a log.csv")
@@ -67,10 +67,9 @@ def best_epoch(log: Log) -> int | None:
 
 
 def waiting(log: Log) -> float | None:
-    """Share of training, 0 to 1, that was spent waiting for input: the median of the epochs from
-    the second on, as the first one also traces the network and fills caches. None if the log does
-    not tell.
+    """Fraction of the training time, 0 to 1, spent waiting for input: the median of the epochs from
+    the second on, as the first also traces the network and fills caches. None if it is not logged.
     """
-    shares = log.get("data_wait", np.array([]))[1:]
-    known = shares[~np.isnan(shares)]
+    waits = log.get("data_wait", np.array([]))[1:]
+    known = waits[~np.isnan(waits)]
     return float(np.median(known)) if known.size else None

@@ -1,4 +1,4 @@
-"""Read `0.7*ce + 0.3*focal(gamma=2)` and class weights; no framework is needed to check them."""
+"""Parse `0.7*ce + 0.3*focal(gamma=2)` and class weights; needs no framework."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from voc_builder.base.errors import UserError
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number of a term: its default and the range, ends included, that it may have."""
+    """A parameter of a term: its default and its range, inclusive."""
 
     default: float
     least: float
@@ -21,28 +21,27 @@ class Parameter:
 
 
 ALPHA = Parameter(0.3, 0, 10)
-BETA = Parameter(0.7, 0.01, 10)  # above 0: what misses a class altogether is no 0 / 0 then
+BETA = Parameter(0.7, 0.01, 10)  # above 0, or a class that is never predicted would give 0 / 0
 PARAMETERS: dict[str, dict[str, Parameter]] = {
     "ce": {},
     "dice": {},
     "jaccard": {},
     "focal": {"gamma": Parameter(2, 0, 10)},
     "tversky": {"alpha": ALPHA, "beta": BETA},
-    # an exponent below 0.1 is as good as a step: every error costs 1
+    # an exponent below 0.1 is nearly a step: every error costs 1
     "focal_tversky": {"alpha": ALPHA, "beta": BETA, "gamma": Parameter(0.75, 0.1, 10)},
     "lovasz": {},
 }
-"""Each term with its parameters; what they mean is told by its function in
-`segtf.networks.losses`."""
+"""The parameters of each term; its function in `segtf.networks.losses` explains them."""
 
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 TERM = re.compile(rf"(?:({NUMBER})\s*\*)?\s*([A-Za-z]\w*)\s*(?:\(([^()]*)\))?")
-PLUS = re.compile(r"(?<![\d.][eE])\+(?![^()]*\))")  # not that of 1e+2, none within brackets
+PLUS = re.compile(r"(?<![\d.][eE])\+(?![^()]*\))")  # not in 1e+2 nor within brackets
 
 
 @dataclass(frozen=True)
 class Term:
-    """One summand of a loss, with every parameter that it takes."""
+    """A summand of a loss, with all its parameters."""
 
     weight: float
     name: str
@@ -52,7 +51,7 @@ class Term:
 def parse_loss(expression: str) -> list[Term]:
     """The terms of a sum such as `0.7*ce + tversky(alpha=0.3, beta=0.7)`, defaults filled in.
 
-    Raises `UserError` naming the first term that is wrong and its cure.
+    Raises `UserError` naming the first wrong term and its fix.
     """
     try:
         return [_read_term(text.strip()) for text in PLUS.split(expression)]
@@ -96,7 +95,7 @@ def _read_arguments(text: str, name: str, inside: str) -> dict[str, float]:
         if key not in known:
             raise UserError(f"{text!r}: {_unknown(f'parameter of {name}', key, known)}")
         if key in arguments:
-            raise UserError(f"{text!r}: {key} stands there twice: keep one of them")
+            raise UserError(f"{text!r}: {key} is given twice: keep one of them")
         limits = known[key]
         if not limits.least <= value <= limits.most:
             raise UserError(

@@ -1,4 +1,4 @@
-"""Height and width of what a network sees: how they are written, and how they are padded."""
+"""Height and width of the input of a network: notation and padding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Padding = tuple[tuple[int, int], tuple[int, int]]  # rows above, below; columns 
 
 def parse_size(size: int | str) -> HeightWidth:
     """Height and width of a `--size`: 512 is a square, 320x240 is 320 high and 240 wide. Raises
-    `UserError` for what is neither, such as the word auto where it has not been decided.
+    `UserError` for anything else, also for auto.
     """
     sides = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", str(size))
     if sides:
@@ -24,25 +24,25 @@ def parse_size(size: int | str) -> HeightWidth:
 
 
 def size_of(shape: HeightWidth) -> int | str:
-    """As `--size` takes it and files keep it: one number for a square, else 320x240."""
+    """The value of `--size`: a number for a square, otherwise text such as 320x240."""
     height, width = shape
     return height if height == width else f"{height}x{width}"
 
 
 def describe(shape: HeightWidth) -> str:
-    """As people read it; which number is the height is said where they differ."""
+    """As people read it; names the height where the sides differ."""
     height, width = shape
     return f"{height} x {width}" + (" (height x width)" if height != width else "")
 
 
 def describe_size(size: Any) -> str:
-    """What a file of a run keeps as its size, as people read it."""
+    """The size in a file of a run, as people read it."""
     return describe(parse_size(size))
 
 
 def padding(shape: HeightWidth, multiple: int) -> Padding:
-    """What makes both sides divisible by `multiple`, on either edge as much, or one pixel more
-    below and at the right.
+    """The padding that makes both sides divisible by `multiple`, equal on both edges, or one pixel
+    more below and at the right.
     """
     above_below, left_right = ((-length % multiple) for length in shape)
     return _halves(above_below), _halves(left_right)

@@ -1,4 +1,4 @@
-"""What a run keeps of itself: the best network so far, and all that is needed to go on."""
+"""Back up a run, with everything that is needed to resume it, in the middle of an epoch too."""
 
 from __future__ import annotations
 
@@ -15,39 +15,38 @@ import keras
 import numpy as np
 from keras import ops
 
-from segtf.run.folder import BEST
+from segtf.run.folder import BEST, STATE
 from segtf.training.callbacks import BestModel
 from segtf.training.devices import alone
 from voc_builder.base.errors import UserError
 from voc_builder.base.files import replacing, sync
 
-STATE = "state.json"
 PLATEAU_STATE = ("best", "wait", "cooldown_counter")  # of keras.callbacks.ReduceLROnPlateau
-BYTES_A_NUMBER, HDF5_BYTES = 4, 2**20  # of weights in a file, and of the names around them
+BYTES_A_NUMBER, HDF5_BYTES = 4, 2**20  # of weights in a file, and of their names
 
 
 @dataclass(frozen=True)
 class Position:
-    """How far a run has come."""
+    """Progress of a run."""
 
-    epoch: int = 0  # whole epochs
-    step: int = 0  # of the epoch after them
+    epoch: int = 0  # completed epochs
+    step: int = 0  # completed steps of the next epoch
     stopped: bool = False  # by patience
 
 
 def has_backup(folder: Path) -> bool:
-    """Whether any training was ever backed up there."""
+    """Whether the folder holds a backup."""
     return (folder / STATE).is_file()
 
 
 class Backup(keras.callbacks.Callback):
-    """Keeps what is needed to go on: weights, optimiser, the chance of dropout, best score, and in
-    the middle of an epoch what its metrics have counted; at the end of an epoch, if saving has not
-    taken more than `share` of the time by that, at the last one, and when `stop` says that the run
-    must end.
+    """Saves what is needed to resume: weights, optimiser, random state of dropout, best score, and
+    in the middle of an epoch the counts of its metrics. It saves at the end of an epoch unless that
+    would take more than `fraction` of the time, at the end of the last epoch, and when `stop`
+    returns true.
 
-    The state names its weights and is written after them, so that a run which is killed at any
-    moment finds a pair that belongs together.
+    The state names its weights and is written after them, so that a run killed at any moment finds
+    a consistent pair.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class Backup(keras.callbacks.Callback):
         folder: Path,
         best: BestModel,
         steps: int,
-        share: float,
+        fraction: float,
         *,
         counts: keras.metrics.Metric,
         plateau: keras.callbacks.ReduceLROnPlateau | None = None,
@@ -65,26 +64,26 @@ class Backup(keras.callbacks.Callback):
         super().__init__()
         self.folder = folder
         self.best = best
-        self.steps = steps  # an epoch
-        self.share = share
-        self.cost, self.saved = 0.0, -math.inf  # seconds that saving took, and when it ended
+        self.steps = steps  # per epoch
+        self.fraction = fraction
+        self.cost, self.saved = 0.0, -math.inf  # seconds of the last saving, and when it ended
         self.counts = counts
         self.plateau = plateau
         self.stop = stop
-        self.writes = writes  # one process of several does
+        self.writes = writes  # true in one process only
         self.begun = Position()
         self.kept_plateau: dict[str, Any] | None = None
 
     def position(self) -> Position:
-        """Where the run was backed up."""
+        """The position of the backup, the start if there is none."""
         if not has_backup(self.folder):
             return Position()
         state = self._read()
         return Position(state["epochs"], state.get("step", 0), state["stopped"])
 
     def restore(self, model: keras.Model, position: Position) -> None:
-        """Sets `model`, the best score and the plateau to their state at `position`, which is what
-        was backed up; what the metrics had counted comes back with the epoch's begin.
+        """Restores `model`, the best score and the plateau to `position`, that of the backup; the
+        counts of the metrics are restored at the begin of the epoch.
         """
         state = self._read()
         self._refuse_other_policy(state)
@@ -95,7 +94,7 @@ class Backup(keras.callbacks.Callback):
             raise UserError(
                 f"{self.folder / state['weights']}: cannot be read: {reason}: {self._cure()}"
             ) from None
-        seeds = state.get("seeds", [])  # those of the first version are not in its backups
+        seeds = state.get("seeds", [])  # backups of the first version have none
         for variable, value in zip(_seeds(model), seeds, strict=False):
             variable.assign(np.array(value, variable.dtype))
         self.best.best, self.best.best_epoch = state["best"], state["best_epoch"]
@@ -119,19 +118,19 @@ class Backup(keras.callbacks.Callback):
         return f"begin a run of another name with --encoder-weights {best}"
 
     def _refuse_other_policy(self, state: dict[str, Any]) -> None:
-        """Float16 needs an optimiser that scales the loss, whose state no other one can read."""
+        """Float16 needs an optimiser that scales the loss, whose state no other can read."""
         before, now = state.get("policy"), keras.config.dtype_policy().name
         if before is not None and (before == "mixed_float16") != (now == "mixed_float16"):
             raise UserError(
-                f"{self.folder}: was written in {before}, this machine computes in {now}: go on "
-                f"with a GPU of the same kind, or {self._cure()}"
+                f"{self.folder}: was written in {before}, this machine computes in {now}: use "
+                f"a GPU of the same kind, or {self._cure()}"
             )
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        if self.plateau is not None and self.kept_plateau:  # it has just forgotten everything
+        if self.plateau is not None and self.kept_plateau:  # Keras has just reset it
             for name in PLATEAU_STATE:
                 setattr(self.plateau, name, self.kept_plateau[name])
-            # an optimiser that begins with this stage would begin at the peak again
+            # a new optimiser would start at the peak again
             self.model.optimizer.learning_rate = self.kept_plateau["learning_rate"]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -164,14 +163,14 @@ class Backup(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
     def _is_due(self, epochs: int) -> bool:
-        """Whether the run is saved after so many epochs: always at the end of a call of `fit`, and
-        else when the time since the last saving is long against what that took.
+        """Whether to save after so many epochs: always at the end of a call of `fit`, otherwise if
+        the last saving took a small fraction of the time since.
         """
         ends = epochs == self.params["epochs"] or self.model.stop_training or self.stop()
-        return ends or time.monotonic() - self.saved >= self.cost * (1 / self.share - 1)
+        return ends or time.monotonic() - self.saved >= self.cost * (1 / self.fraction - 1)
 
     def _counted(self) -> list[keras.Variable]:
-        """What the epoch's mean loss and scores are made of."""
+        """The variables behind the epoch's mean loss and scores."""
         return [*self.model.metrics[0].variables, *self.counts.variables]
 
     def _save(self, position: Position) -> None:
@@ -208,14 +207,14 @@ class Backup(keras.callbacks.Callback):
         with replacing(self.folder / STATE) as beside:
             beside.write_text(json.dumps(state), encoding="utf-8")
             sync(beside)
-        sync(self.folder)  # the new names are there, also after a power cut, before the old go
+        sync(self.folder)  # the new names survive a power cut before the old ones are removed
         for old in self.folder.glob("*.weights.h5"):
             if old != weights:
                 old.unlink()
 
     def _reserve(self, path: Path) -> None:
-        """Raises `OSError` if the disk has no room for the weights: HDF5 would find out in their
-        midst, and complain again for each part of the file that it then cannot close.
+        """Raises `OSError` if the disk has no room for the weights: HDF5 would fail halfway, and
+        again for each part of the file that it then cannot close.
         """
         variables = [*self.model.variables, *self.model.optimizer.variables]
         size = BYTES_A_NUMBER * sum(math.prod(variable.shape) for variable in variables)
@@ -225,5 +224,5 @@ class Backup(keras.callbacks.Callback):
 
 
 def _seeds(model: keras.Model) -> list[keras.Variable]:
-    """How far the chance of each dropout has come, which Keras does not save with the weights."""
+    """The random state of each dropout, which Keras does not save with the weights."""
     return [variable for variable in model.variables if variable.name == "seed_generator_state"]

@@ -1,4 +1,4 @@
-"""What happens between epochs: averaged weights, best network, backup, overlays, progress."""
+"""Callbacks: time per step, averaged weights, best network, log, overlays, progress."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from voc_builder.pixels.images import encode_jpeg
 from voc_builder.pixels.overlay import draw_overlay
 
 OVERLAYS_A_RUN = 12  # pictures of training's progress
-SHARE_OF_OVERLAYS = 0.01  # of the time that they may take
+OVERLAYS_TIME = 0.01  # fraction of the time that they may take
 
 
 class Trainer(keras.Model):
-    """A model that knows how long its training steps waited for input."""
+    """Model that records how long each step waits for input."""
 
-    waited = 0.0  # seconds since it was last set to 0
+    waited = 0.0  # seconds, summed; the caller resets it
     train_function: Callable[..., Any] | None
 
     def make_train_function(self, force: bool = False) -> None:
@@ -42,7 +42,7 @@ class Trainer(keras.Model):
         step: Any = self.train_function
 
         def timed(*state_and_batches: Any) -> Any:
-            """A step whose batch is fetched here and not inside the compiled function."""
+            """A step whose batch is fetched outside the compiled function."""
             *state, batches = state_and_batches
             begun = time.perf_counter()
             batch = next(batches)
@@ -54,12 +54,12 @@ class Trainer(keras.Model):
 
 class Pace(keras.callbacks.Callback):
     """Adds `learning_rate`, `seconds` (the whole epoch), `images_per_second` (of training) and
-    `data_wait`, the share of training that was spent waiting for input, to every epoch's logs.
+    `data_wait`, the fraction of training time spent waiting for input, to every epoch's logs.
     """
 
     def __init__(self, images: int) -> None:
         super().__init__()
-        self.images = images  # a step
+        self.images = images  # per step
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.begun = time.perf_counter()
@@ -81,20 +81,19 @@ class Pace(keras.callbacks.Callback):
 
 
 class Measured(keras.callbacks.Callback):
-    """Keeps what validation measures as a network of its own, in float32 on one device.
+    """Copies the validated weights to a network of its own, in float32 on one device.
 
-    With `Averages` after it in the list that is the moving average of the
-    weights: the weights of single steps swing with the few images of each batch, and validation
-    with them; their average does not (Polyak and Juditsky 1992).
+    With `Averages` after it in the list these are the moving averages of the weights, which vary
+    less from batch to batch than the weights themselves (Polyak and Juditsky 1992).
     """
 
     def __init__(self, build: Callable[[], keras.Model]) -> None:
         super().__init__()
         self.build = build
 
-    @cached_property  # at the first validation: until then training need not wait for it
+    @cached_property  # built at the first validation, so that training starts without it
     def network(self) -> keras.Model:
-        """The network of the last validation; not to be trained."""
+        """The network of the last validation; not for training."""
         return self.build()
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -104,8 +103,8 @@ class Measured(keras.callbacks.Callback):
 class Averages(keras.callbacks.SwapEMAWeights):
     """Validates with the moving averages of the weights.
 
-    Keras lets TensorFlow swap them by adding and subtracting, for the sake of several replicas:
-    three operations a weight and a rounding. One replica needs neither.
+    On TensorFlow Keras swaps them by adding and subtracting, for several replicas: three operations
+    per weight and a rounding error. One replica needs neither.
     """
 
     def _tf_swap_variables(self, optimizer: keras.optimizers.Optimizer) -> None:
@@ -116,26 +115,26 @@ class Averages(keras.callbacks.SwapEMAWeights):
 
 
 class Log(keras.callbacks.CSVLogger):
-    """A row an epoch, in UTF-8; names its file when it cannot be written or has vanished."""
+    """A row per epoch, in UTF-8; an error names the file."""
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         path = Path(self.filename)
         with naming(path):
             self.append_header = not (self.append and path.is_file() and path.stat().st_size)
-            # Keras opens it in the encoding of the locale, which may lack letters of class names
+            # Keras would use the encoding of the locale, which may lack letters of class names
             self.csv_file = path.open("a" if self.append else "w", encoding="utf-8", newline="")
         self.writer = self.keys = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         with naming(Path(self.filename)):
-            if not Path(self.filename).is_file():  # else what follows fills a folder of the name
+            if not Path(self.filename).is_file():  # the folder must not be created anew
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             super().on_epoch_end(epoch, logs)
 
 
 class Overlays(keras.callbacks.Callback):
-    """Draws the same few images of a split as training goes on, truth above prediction: some dozen
-    times a run, less often where that would take more than a hundredth of the time.
+    """Draws the same few images of a split during training, truth above prediction: about a dozen
+    times per run, less often where that would take more than a hundredth of the time.
     """
 
     def __init__(
@@ -145,7 +144,7 @@ class Overlays(keras.callbacks.Callback):
         classes: Sequence[str],
         folder: Path,
         epochs: int,
-        photos: int = 4,
+        images: int = 4,
     ) -> None:
         super().__init__()
         self.measured = measured
@@ -156,18 +155,18 @@ class Overlays(keras.callbacks.Callback):
         # the images with the most classes, the smallest objects first among equals
         known = [np.bincount(m.ravel(), minlength=VOID + 1)[:VOID] for m in split.masks]
         richness = [(-np.count_nonzero(pixels), pixels[1:].sum()) for pixels in known]
-        chosen = sorted(range(len(split)), key=lambda i: richness[i])[:photos]
+        chosen = sorted(range(len(split)), key=lambda i: richness[i])[:images]
         self.images = [split.images[i] for i in chosen]
         self.masks = [split.masks[i] for i in chosen]
-        self.cost, self.drawn = 0.0, -math.inf  # seconds that drawing took, and when it ended
+        self.cost, self.drawn = 0.0, -math.inf  # seconds of the last drawing, and when it ended
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        soon = time.monotonic() - self.drawn < self.cost * (1 / SHARE_OF_OVERLAYS - 1)
+        soon = time.monotonic() - self.drawn < self.cost * (1 / OVERLAYS_TIME - 1)
         if epoch + 1 != self.epochs and (epoch % self.every or soon):
             return
         if self.drawn == -math.inf:
             with alone():
-                self._predict(self.images[0])  # compiles the network, once: no part of the cost
+                self._predict(self.images[0])  # compiles the network once; not counted as cost
         begun = time.monotonic()
         with alone(), replacing(self.folder / f"epoch-{epoch + 1:04d}.jpg") as beside:
             beside.write_bytes(encode_jpeg(self._picture()))
@@ -184,20 +183,20 @@ class Overlays(keras.callbacks.Callback):
         return np.hstack(strips)
 
     def _predict(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Class ids, shape (H, W), of one image, by a compiled network: called eagerly, Keras keeps
-        what every layer gives until the last one has answered, 1.6 GB per image of 1024 x 1024.
+        """Class ids, shape (H, W), of one image, by the compiled network: an eager call keeps the
+        output of every layer, 1.6 GB per image of 1024 x 1024.
         """
         (probabilities,) = self.measured.network.predict_on_batch(image[None])
         return np.asarray(probabilities).argmax(-1).astype(np.uint8)
 
 
 class Progress(keras.callbacks.Callback):
-    """A bar with the time left on a terminal; a line an epoch everywhere."""
+    """A progress bar on a terminal; a line per epoch everywhere."""
 
     def __init__(self, best: BestModel, epochs: int) -> None:
         super().__init__()
         self.best = best
-        self.epochs = epochs  # of the run: Keras knows those of a stage
+        self.epochs = epochs  # of the run, not of a stage as in Keras
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         from tqdm import tqdm
@@ -234,8 +233,8 @@ def _minutes(seconds: float) -> str:
 
 
 class BestModel(keras.callbacks.Callback):
-    """Keeps what was measured when `val_miou` was the highest so far, until `write` saves it; stops
-    training after `patience` epochs without a higher one (0: never). Without `path` it only judges.
+    """Keeps the validated weights with the highest `val_miou` until `write` saves them; stops
+    training after `patience` epochs without a higher one (0: never). Saves nothing without `path`.
     """
 
     def __init__(self, measured: Measured, path: Path | None, patience: int) -> None:
@@ -249,7 +248,7 @@ class BestModel(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         assert logs is not None
-        if not np.isfinite(logs["loss"]):  # validation scores even a network of NaN
+        if not np.isfinite(logs["loss"]):  # a network of NaN has validation scores too
             return
         if logs["val_miou"] > self.best:
             self.best, self.best_epoch = logs["val_miou"], epoch
@@ -260,7 +259,7 @@ class BestModel(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def write(self) -> None:
-        """Saves the best network, unless it was saved before."""
+        """Saves the best network, unless it is saved already."""
         if self.unsaved is None or self.path is None:
             return
         network = self.measured.network

@@ -1,4 +1,4 @@
-"""Processes that train together: they find each other, and notice within seconds if one is lost."""
+"""Connect the processes of one training, and end all within seconds if one is lost."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from segtf.run.config import TrainConfig
 from voc_builder.base.errors import UserError
 from voc_builder.base.progress import note
 
-FINDING = 300  # seconds in which all processes must have been started
-WAKING = 0.5  # seconds after which one that waits for them looks whether it is to end
-BEAT, SILENCE = 3, 30  # seconds: from one sign of life to the next, and without any
-PATIENCE = 5  # seconds in which the others are told, or tell us, why one leaves
-# a sign of life; "save and end"; goodbye, when all is done; goodbye, when told to end
+FINDING = 300  # seconds within which all processes must start
+WAKING = 0.5  # seconds between two checks for signals while waiting
+BEAT, SILENCE = 3, 30  # seconds: between heartbeats, and until a silent process is lost
+PATIENCE = 5  # seconds to exchange the reason of leaving
+# heartbeat; "save and end"; goodbye at the end; goodbye when told to end
 ALIVE, ASKS, LEAVES, STOPPED = b".", b"s", b"q", b"t"
-# exit codes: EX_TEMPFAIL of sysexits.h, which schedulers can tell from 2, that no new start mends;
-# and, as a shell counts SIGTERM, told to end
+# exit codes: EX_TEMPFAIL of sysexits.h, since a restart may help, unlike after 2; and that of a
+# process ended by SIGTERM
 LOST, TOLD = 75, 143
 
 
 class Absent(UserError):
-    """Processes did not come: another start may find them."""
+    """Processes are missing; another start may find them."""
 
 
 class Watch:
-    """A thread for each other process that this one hears: process 0 hears all, they hear it.
+    """A thread per connected process: process 0 is connected to all, the others to process 0.
 
-    A process that waits for another one in the middle of a sum over all machines cannot be woken,
-    so when that one has left, the thread says why, calls `cleanup` and ends the process: with exit
-    code 75 if it was lost, with 143 if it was told to end. `asked` is called in process 0 when
-    another one was told to end: it saves for all.
+    A process that waits for another in the middle of a sum over all machines cannot be interrupted,
+    so when the other has left, the thread prints why, calls `cleanup` and ends the process: with
+    exit code 75 if the other was lost, with 143 if it was told to end. `asked` is called in process
+    0 when another process was told to end: process 0 saves for all.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class Watch:
         self.peers: list[socket.socket] = []
 
     def begin(self) -> None:
-        """Connects the processes. Raises `Absent` if they do not all come."""
+        """Connects the processes. Raises `Absent` if not all start."""
         host, port = _address(self.config)
-        # from now on: those that have come hear it while the last ones are waited for
+        # already now, while the last ones are awaited
         threading.Thread(target=self._speak, daemon=True).start()
         if self.config.process_id == 0:
             connected = self._accept(port)
@@ -71,8 +71,8 @@ class Watch:
                 peer.close()
 
     def forwarding(self, stop: Callable[[], bool]) -> Callable[[], bool]:
-        """`stop` as this process should look at it: any but process 0 passes it on, and is ended
-        when that one has saved and left.
+        """`stop` for this process: all but process 0 forward it, and end when process 0 has saved
+        and left.
         """
         if self.config.process_id == 0:
             return stop
@@ -86,28 +86,28 @@ class Watch:
         return pass_on
 
     def stop(self) -> None:
-        """Tells the others that this process was told to end and has saved what it could, and lets
-        them leave first: without process 0 JAX would abort them.
+        """Tells the others that this process was told to end and has saved, and lets them leave
+        first: without process 0 JAX would abort them.
         """
-        self.cleanup()  # a scheduler may kill those that are left when the first has ended
+        self.cleanup()  # a scheduler may kill the rest when the first has ended
         self.leaving.set()
         _say_last(STOPPED, self.peers)
 
     def abandon(self) -> None:
-        """Leaves without a goodbye, so that the others end too."""
+        """Disconnects without a goodbye, so that the others end too."""
         self.leaving.set()
         for peer in self.peers:
             with contextlib.suppress(OSError):
-                peer.shutdown(socket.SHUT_RDWR)  # a thread that reads from it keeps it open
+                peer.shutdown(socket.SHUT_RDWR)  # a reading thread keeps it open
             peer.close()
 
     def _accept(self, port: int) -> dict[int, socket.socket]:
         found: dict[int, socket.socket] = {}
-        self._open(port - 1).close()  # JAX's: taken, it would end in a traceback
+        self._open(port - 1).close()  # the port of JAX, which would fail with a traceback
         with self._open(port) as server:
             deadline = time.monotonic() + FINDING
             while len(found) < self.config.processes - 1:
-                # a signal that comes just before it sleeps is looked at when it wakes
+                # a signal just before the wait is handled after it
                 server.settimeout(min(max(deadline - time.monotonic(), 0.01), WAKING))
                 try:
                     peer, _ = server.accept()
@@ -116,7 +116,7 @@ class Watch:
                         continue
                     missing = sorted({*range(1, self.config.processes)} - set(found))
                     raise Absent(
-                        f"--processes {self.config.processes}: process {missing[0]} did not come "
+                        f"--processes {self.config.processes}: process {missing[0]} did not start "
                         f"within {FINDING} s: start every --process-id with the same --coordinator"
                     ) from None
                 process = _who(peer)
@@ -124,7 +124,7 @@ class Watch:
                     found[process] = peer
                     self.peers.append(peer)
                 else:
-                    peer.close()  # whoever only looked whether the port is open
+                    peer.close()  # a port scan
         return found
 
     def _open(self, port: int) -> socket.socket:
@@ -155,7 +155,7 @@ class Watch:
     def _speak(self) -> None:
         while not self.leaving.wait(BEAT):
             for peer in tuple(self.peers):
-                with contextlib.suppress(OSError):  # who listens to it finds out why
+                with contextlib.suppress(OSError):  # the listening thread finds out why
                     peer.sendall(ALIVE)
 
     def _hear(self, process: int, peer: socket.socket) -> None:
@@ -184,7 +184,7 @@ class Watch:
         os._exit(LOST)
 
     def _end_too(self, process: int, others: list[socket.socket]) -> None:
-        """Ends this process as the one that was told to end, which the `others` do not hear."""
+        """Ends this process like the one that was told to end, and tells the `others`."""
         self.leaving.set()
         print(told_message(self.config, process), file=sys.stderr, flush=True)
         self.cleanup()
@@ -193,7 +193,7 @@ class Watch:
 
 
 def _say_last(word: bytes, peers: list[socket.socket]) -> None:
-    """Says nothing after `word`; returns when the peers have left or are too slow."""
+    """Sends a last `word`; returns when the peers have left or are too slow."""
     deadline = time.monotonic() + PATIENCE
     for peer in peers:
         with contextlib.suppress(OSError):
@@ -201,7 +201,7 @@ def _say_last(word: bytes, peers: list[socket.socket]) -> None:
             peer.shutdown(socket.SHUT_WR)
     for peer in peers:
         with contextlib.suppress(OSError):
-            # what is not read when a process ends would take the last word with it
+            # unread input at the end of a process would discard the last word
             while True:
                 peer.settimeout(max(deadline - time.monotonic(), 0.01))
                 if not peer.recv(64):
@@ -209,7 +209,7 @@ def _say_last(word: bytes, peers: list[socket.socket]) -> None:
 
 
 def _who(peer: socket.socket) -> int:
-    """The process that has connected, 0 if it does not say."""
+    """The id of the connected process, 0 if it sends none."""
     peer.settimeout(SILENCE)
     with contextlib.suppress(OSError):
         return int.from_bytes(peer.recv(4), "big")
@@ -217,19 +217,19 @@ def _who(peer: socket.socket) -> int:
 
 
 def lost_message(config: TrainConfig, process: int, why: str) -> str:
-    """One line that says which process is lost and how to go on."""
+    """A line about the process that is lost, and how to resume."""
     return f"python -m segtf.train: error: {_left(config, process, why)}"
 
 
 def told_message(config: TrainConfig, process: int) -> str:
-    """One line that says which process was told to end and how to go on."""
+    """A line about the process that was told to end, and how to resume."""
     return f"python -m segtf.train: terminated: {_left(config, process, 'was told to end')}"
 
 
 def _left(config: TrainConfig, process: int, why: str) -> str:
     run = f"--run {shlex.quote(config.run)}" if config.run else "--run NAME"
     return (
-        f"process {process} of {config.processes} {why}: what was saved last is kept; go on by "
+        f"process {process} of {config.processes} {why}: the last backup is kept; resume by "
         f"starting every process with {run} --resume"
     )
 
@@ -238,15 +238,15 @@ def _left(config: TrainConfig, process: int, why: str) -> str:
 def joined(
     config: TrainConfig, cleanup: Callable[[], None], asked: Callable[[], None]
 ) -> Iterator[Watch | None]:
-    """Within it this process is one of `config.processes` that JAX computes with; nothing happens
-    for one alone. Raises `Absent` if they do not find each other.
+    """A context in which this process is one of `config.processes` of JAX; does nothing for a
+    single process. Raises `Absent` if they do not find each other.
     """
     if config.processes == 1:
         yield None
         return
     import jax
 
-    # its own answer to SIGTERM would come before ours
+    # its own handler of SIGTERM would come before ours
     jax.config.update("jax_enable_preemption_service", False)
     watch = Watch(config, cleanup, asked)
     note(f"process {config.process_id} of {config.processes}: waiting for the others")
@@ -272,15 +272,15 @@ def joined(
         watch.abandon()
         raise
     except BaseException:
-        # with a process that is lost every sum over all fails: the watch knows more of it
+        # a lost process makes every sum over all fail: the watch knows the reason
         time.sleep(PATIENCE)
         watch.abandon()
         raise
 
 
 def leave(code: int) -> int:
-    """`code`; ends this process with it if it has left the others early: at a normal end JAX would
-    wait for them, for a minute, and then abort.
+    """Returns `code`, or ends this process with it if others still train: at a normal exit JAX
+    would wait a minute for them and then abort.
     """
     jax = sys.modules.get("jax")
     if jax is not None and jax.distributed.is_initialized():
@@ -291,14 +291,14 @@ def leave(code: int) -> int:
 
 
 def _address(config: TrainConfig) -> tuple[str, int]:
-    """Host, and the port after that of JAX's coordinator, for our own signs of life."""
+    """Host, and the port after that of JAX's coordinator, for our own heartbeats."""
     assert config.coordinator is not None
     host, _, port = config.coordinator.rpartition(":")
     return host, int(port) + 1
 
 
 def barrier(config: TrainConfig, name: str) -> None:
-    """Returns when every process has come here."""
+    """Returns when every process has called it."""
     if config.processes > 1:
         from jax.experimental import multihost_utils
 

@@ -1,4 +1,4 @@
-"""Count true and predicted classes while a network is fitted, and log the scores of each class."""
+"""Count true and predicted classes during training, and log the scores of each class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from voc_builder.base.colours import VOID
 
 
 class ConfusionCounts(keras.metrics.Metric):
-    """The confusion matrix of what was seen since the last reset; its result is the mean IoU."""
+    """The confusion matrix since the last reset; its result is the mean IoU."""
 
     def __init__(self, classes: int, name: str = "miou") -> None:
         super().__init__(name=name)

@@ -1,4 +1,4 @@
-"""What the machine offers: GPUs, precision, XLA, and the batch that fits."""
+"""GPUs, precision, XLA, and the batch that fits into memory."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ import keras
 from segtf.data.memory import free_memory
 from segtf.networks.losses import SegmentationLoss
 from segtf.run.size import HeightWidth
-from segtf.training.costs import BYTES_A_NUMBER, BYTES_A_PIXEL, SHARE_OF_GPU, SHARE_OF_MEMORY
+from segtf.training.costs import BYTES_A_NUMBER, BYTES_A_PIXEL, GPU_FRACTION, MEMORY_FRACTION
 from voc_builder.base.errors import UserError
 from voc_builder.base.progress import note
 
-LARGEST_ON_CPU, LARGEST_ON_GPU = 8, 32  # images a step
+LARGEST_ON_CPU, LARGEST_ON_GPU = 8, 32  # images per step
 STEPS_AN_EPOCH = 8  # at least: few images in large batches are few updates
 BYTES_A_WEIGHT = 16  # float32 weight, gradient and Adam's two averages
 
 
 @dataclass(frozen=True)
 class Devices:
-    """How a network is trained on this machine."""
+    """Devices of a training, its precision and its compiler."""
 
     gpus: tuple[str, ...]  # of all processes
     policy: str  # Keras's dtype policy
     jit: bool  # XLA
-    sharing: int = 1  # devices of all processes, among which every batch is split evenly
-    local: int = 1  # those of this process
+    count: int = 1  # devices of all processes, which share every batch evenly
+    local_count: int = 1  # those of this process
 
-    @cached_property  # one object: networks belong to the strategy that they were made under
+    @cached_property  # one object: networks belong to the strategy that made them
     def strategy(self) -> Any:
-        """TensorFlow's: all GPUs together; the plain strategy for one device."""
+        """TensorFlow's strategy: all GPUs together, the default one for one device."""
         import tensorflow as tf
 
         if len(self.gpus) > 1:
@@ -47,8 +47,8 @@ class Devices:
         return tf.distribute.get_strategy()
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Where networks, metrics and optimisers are made. JAX needs none: there
-        `keras.distribution` shares the work among devices, for the whole process.
+        """The context in which networks, metrics and optimisers are made. On JAX it does nothing:
+        there `keras.distribution` shares the work among devices, for the whole process.
         """
         return contextlib.nullcontext() if _on_jax() else self.strategy.scope()
 
@@ -71,7 +71,7 @@ def _find_by_tensorflow(precision: str) -> Devices:
 
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)  # so that what is free can be measured
+        tf.config.experimental.set_memory_growth(gpu, True)  # so that free memory can be measured
     if not gpus:
         # rewriting the graph takes 7 of the 17 seconds of a first step (U-Net EfficientNet-B0 at
         # 512), and no later step is the quicker for it: 2.6 s with and without
@@ -84,8 +84,8 @@ def _find_by_tensorflow(precision: str) -> Devices:
         gpus=tuple(device.name for device in tf.config.list_logical_devices("GPU")),
         policy=policy_for(precision, capability),
         jit=len(gpus) == 1,
-        sharing=max(len(gpus), 1),
-        local=max(len(gpus), 1),
+        count=max(len(gpus), 1),
+        local_count=max(len(gpus), 1),
     )
 
 
@@ -99,17 +99,17 @@ def _find_by_jax(precision: str) -> Devices:
         gpus=tuple(map(str, gpus)),
         policy=policy_for(precision, capability),
         jit=True,
-        sharing=jax.device_count(),
-        local=jax.local_device_count(),
+        count=jax.device_count(),
+        local_count=jax.local_device_count(),
     )
 
 
-def share_batches(devices: Devices) -> None:
-    """Lets JAX split every batch among all devices of all processes, each of which brings its own
-    part. To be called before networks and metrics are made. TensorFlow has its `scope`.
+def shard_batches(devices: Devices) -> None:
+    """Makes JAX shard every batch over all devices of all processes, each of which brings its own
+    part. Call it before networks and metrics are made. TensorFlow uses `Devices.scope`.
     """
-    shared = None  # also instead of that of a run before, in the same process
-    if devices.sharing > 1 and _on_jax():
+    shared = None  # also replaces that of an earlier run in this process
+    if devices.count > 1 and _on_jax():
         shared = keras.distribution.DataParallel(
             devices=keras.distribution.list_devices(), auto_shard_dataset=False
         )
@@ -118,8 +118,8 @@ def share_batches(devices: Devices) -> None:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Within it this process computes for itself: what it does without the others, such as saving,
-    would wait for them for ever.
+    """A context in which this process computes by itself: work that the others do not take part in,
+    such as saving, would wait for them for ever.
     """
     shared = keras.distribution.distribution()
     keras.distribution.set_distribution(None)
@@ -130,8 +130,8 @@ def alone() -> Iterator[None]:
 
 
 def leave_gpus_to_jax() -> None:
-    """Keeps TensorFlow, which may feed the images, on the CPU: its first operation would take all
-    memory of every GPU that it sees. To be called before that operation.
+    """Keeps TensorFlow, which may read the images, on the CPU: its first operation would take all
+    memory of every visible GPU. Call it before that operation.
     """
     import tensorflow as tf
 
@@ -139,14 +139,14 @@ def leave_gpus_to_jax() -> None:
 
 
 def _capability(device: Any) -> tuple[int, int]:
-    """As Nvidia counts it; what is no Nvidia (TPU, "gfx90a") has bfloat16, as 8.0 has."""
+    """Compute capability; 8.0 for others than Nvidia (TPU, "gfx90a"), which have bfloat16."""
     numbers = re.fullmatch(r"(\d+)\.(\d+)", str(getattr(device, "compute_capability", "")))
     return (int(numbers[1]), int(numbers[2])) if numbers else (8, 0)
 
 
 def policy_for(precision: str, capability: tuple[int, int]) -> str:
-    """Keras's dtype policy for a GPU's compute capability, (0, 0) without one: bfloat16 from 8.0
-    on, which needs no loss scaling, float16 from 7.0 on, where tensor cores begin.
+    """Keras's dtype policy for a GPU's compute capability, (0, 0) without one: bfloat16 from 8.0,
+    which needs no loss scaling, float16 from 7.0, the first with tensor cores.
     """
     if precision == "float32" or (precision == "auto" and capability < (7, 0)):
         return "float32"
@@ -154,7 +154,7 @@ def policy_for(precision: str, capability: tuple[int, int]) -> str:
 
 
 def has_gpu() -> bool:
-    """Whether the framework can use one: a driver alone does not mean that it can."""
+    """Whether the framework can use a GPU; a driver alone is not enough."""
     if _on_jax():
         import jax
 
@@ -172,30 +172,29 @@ def batch_that_fits(
     *,
     repeatable: bool = False,
 ) -> int:
-    """Images of `shape` a step for a training set of `images`: by measured memory on GPUs, a modest
-    number on a CPU, where a large batch is no faster; the same every time if it must be
-    `repeatable`, whatever else takes memory.
+    """Images of `shape` per step for a training set of `images`: by measured memory on GPUs, a few
+    on a CPU, where a large batch is no faster; independent of free memory if `repeatable`.
     """
     if devices.gpus:
         weights = model.count_params() * BYTES_A_WEIGHT
         free = _free_gpu_bytes()
         try:
             a_image = _measured_bytes_per_image(model, shape)
-        except Exception as error:  # each backend has a class of its own
+        except Exception as error:  # each backend has its own class
             if not is_out_of_memory(error):
                 raise
             a_image = free  # not even two images fit
-        each = min(_largest(int(free * SHARE_OF_GPU) - weights, a_image), LARGEST_ON_GPU)
+        each = min(_largest(int(free * GPU_FRACTION) - weights, a_image), LARGEST_ON_GPU)
         return max(min(each * len(devices.gpus), images // STEPS_AN_EPOCH), len(devices.gpus), 1)
-    free = int(free_memory() * SHARE_OF_MEMORY)
+    free = int(free_memory() * MEMORY_FRACTION)
     fitting = LARGEST_ON_CPU if repeatable else _largest(free, BYTES_A_PIXEL * math.prod(shape))
     modest = LARGEST_ON_CPU * 256 // math.isqrt(math.prod(shape))
     return max(min(fitting, modest, LARGEST_ON_CPU, images // 2), 1)
 
 
 def training_bytes(model: keras.Model, inside: HeightWidth, batch: int) -> int:
-    """Memory that steps of `batch` images take on a CPU, estimated from what the layers give where
-    the network sees images of the shape `inside`.
+    """Bytes that steps of `batch` images take on a CPU, estimated from the outputs of the layers
+    for images of the shape `inside`, with padding.
     """
     numbers = 0
 
@@ -208,14 +207,14 @@ def training_bytes(model: keras.Model, inside: HeightWidth, batch: int) -> int:
     keras.models.clone_model(
         model.get_layer("network"),
         input_tensors=keras.Input((*inside, 3)),
-        clone_function=lambda layer: layer,  # its weights are not wanted twice
+        clone_function=lambda layer: layer,  # without copying its weights
         call_function=called,
     )
     return batch * numbers * BYTES_A_NUMBER
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether TensorFlow or JAX means by it that a device has no memory left."""
+    """Whether it is the out-of-memory error of TensorFlow or JAX."""
     tensorflows = type(error).__name__ == "ResourceExhaustedError"
     return tensorflows or str(error).startswith("RESOURCE_EXHAUSTED")
 
@@ -225,13 +224,13 @@ def _largest(free: int, a_image: int) -> int:
 
 
 def _measured_bytes_per_image(model: keras.Model, shape: HeightWidth) -> int:
-    """Memory of a forward and backward pass over two images on one GPU, an image."""
+    """Bytes per image of a forward and backward pass over two images on one GPU."""
     measure = _planned_by_jax if _on_jax() else _peak_of_tensorflow
     return measure(model, SegmentationLoss(), (2, *shape)) // 2
 
 
 def _peak_of_tensorflow(model: keras.Model, loss: SegmentationLoss, shape: tuple[int, ...]) -> int:
-    """Bytes by running it once."""
+    """Peak bytes of running it once."""
     import tensorflow as tf
 
     images, masks = tf.zeros((*shape, 3), tf.uint8), tf.zeros(shape, tf.uint8)
@@ -249,7 +248,7 @@ def _peak_of_tensorflow(model: keras.Model, loss: SegmentationLoss, shape: tuple
 
 
 def _planned_by_jax(model: keras.Model, loss: SegmentationLoss, shape: tuple[int, ...]) -> int:
-    """Bytes that XLA plans for what lies between weights and gradients; nothing is run."""
+    """Bytes that XLA plans for intermediate values; nothing is run."""
     import jax
 
     def value(weights: list[Any], others: list[Any], images: Any, masks: Any) -> Any:
@@ -263,7 +262,7 @@ def _planned_by_jax(model: keras.Model, loss: SegmentationLoss, shape: tuple[int
     gradients = jax.jit(jax.grad(value, has_aux=True))
     plan = gradients.lower(weights, others, images, masks).compile().memory_analysis()
     if plan is None:
-        raise UserError("JAX does not tell how much memory a step takes here: name a --batch")
+        raise UserError("JAX does not report the memory of a step here: name a --batch")
     return int(plan.temp_size_in_bytes)
 
 
@@ -273,12 +272,12 @@ def _free_gpu_bytes() -> int:
 
 
 def _free_by_jax() -> int:
-    """What is left of the pools that JAX has taken."""
+    """Bytes left in the memory pools of JAX."""
     import jax
 
     pools = [device.memory_stats() for device in jax.local_devices()]
     if not all(pool and "bytes_limit" in pool for pool in pools):
-        raise UserError("JAX does not tell how much memory its devices have: name a --batch")
+        raise UserError("JAX does not report the memory of its devices: name a --batch")
     return min(int(pool["bytes_limit"] - pool["bytes_in_use"]) for pool in pools)
 
 
@@ -291,5 +290,5 @@ def _free_by_nvidia_smi() -> int:
         return min(int(line) for line in answer.split()) * 2**20
     except (OSError, subprocess.CalledProcessError, ValueError) as error:
         raise UserError(
-            f"nvidia-smi does not tell how much GPU memory is free ({error}): name a --batch"
+            f"nvidia-smi does not report free GPU memory ({error}): name a --batch"
         ) from error

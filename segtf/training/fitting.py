@@ -1,4 +1,4 @@
-"""Fit a network to a training split, stage by stage, so that it can be stopped and gone on with."""
+"""Fit a network to a training split in stages, so that it can be stopped and resumed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 
 from segtf.data.batches import training_batches, validation_batches
-from segtf.data.records import Split, own_shares
+from segtf.data.records import Split, own_shards
 from segtf.data.sampling import Sampler
 from segtf.networks.losses import SegmentationLoss
 from segtf.networks.model import build_model, fit_batchnorm, freeze_encoder
@@ -36,7 +36,7 @@ from voc_builder.base.files import remove, replacing
 from voc_builder.base.progress import note
 from voc_builder.tree.voc import Dataset
 
-PLATEAU_FACTOR, PLATEAU_SHARE = 0.3, 0.08  # of the rate; of the epochs without a better val_miou
+PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.3, 0.08  # of the rate; fraction of the epochs
 
 
 def fit(
@@ -47,16 +47,16 @@ def fit(
     dataset: Dataset,
     stop: Callable[[], bool] = bool,
 ) -> None:
-    """Trains `model` on this process's part of `splits["train"]`, which leaves `log.csv`,
-    `best.keras`, `backup/` and `overlays/progress/` in the run folder. Goes on from the backup
+    """Trains `model` on this process's shards, `splits["train"]`, and writes `log.csv`,
+    `best.keras`, `backup/` and `overlays/progress/` into the run folder. Continues from the backup
     there if `config.resume`. Raises `UserError` if memory runs out or the loss becomes NaN,
-    KeyboardInterrupt after the step in which `stop` begins to say so; what was trained is kept.
+    KeyboardInterrupt after the step in which `stop` returns true, once the backup is saved.
     """
     folder, classes = config.run_folder, len(dataset.classes)
     images = {name: len(ids) for name, ids in dataset.splits.items()}
-    sampler = Sampler(splits["train"], config, classes, own_shares(config), images["train"])
+    sampler = Sampler(splits["train"], config, classes, own_shards(config), images["train"])
     failures: list[Exception] = []
-    validation = validation_batches(splits["val"], config, devices.local, failures)
+    validation = validation_batches(splits["val"], config, devices.local_count, failures)
     steps = sampler.steps_per_epoch
     if config.batchnorm_epochs:
         fit_batchnorm(model, momentum_of(config.batchnorm_epochs, config.epochs, steps))
@@ -71,7 +71,7 @@ def fit(
     trainers = _Trainers(config, devices, model, counts, steps, dataset)
     while position.epoch < config.epochs and not position.stopped:
         if position != Position():
-            # from stage to stage too: at its end Keras leaves the averages in place of the weights
+            # also between stages: Keras ends each with the averages in place of the weights
             calls.backup.restore(trainers.at(position.epoch - (position.step == 0)), position)
         end = _end_of_stage(position, config)
         numbers = range(position.epoch * steps + position.step, end * steps)
@@ -83,19 +83,19 @@ def fit(
                 steps_per_epoch=len(numbers) // (end - position.epoch),
                 initial_epoch=position.epoch,
                 epochs=end,
-                shuffle=False,  # the batches come shuffled
+                shuffle=False,  # the batches are shuffled already
                 verbose=0,
                 callbacks=calls.of_stage(append=position.epoch > 0),
             )
         if not _ended_well(history, folder):
             return
         position = Position(end, stopped=bool(trainer.stop_training))
-        barrier(config, f"epoch {end}")  # what the first process saved is what all read next
+        barrier(config, f"epoch {end}")  # all read next what the first process saved
 
 
 def _end_of_stage(position: Position, config: TrainConfig) -> int:
-    """The epoch before which one call of Keras's `fit` ends: a broken-off epoch is finished by
-    itself, and the encoder is set free between two calls.
+    """The epoch at which one call of Keras's `fit` ends: an interrupted epoch has a call of its
+    own, and the encoder is unfrozen between two calls.
     """
     if position.step:
         return position.epoch + 1
@@ -105,13 +105,13 @@ def _end_of_stage(position: Position, config: TrainConfig) -> int:
 
 @contextlib.contextmanager
 def _explained(config: TrainConfig, failures: list[Exception]) -> Iterator[None]:
-    """Tells of an error of TensorFlow's or JAX's within what the user can mend: the first of the
+    """Turns an error of TensorFlow or JAX into one that the user can fix: the first of the
     `failures` of the input, or too large a batch.
     """
     try:
         yield
     except Exception as error:
-        if failures:  # of which TensorFlow passes on the text alone
+        if failures:  # TensorFlow passes on only their text
             raise failures[0] from None
         if not is_out_of_memory(error):
             raise
@@ -119,8 +119,8 @@ def _explained(config: TrainConfig, failures: list[Exception]) -> Iterator[None]
 
 
 class _Trainers:
-    """Networks that share the weights of `model` and have what training needs: one for the epochs
-    with a frozen encoder, one for the others.
+    """Trainers that share the weights of `model`: one for the epochs with a frozen encoder, one for
+    the others.
     """
 
     def __init__(
@@ -143,13 +143,13 @@ class _Trainers:
         self.made: dict[bool, keras.Model] = {}  # by whether the encoder is frozen
 
     def at(self, epoch: int) -> keras.Model:
-        """The network of an epoch, its encoder frozen or free."""
+        """The trainer of an epoch, its encoder frozen or not."""
         frozen = epoch < self.config.freeze_encoder
         if self.config.freeze_encoder:
             freeze_encoder(self.model, self.config.encoder, frozen)
         if frozen not in self.made:
             with self.devices.scope():
-                # setting the encoder free is a new optimiser's begin
+                # an unfrozen encoder needs a new optimiser
                 self.made[frozen] = self._make(0 if frozen else self.config.freeze_encoder)
         return self.made[frozen]
 
@@ -161,13 +161,13 @@ class _Trainers:
             metrics=[self.counts],
             jit_compile=self.devices.jit,
         )
-        # built here, outside the traced step: else Keras traces it twice
+        # built outside the traced step, which Keras would trace twice
         trainer.optimizer.build(trainer.trainable_variables)
         return trainer
 
 
 class _Callbacks:
-    """The callbacks of a run, and those of them that outlive a stage."""
+    """The callbacks of a run."""
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ class _Callbacks:
                 monitor="val_miou",
                 mode="max",
                 factor=PLATEAU_FACTOR,
-                patience=max(round(PLATEAU_SHARE * config.epochs), 2),
+                patience=max(round(PLATEAU_PATIENCE * config.epochs), 2),
             )
         self.backup = Backup(
             folder / BACKUP,
@@ -210,11 +210,11 @@ class _Callbacks:
         self.progress = of_ours.Progress(self.best, config.epochs)
 
     def of_stage(self, append: bool) -> list[keras.callbacks.Callback]:
-        """All, in the order in which they need each other; `append` goes on with the log."""
+        """All callbacks, in the order that they depend on; `append` continues the log."""
         log = of_ours.Log(str(self.config.run_folder / LOG), append=append)
         return [
             keras.callbacks.TerminateOnNaN(),
-            self.measured,  # before the averages leave the network again
+            self.measured,  # while the averages are in the network
             *([of_ours.Averages()] if self.config.ema_epochs else []),
             self.scores,
             self.pace,
@@ -232,13 +232,13 @@ def _ended_well(history: keras.callbacks.History, folder: Path) -> bool:
     became = f"{folder}: the loss became NaN in epoch {history.epoch[-1] + 1}"
     if not (folder / BEST).is_file():
         raise UserError(f"{became}: try a lower --learning-rate")
-    note(f"warning: {became}; the best network before it is kept")
+    note(f"warning: {became}; the best network so far is kept")
     return False
 
 
 def _double(config: TrainConfig, classes: int) -> keras.Model:
-    """The same network with weights of its own, in float32 also where training is mixed: what is
-    kept and exported.
+    """The same network with weights of its own, in float32 also for mixed training, to be saved and
+    exported.
     """
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
@@ -250,8 +250,8 @@ def _double(config: TrainConfig, classes: int) -> keras.Model:
 
 
 def _tidy(folder: Path, rows: int) -> None:
-    """Removes what a run that was killed had half written, and what its log has beyond the `rows`
-    epochs that are backed up.
+    """Removes the incomplete files of a killed run, and the rows of its log after the `rows` epochs
+    that are backed up.
     """
     for half in list(folder.rglob(".*.part*")):
         remove(half)
@@ -265,12 +265,12 @@ def _tidy(folder: Path, rows: int) -> None:
 
 
 def _out_of_memory(config: TrainConfig) -> str:
-    steps = f"{config.batch} images of {describe(config.shape)} a step"
+    steps = f"{config.batch} images of {describe(config.shape)} per step"
     return f"out of memory with {steps}: {smaller_steps(config)}"
 
 
 def smaller_steps(config: TrainConfig) -> str:
-    """What to do where memory does not hold the images of a step."""
+    """The flags to try when a step does not fit into memory."""
     assert config.batch is not None
     if config.batch > 1:
         return f"try --batch {config.batch // 2} --accumulate {2 * config.accumulate}"

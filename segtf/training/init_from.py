@@ -1,4 +1,4 @@
-"""Begin a run with the weights of another run's best network."""
+"""Initialise a run with the weights of a parent run's best network."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 
 def check_weights(config: TrainConfig) -> None:
-    """Raises `UserError` if there is no file of --encoder-weights, no network where --init-from
-    looks for one, or if the run that it lies in says that it is of another kind. Needs no
-    framework.
+    """Raises `UserError` if the file of --encoder-weights or the network of --init-from is missing,
+    or if the parent run has another architecture or encoder. Needs no framework.
     """
     source = config.encoder_weights
     if source not in ("auto", "imagenet", "none") and not Path(source).is_file():
@@ -30,7 +29,7 @@ def check_weights(config: TrainConfig) -> None:
         return
     path = _network_file(config.init_from)
     if not (path.parent / CONFIG).is_file():
-        return  # a file by itself: its layers tell when it is read
+        return  # a file by itself: its layers are compared when it is read
     theirs = read_config(path.parent)
     if _kind(theirs) != _kind(config):
         raise UserError(
@@ -40,9 +39,9 @@ def check_weights(config: TrainConfig) -> None:
 
 
 def load_init_from(model: keras.Model, config: TrainConfig, classes: Sequence[str]) -> str:
-    """Fills `model`, which tells `classes` apart, from the network that --init-from names; says in
-    one line what was taken. The last layer keeps its random weights where the classes are others.
-    Raises `UserError` if the networks are of different kinds.
+    """Loads the weights of the network of --init-from into `model`, which predicts `classes`;
+    returns a line about it. The last layer keeps its random weights if the classes differ. Raises
+    `UserError` if architecture or encoder differ.
     """
     from segtf.networks.model import load_model
 
@@ -66,8 +65,8 @@ def load_init_from(model: keras.Model, config: TrainConfig, classes: Sequence[st
         return f"weights: all of {path}"
     its = f"{donor.output.shape[-1]} classes" if before is None else ", ".join(before)
     return (
-        f"weights: all of {path} but the last layer, which begins anew: its classes are {its}, "
-        f"those of this run {', '.join(classes)}"
+        f"weights: all of {path} but the last layer, which starts from random weights: its "
+        f"classes are {its}, those of this run {', '.join(classes)}"
     )
 
 
@@ -76,7 +75,7 @@ def _network_file(source: Path) -> Path:
     if source.is_dir():
         if not (source / BEST).is_file():
             raise UserError(
-                f"--init-from {source}: no {BEST} in it: name a run of which an epoch has ended, "
+                f"--init-from {source}: no {BEST} in it: name a run with a completed epoch, "
                 "or a .keras file"
             )
         return source / BEST
@@ -88,23 +87,23 @@ def _network_file(source: Path) -> Path:
 
 
 def _kind(config: TrainConfig) -> str:
-    """What must be the same for weights to fit."""
+    """Architecture and encoder, which must be the same for weights to fit."""
     return f"{config.arch} {config.encoder}" if has_encoder(config.arch) else config.arch
 
 
 def _classes(path: Path) -> tuple[str, ...] | None:
-    """The classes of the run that a network lies in, if it lies in one."""
+    """The classes of the run that a network lies in, if any."""
     return tuple(read_data(path.parent)["classes"]) if (path.parent / DATA).is_file() else None
 
 
 def _weighted(model: keras.Model) -> list[keras.Layer]:
-    """The layers with weights from the image on; none that `segtf.networks.model` did not build."""
+    """The layers with weights, from input to output, of a network of `segtf.networks.model`."""
     networks = [layer for layer in model.layers if layer.name == "network"]
     return [layer for network in networks for layer in network.layers if layer.weights]
 
 
 def _stem(layer: keras.Layer) -> str:
-    """The name without the number that Keras counts up from network to network."""
+    """The name without the number that Keras adds to it."""
     return re.sub(r"(_\d+)?$", "", layer.name)
 
 

@@ -1,4 +1,4 @@
-"""Make ready what a run trains: devices, network, first weights, batch and learning rate."""
+"""Prepare a run: devices, network, initial weights, batch and learning rate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segtf.run.architectures import has_encoder
 from segtf.run.config import TrainConfig
 from segtf.run.folder import BACKUP
 from segtf.training.backup import has_backup
-from segtf.training.devices import Devices, batch_that_fits, find_devices, share_batches
+from segtf.training.devices import Devices, batch_that_fits, find_devices, shard_batches
 from segtf.training.init_from import load_init_from
 from voc_builder.base.errors import UserError
 from voc_builder.base.progress import note
@@ -24,33 +24,33 @@ from voc_builder.base.progress import note
 def prepare(
     config: TrainConfig, classes: Sequence[str], images: int
 ) -> tuple[TrainConfig, Devices, keras.Model]:
-    """The configuration with batch, shares and learning rate decided, the devices, and the network
-    to train, with its first weights in place. `images` is the size of the training split.
-    Raises `UserError` for a batch or weights that cannot be.
+    """The configuration with batch, shards and learning rate decided, the devices, and the network
+    with its initial weights. `images` is the size of the training split. Raises `UserError` for a
+    batch or weights that do not fit.
     """
     keras.utils.set_random_seed(config.seed)
     if config.deterministic and keras.backend.backend() == "tensorflow":
         tf.config.experimental.enable_op_determinism()
     devices = find_devices(config.precision)
     keras.config.set_dtype_policy(devices.policy)
-    share_batches(devices)
+    shard_batches(devices)
     with devices.scope():
         model = build_model(config.arch, config.encoder, len(classes), config.shape)
     goes_on = config.resume and has_backup(config.run_folder / BACKUP)
     trained = not goes_on and _fill(model, config, classes)
     if config.freeze_encoder and not trained and not goes_on:
         raise UserError(
-            f"--freeze-encoder {config.freeze_encoder}: the encoder has random weights, which are "
-            "not worth keeping: name --encoder-weights FILE, or leave it out"
+            f"--freeze-encoder {config.freeze_encoder}: the encoder has random weights: name "
+            "--encoder-weights FILE, or leave it out"
         )
     rate = config.learning_rate or RATES[config.optimizer][0 if trained else 1]
     batch = _batch(config, devices, model, images * config.samples_per_image)
-    decided = replace(config, batch=batch, learning_rate=rate, shares=config.part_count)
+    decided = replace(config, batch=batch, learning_rate=rate, shares=config.shard_count)
     return decided, devices, model
 
 
 def _fill(model: keras.Model, config: TrainConfig, classes: Sequence[str]) -> bool:
-    """Whether the network, or its encoder, has trained weights now."""
+    """Loads the initial weights; whether the network, or its encoder, has trained ones now."""
     if config.init_from is not None:
         note(load_init_from(model, config, classes))
         return True
@@ -64,25 +64,25 @@ def _fill(model: keras.Model, config: TrainConfig, classes: Sequence[str]) -> bo
     except UserError as error:
         if source != "auto":
             raise
-        if config.processes > 1:  # elsewhere they may be had, and all must begin alike
+        if config.processes > 1:  # others may find them, and all must start alike
             raise UserError(
-                f"{error}; {config.processes} processes must begin with the same weights: name "
-                "--encoder-weights FILE, in a place that all of them can read, or none"
+                f"{error}; {config.processes} processes must start with the same weights: name "
+                "--encoder-weights FILE, which all of them can read, or none"
             ) from error
         note(f"warning: {error}; training starts from random weights")
         return False
 
 
 def _batch(config: TrainConfig, devices: Devices, model: keras.Model, samples: int) -> int:
-    """Samples a step, of which all devices get as many."""
+    """Samples per step, equally many for each device."""
     batch = config.batch or batch_that_fits(
         devices, model, config.shape, samples, repeatable=config.deterministic
     )
-    alike = math.lcm(config.part_count, devices.sharing)
+    alike = math.lcm(config.shard_count, devices.count)
     if config.batch is not None and batch % alike:
         raise UserError(
-            f"--batch {batch}: must be a multiple of {alike}, so that all {devices.sharing} "
-            "devices have as many images"
+            f"--batch {batch}: must be a multiple of {alike}, so that all {devices.count} "
+            "devices have equally many images"
         )
     batch = max(batch // alike, 1) * alike
     if batch > samples:

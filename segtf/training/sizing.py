@@ -22,8 +22,8 @@ from segtf.training.costs import (
     BYTES_A_PIXEL,
     FINEST_STRIDE,
     FORWARD,
-    SHARE_OF_GPU,
-    SHARE_OF_MEMORY,
+    GPU_FRACTION,
+    MEMORY_FRACTION,
     seconds_a_pixel,
 )
 from segtf.training.survey import Survey, survey
@@ -345,9 +345,9 @@ def _by_memory(machine: Machine, config: TrainConfig) -> float:
     devices = max(len(machine.gpus), 1) * config.processes
     images = -(-(config.batch or IMAGES_A_STEP * devices) // devices)
     usable = (
-        SHARE_OF_GPU * machine.gpu_free_bytes
+        GPU_FRACTION * machine.gpu_free_bytes
         if machine.gpus
-        else SHARE_OF_MEMORY * machine.free_bytes
+        else MEMORY_FRACTION * machine.free_bytes
     )
     return math.sqrt(usable / images / BYTES_A_PIXEL)
 

@@ -1,4 +1,4 @@
-"""End a run when the system or the user asks for it, without losing what was trained."""
+"""End a run on SIGTERM or Ctrl-C after saving it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from voc_builder.base.progress import note
 
 
 class Stop:
-    """Whether somebody asked the run to end: a scheduler's SIGTERM, or Ctrl-C."""
+    """Whether the run was asked to end: by SIGTERM, as of a scheduler, or by Ctrl-C."""
 
     def __init__(self) -> None:
-        self.waits = False  # somebody looks at this after every step
+        self.waits = False  # whether it is checked after every step
         self._received: signal.Signals | None = None
 
     def __call__(self) -> bool:
         return self._received is not None
 
     def ask(self) -> None:
-        """Asks for it from within, as SIGTERM does from without."""
+        """Asks the run to end, as SIGTERM does."""
         self._received = self._received or signal.SIGTERM
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Within it a signal is only noted down, until the second one."""
+        """A context in which the first signal is only recorded."""
         self.waits = True
         try:
             yield
@@ -37,11 +37,11 @@ class Stop:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Within it signals come here. Raises KeyboardInterrupt after Ctrl-C, `Terminated` after
+        """A context that handles signals. Raises KeyboardInterrupt after Ctrl-C, `Terminated` after
         SIGTERM.
         """
         if threading.current_thread() is not threading.main_thread():
-            yield  # Python gives signals to the main thread alone
+            yield  # only the main thread gets signals
             return
         kinds = (signal.SIGTERM, signal.SIGINT)
         before = {kind: signal.signal(kind, self._receive) for kind in kinds}

@@ -1,4 +1,4 @@
-"""Look through the masks of a data set: how large its images and its smallest objects are."""
+"""Measure the images and the smallest objects of a data set in its masks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from voc_builder.base.progress import in_threads, progress
 from voc_builder.pixels.png import decode_mask
 from voc_builder.tree.voc import Dataset
 
-SPLITS = ("train", "val")  # no decision may know the test images
+SPLITS = ("train", "val")  # decisions on test images would be data leakage
 SMALLEST = 5  # percent of a class's objects
-MOST_MASKS = 500  # that are looked at, evenly spread: thousands would hold training up
-PATIENCE = 2.0  # seconds of work that nothing is said about
+MOST_MASKS = 500  # that are read, evenly spread: thousands would delay training
+PATIENCE = 2.0  # seconds before a progress bar appears
 WORKERS = 4
 
 
@@ -34,24 +34,24 @@ class Objects:
 
     name: str
     count: int
-    specks: int  # rests of annotation that are no objects: no 3 x 3 block fits into them
+    specks: int  # remains of annotation, into which no 3 x 3 block fits: no objects
     size: float  # that 5 % of the objects do not exceed, pixels of the image
     share: float  # the same of the objects' sizes over the square root of their images' area
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What the masks of train and val say; where the records hold smaller images, pixels are
-    theirs.
+    """Images and objects of train and val; pixels are those of the records where these hold
+    smaller images.
     """
 
     images: dict[str, int]  # of train and val
-    masks: int  # that were looked at
+    masks: int  # that were read
     heights: tuple[int, int, int]  # smallest, median, largest, pixels
     widths: tuple[int, int, int]
     objects: tuple[Objects, ...]  # of the classes that have any, in the order of their ids
-    background: str | None  # class 0 where it is what remains beside the objects, else None
-    record_size: int | None  # side of the images in the records, if they are not as they were
+    background: str | None  # class 0 if it is no object, else None
+    record_size: int | None  # side of the images in the records, if they were resized
 
     def to_json(self) -> dict[str, Any]:
         """The values of `survey` in `sizing.json`."""
@@ -75,7 +75,7 @@ class Survey:
 
     @property
     def smallest(self) -> Objects | None:
-        """The class with the smallest objects, as a share of their images."""
+        """The class with the smallest objects, relative to their images."""
         return min(self.objects, key=lambda objects: objects.share, default=None)
 
 
@@ -85,14 +85,14 @@ class _Found:
 
     class_id: int
     areas: NDArray[np.int64]
-    whole: NDArray[np.bool_]  # those into which a 3 x 3 block fits
+    whole: NDArray[np.bool_]  # whether a 3 x 3 block fits into it
 
 
 def survey(dataset: Dataset) -> Survey:
-    """Counts and measures the objects of train and val. The test split is never looked at.
+    """Counts and measures the objects of train and val, never those of test.
 
-    Class 0 counts as objects only if it is no background: neither is it called so nor has it more
-    pixels than any other class. Raises `UserError` for a mask that is missing or no PNG.
+    Class 0 counts as objects unless it is background, by its name or by having the most pixels.
+    Raises `UserError` for a mask that is missing or no PNG.
     """
     ids = [image_id for split in SPLITS for image_id in dataset.splits[split]]
     looked_at = _spread(ids, MOST_MASKS)
@@ -122,7 +122,7 @@ def survey(dataset: Dataset) -> Survey:
 
 
 def _spread(ids: Sequence[str], most: int) -> list[str]:
-    """At most so many of the ids, evenly spread, the same ones every time."""
+    """At most so many ids, evenly spread, the same ones every time."""
     if len(ids) <= most:
         return list(ids)
     return [ids[i * len(ids) // most] for i in range(most)]
@@ -168,7 +168,7 @@ def _measure(
     if not of_class:
         return None
     sizes, shares, whole = (np.concatenate(parts) for parts in zip(*of_class, strict=True))
-    # a class of lines alone has no wide part: then they are its objects
+    # a class of thin lines only: they are its objects
     kept = whole if whole.any() else np.ones_like(whole)
     share = float(np.percentile(shares[kept], SMALLEST))
     size = float(np.percentile(sizes[kept], SMALLEST))

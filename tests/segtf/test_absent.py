@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from segtf.compare import CompareConfig, compare
+from segtf.data.pipelines import load_pipeline, write_pipeline
+from segtf.experiment import advice, read_scores, score_columns
 from segtf.finish import finish
 from segtf.reports.mlflow import best_scores
-from segtf.reports.notebook.notebook import cells, read_material
+from segtf.reports.notebook.notebook import cells
+from segtf.reports.runs import read_run
 from segtf.run.config import TrainConfig
-from segtf.run.folder import write_config, write_json
+from segtf.run.folder import AUGMENT, write_config, write_json
 from segtf.scoring.evaluation import Predict
 from segtf.show_batch import main as show_batch
 from segtf.training.sizing import decide, write_sizing
-from segtf.verdict import advice, read_scores, score_columns
 from tests.segtf.reports.run_folders import read_picture, write_log
 from tests.segtf.tiny_onnx import write_channels_model
 from voc_builder.build import BuildConfig, build
@@ -81,6 +83,7 @@ def write_run(folder: Path, dataset: Dataset) -> Path:
     about = {"path": str(dataset.path), "sha256": dataset.sha256, "classes": list(CLASSES)}
     images = {name: len(ids) for name, ids in dataset.splits.items()}
     write_json({**about, "images": images, "pixels": dataset.pixels}, run / "data.json")
+    write_pipeline(load_pipeline("none"), run / AUGMENT)
     write_json({"seconds": 1.0, "command": "python -m segtf.train"}, run / "environment.json")
     write_log(run / "log.csv", list(CLASSES), [0.5, float("nan")])
     (run / "best.keras").touch()
@@ -163,6 +166,6 @@ def test_every_page_is_drawn(
     assert all(np.isfinite(score) for score in best_scores(run).values())
     monkeypatch.chdir(run)
     namespace: dict[str, object] = {}
-    for cell in cells(read_material(run), [run]):
+    for cell in cells(read_run(run), [run]):
         if cell.kind == "code":
             exec(cell.source, namespace)

@@ -112,7 +112,7 @@ def test_a_full_disk_names_the_file_and_the_run_goes_on_where_it_was(
     line, run = the_error(capsys.readouterr().err), tmp_path / "runs/r"
     assert f"{file}: {NO_SPACE}" in line
     assert ".part" not in line
-    assert "what was trained is kept, go on with: python -m segtf.train --run r --art" in line
+    assert "python -m segtf.train --run r --art" in line
     assert (run / "backup/state.json").is_file() == bool(kept)
     if kept:
         require_whole(run, kept)
@@ -158,7 +158,7 @@ def test_a_full_disk_at_the_very_begin_leaves_no_run_that_could_not_be_gone_on_w
 
 
 @pytest.mark.parametrize(
-    "raised", [UserError("image 7: damaged: mend it"), KeyError("a bug")], ids=["user", "bug"]
+    "raised", [UserError("image 7: damaged: fix it"), KeyError("a bug")], ids=["user", "bug"]
 )
 def test_what_a_sample_raises_inside_tensorflow_comes_out_as_it_was(
     dataset: Dataset,
@@ -178,7 +178,8 @@ def test_what_a_sample_raises_inside_tensorflow_comes_out_as_it_was(
         return
     assert begun(monkeypatch, dataset, tmp_path) == 2
     line = the_error(capsys.readouterr().err)
-    assert "error: image 7: damaged: mend it; what was trained is kept: go on with" in line
+    assert f"error: {raised}; " in line
+    assert "--resume" in line
     require_whole(tmp_path / "runs/r", 1)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segtf.data.augment import load_pipeline, write_pipeline
+from segtf.data.pipelines import load_pipeline, write_pipeline
 from segtf.reports.batch_sheet import Frequencies, Frequency, draw_sheet, frequency_table
 from segtf.run.config import TrainConfig
 from segtf.run.folder import write_config

@@ -75,6 +75,10 @@ def test_the_best_network_scores_on_val_what_the_log_says(run: Path) -> None:
     assert values["miou"] == pytest.approx(best, abs=2e-3)
 
 
+def test_a_training_that_no_command_line_began_records_none(run: Path) -> None:
+    assert "command" not in json.loads((run / "environment.json").read_text())
+
+
 def test_data_and_settings_are_remembered(run: Path) -> None:
     config, data = read_config(run), read_data(run)
     assert (config.size, config.encoder, config.batch) == (64, "mobilenetv2", 4)
@@ -113,7 +117,7 @@ def test_a_run_that_was_stopped_goes_on_with_its_log_its_score_and_its_optimiser
     assert rates[0] > rates[1] > rates[2] > 0
     state = json.loads((folder / "backup/state.json").read_text())
     environment = json.loads((folder / "environment.json").read_text())
-    assert "--config" in environment["command"]
+    assert environment["command"].startswith("python -m segtf.train --config ")
     assert ["--resume" in command for command in environment["resumed"]] == [True]
     assert environment["seconds"] > 0
     assert state["best"] == pytest.approx(max(float(row["val_miou"]) for row in after))
@@ -143,17 +147,14 @@ def test_a_run_stopped_in_its_first_epoch_begins_again_with_the_encoder_it_was_g
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--data", "nowhere"], "nowhere: no such folder"),
-        (["--size", "100"], "--size 100: unet needs a multiple of 32; the nearest are 96 or 128"),
-        (["--size", "large"], "--size large: takes pixels, HEIGHTxWIDTH or auto"),
-        (["--encoder", "resnet43"], "the nearest is resnet34"),
-        (["--arch", "segnet"], "--arch takes one of unet, fpn, linknet, pspnet, unet_plain, tiny"),
+        (["--data", "nowhere"], "nowhere"),
+        (["--size", "100"], "--size 100"),
+        (["--arch", "segnet"], "unet, fpn, linknet, pspnet, unet_plain, tiny"),
         (["--resume", "--run", "never"], "not a run folder"),
-        (["--class-weights", "1,5"], "--class-weights 1,5: one number is needed for each of the 3"),
-        (["--arch", "unet_plain", "--encoder-weights", "a.h5"], "unet_plain has no encoder"),
-        (["--batch", "99"], "--batch 99: there are only 16 images to train on"),
-        (["--encoder-weights", "gone.h5"], "gone.h5: no such file"),
-        (["--sized", "64"], "unrecognized arguments: --sized"),
+        (["--class-weights", "1,5"], "--class-weights 1,5"),
+        (["--batch", "99"], "--batch 99"),
+        (["--encoder-weights", "gone.h5"], "gone.h5"),
+        (["--sized", "64"], "--sized"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(
@@ -165,33 +166,30 @@ def test_wrong_use_is_one_line_and_exit_code_2(
     says: str,
 ) -> None:
     usual = ["--data", str(images), "--artifacts", str(tmp_path), "--size", "64"]
-    with pytest.raises(SystemExit) as exit_code:
+    with pytest.raises(SystemExit) as ended:
         raise SystemExit(called(monkeypatch, *usual, *arguments))
-    assert exit_code.value.code == 2
+    assert ended.value.code == 2
     errors = [line for line in capfd.readouterr().err.splitlines() if "error:" in line]
     assert len(errors) == 1
     assert says in errors[0]
     assert not list((tmp_path / "runs").glob("*")), "no empty run folder stays behind"
 
 
-def test_a_run_of_the_same_name_is_not_lost(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [((), "--overwrite"), (("--overwrite", "--class-weights", "1,5"), "--class-weights 1,5")],
+)
+def test_a_run_of_the_same_name_is_not_lost_to_a_refused_setting(
+    flags: tuple[str, ...],
+    says: str,
+    run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     config = read_config(run)
-    again = ("--data", config.data, "--artifacts", config.artifacts, "--run", "tiny")
+    again = ("--data", config.data, "--artifacts", config.artifacts, "--run", "tiny", *flags)
     assert called(monkeypatch, *map(str, again)) == 2
-    assert "this run exists" in capsys.readouterr().err
-    assert (run / "model.onnx").is_file()
-
-
-def test_overwriting_loses_nothing_to_a_setting_that_is_refused(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = read_config(run)
-    again = ("--data", config.data, "--artifacts", config.artifacts, "--run", "tiny")
-    wrong = ("--overwrite", "--class-weights", "1,5")
-    assert called(monkeypatch, *map(str, (*again, *wrong))) == 2
-    assert "one number is needed" in capsys.readouterr().err
+    assert says in capsys.readouterr().err
     assert (run / "model.onnx").is_file()
 
 
@@ -209,7 +207,7 @@ def test_validation_images_of_void_alone_are_refused(
     config = read_config(run)
     arguments = ("--data", config.data, "--artifacts", tmp_path, "--size", "64")
     assert called(monkeypatch, *map(str, arguments)) == 2
-    assert "the val images are void alone: choose another --split" in capsys.readouterr().err
+    assert "the val masks are all void" in capsys.readouterr().err
 
 
 def test_a_class_that_the_list_does_not_have_stops_before_training(
@@ -221,9 +219,7 @@ def test_a_class_that_the_list_does_not_have_stops_before_training(
     (tmp_path / "names").write_text("__background__\nfishka\ndefects\n")
     arguments = ("--data", images, "--artifacts", tmp_path, "--classes", tmp_path / "names")
     assert called(monkeypatch, *map(str, arguments)) == 2
-    said = capsys.readouterr().err
-    assert "defect" in said
-    assert "defects" in said
+    assert "defects" in capsys.readouterr().err
 
 
 def test_records_smaller_than_the_training_size_are_refused(
@@ -235,7 +231,7 @@ def test_records_smaller_than_the_training_size_are_refused(
     build(BuildConfig(images, tmp_path / "voc", record_size=32))
     arguments = ("--data", tmp_path / "voc", "--artifacts", tmp_path, "--size", "64")
     assert called(monkeypatch, *map(str, arguments)) == 2
-    assert "its records hold images of 32 x 32, --size 64 wants more" in capsys.readouterr().err
+    assert "32 x 32, --size 64" in capsys.readouterr().err
 
 
 def test_a_broken_record_file_is_named(
@@ -250,7 +246,7 @@ def test_a_broken_record_file_is_named(
     shard.write_bytes(shard.read_bytes()[:-100])
     arguments = ("--data", tree, "--artifacts", tmp_path, "--size", "64")
     assert called(monkeypatch, *map(str, arguments)) == 2
-    assert f"{shard.name}: broken TFRecord" in capsys.readouterr().err
+    assert shard.name in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("module", ["train", "evaluate", "experiment", "export", "predict"])
@@ -283,7 +279,8 @@ def test_out_of_memory_names_the_batch_to_try(
     usual = ["--data", str(images), "--artifacts", str(tmp_path), "--size", "32"]
     assert called(monkeypatch, *usual, "--arch", "tiny", "--batch", "8") == 2
     (line,) = [li for li in capsys.readouterr().err.splitlines() if "error:" in li]
-    assert "out of memory with 8 images of 32 x 32 a step: try --batch 4" in line
+    assert "out of memory" in line
+    assert "--batch 4" in line
 
 
 def test_a_loss_that_becomes_nan_stops_the_run_and_no_such_network_is_kept(
@@ -300,14 +297,15 @@ def test_a_loss_that_becomes_nan_stops_the_run_and_no_such_network_is_kept(
     usual = ["--data", str(images), "--artifacts", str(tmp_path), "--size", "32", "--run", "nan"]
     assert called(monkeypatch, *usual, "--arch", "tiny", "--batch", "8") == 2
     (line,) = [li for li in capsys.readouterr().err.splitlines() if "error:" in li]
-    assert "the loss became NaN in epoch 1: try a lower --learning-rate" in line
+    assert "NaN in epoch 1" in line
+    assert "--learning-rate" in line
     assert not (tmp_path / "runs/nan/best.keras").exists()
 
 
 def test_a_training_that_chose_the_same_name_meanwhile_keeps_its_folder(tmp_path: Path) -> None:
     config = TrainConfig(run="run", batch=1, artifacts=tmp_path)
     (config.run_folder / "backup").mkdir(parents=True)
-    with pytest.raises(UserError, match="another training has begun this run"):
+    with pytest.raises(UserError, match="--run"):
         command._begin(config, None, None, None)  # type: ignore[arg-type]
     assert (config.run_folder / "backup").is_dir()
 
@@ -321,10 +319,8 @@ def test_a_run_says_what_memory_it_will_take_and_warns_where_that_is_too_much(
 
     monkeypatch.setattr(memory, "free_memory", lambda: free)
     config = TrainConfig(arch="tiny", size=64, batch=4)
-    command._tell_memory(config, build_model("tiny", "", 3, (64, 64)))
-    said = capsys.readouterr().err
-    assert said.startswith("memory: training takes about ")
-    assert ("try --batch 2 --accumulate 2" in said) == warned
+    command._report_memory(config, build_model("tiny", "", 3, (64, 64)))
+    assert ("--batch 2 --accumulate 2" in capsys.readouterr().err) == warned
 
 
 def test_the_command_ends_a_run_in_a_process_that_has_not_trained(

@@ -10,8 +10,8 @@
 #SBATCH --gpus-per-node=1
 #SBATCH --cpus-per-task=8
 #SBATCH --time=08:00:00
-#SBATCH --signal=TERM@120      # two minutes before the end: the step in work is finished and saved
-#SBATCH --requeue              # also after the loss of a node the job begins again where it was
+#SBATCH --signal=TERM@120      # two minutes before the end: the current step is finished and saved
+#SBATCH --requeue              # after the loss of a node the job resumes from the backup
 #SBATCH --open-mode=append     # the log of the job's earlier starts stays
 #SBATCH --output=%x-%j.log
 
@@ -27,15 +27,14 @@ else
         --encoder mobilenetv2 --encoder-weights weights/mobilenetv2.weights.h5)
 fi
 
-# srun gives each task its SLURM_PROCID, but not the job's --cpus-per-task. No task is killed for
-# the sake of another: they end each other, once they have tidied up, and the first one scores when
-# the others have left.
+# srun gives each task its SLURM_PROCID, but not the job's --cpus-per-task. It kills no task: the
+# tasks end each other after their cleanup, and the first one evaluates when the others have left.
 code=0
 srun --cpus-per-task="$SLURM_CPUS_PER_TASK" --kill-on-bad-exit=0 --wait=0 \
     bash -c 'exec python -m segtf.train "$@" --process-id "$SLURM_PROCID"' \
     segtf --run "$run" "${settings[@]}" --processes "$SLURM_NTASKS" --coordinator "$coordinator" ||
     code=$?
-if [ "$code" -eq 143 ]; then # told to end, saved: begin again where it was
+if [ "$code" -eq 143 ]; then # told to end, saved: resume
     scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"

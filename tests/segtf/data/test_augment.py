@@ -1,4 +1,4 @@
-"""Image and mask change together, by chance that can be repeated."""
+"""Image and mask are augmented together, repeatably for each seed."""
 
 from __future__ import annotations
 

@@ -82,15 +82,15 @@ def test_a_split_that_does_not_fit_half_the_free_memory_lies_on_disk(
     assert not isinstance(asked.images.base, np.memmap)
 
 
-@pytest.mark.parametrize("shares", [1, 2, 3])
-def test_processes_load_their_shares_and_together_every_image(
-    dataset: Dataset, shares: int
+@pytest.mark.parametrize("shards", [1, 2, 3])
+def test_processes_load_their_shards_and_together_every_image(
+    dataset: Dataset, shards: int
 ) -> None:
     loaded: list[str] = []
-    for process in range(shares):
-        how = records.Loading(SHAPE, share_count=shares, shares=range(process, process + 1))
+    for process in range(shards):
+        how = records.Loading(SHAPE, shard_count=shards, shards=range(process, process + 1))
         (split,) = records.load_splits(dataset, ("train",), how)
-        assert split.ids == dataset.splits["train"][process::shares]
+        assert split.ids == dataset.splits["train"][process::shards]
         loaded += split.ids
     assert sorted(loaded) == sorted(dataset.splits["train"])
 
@@ -102,7 +102,7 @@ def stream(
     config = TrainConfig(size=SIZE, **{"augment": "none", "batch": 4, **settings})
     how = records.loading(config, Path("unused"))
     (split,) = records.load_splits(dataset, ("train",), how)
-    sampler = Sampler(split, config, 3, records.own_shares(config), len(dataset.splits["train"]))
+    sampler = Sampler(split, config, 3, records.own_shards(config), len(dataset.splits["train"]))
     return sampler, list(training_batches(sampler, steps).as_numpy_iterator())
 
 
@@ -117,7 +117,7 @@ def test_a_run_that_goes_on_in_the_middle_of_an_epoch_sees_what_it_would_have_se
         np.testing.assert_array_equal(mask, same_mask)
 
 
-def test_two_processes_see_together_what_one_with_as_many_shares_sees(dataset: Dataset) -> None:
+def test_two_processes_see_together_what_one_with_as_many_shards_sees(dataset: Dataset) -> None:
     settings = {"augment": "light", "mosaic": 0.3, "shares": 2, "batch": 6}
     _, whole = stream(dataset, range(4), **settings)
     several = {**settings, "processes": 2, "backend": "jax", "coordinator": "h:1", "run": "r"}

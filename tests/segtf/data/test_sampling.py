@@ -28,7 +28,7 @@ class Images:
 
 def sampler(masks: list[np.ndarray], **of_config: Any) -> Sampler:
     config = TrainConfig(**{"size": 32, "augment": "none", "batch": 2, **of_config})
-    return Sampler(Images(masks), config, 3, range(config.part_count), len(masks))  # type: ignore[arg-type]
+    return Sampler(Images(masks), config, 3, range(config.shard_count), len(masks))  # type: ignore[arg-type]
 
 
 def blank(side: int = 32) -> np.ndarray:
@@ -61,16 +61,16 @@ def test_rectangles_are_augmented_and_put_together_as_they_are() -> None:
 
 
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 40))
-def test_each_share_brings_as_many_samples_of_its_own_images_to_every_step(
-    shares: int, from_each: int, more: int
+def test_each_shard_brings_as_many_samples_of_its_own_images_to_every_step(
+    shards: int, from_each: int, more: int
 ) -> None:
-    images = shares * from_each + more
-    of = sampler([blank() for _ in range(images)], batch=shares * from_each, shares=shares)
+    images = shards * from_each + more
+    of = sampler([blank() for _ in range(images)], batch=shards * from_each, shares=shards)
     order = shown(of, 0)
-    assert len(order) == of.steps_per_epoch * shares * from_each
+    assert len(order) == of.steps_per_epoch * shards * from_each
     assert len(set(order)) == len(order)
     for slot, image in enumerate(order):
-        assert image % shares == slot % (shares * from_each) // from_each
+        assert image % shards == slot % (shards * from_each) // from_each
 
 
 def test_balance_shows_images_with_a_rare_class_more_often_and_leaves_none_out_for_good() -> None:

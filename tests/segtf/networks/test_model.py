@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segtf.run.architectures import ARCHS, ENCODERS, Arch
+from segtf.run.architectures import ARCHS, Arch
 from voc_builder.base.errors import UserError
 from voc_builder.base.tensorflow import import_tensorflow
 
@@ -84,13 +84,6 @@ def test_a_network_reloads_from_its_file_to_the_same_answer_after_a_step(
     images = image(96)
     again = of.load_model(tmp_path / "best.keras")
     np.testing.assert_allclose(again(images), network(images), atol=1e-6)
-
-
-@pytest.mark.parametrize("encoder", ENCODERS)
-def test_preprocessing_in_the_graph_is_that_of_the_package(encoder: str) -> None:
-    images = image(4).astype(np.float32)
-    wanted = of._segmentation_models().get_preprocessing(encoder)(images.copy())
-    np.testing.assert_allclose(of._preprocessing(encoder)(images), wanted, atol=1e-4)
 
 
 def test_a_global_average_loses_nothing_among_many_pixels() -> None:

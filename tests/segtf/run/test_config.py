@@ -29,54 +29,55 @@ TWO = {"processes": 2, "backend": "jax", "coordinator": "host:1234", "run": "a",
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"size": 100}, "--size 100: unet needs a multiple of 32; the nearest are 96 or 128"),
-        ({"size": 1024, "arch": "pspnet"}, "multiple of 48; the nearest are 1008 or 1056"),
-        ({"size": 0}, "the nearest are 32"),
+        ({"size": 100}, "--size 100: .* 96 or 128"),
+        ({"size": 1024, "arch": "pspnet"}, "1008 or 1056"),
+        ({"size": 0}, "--size 0: .* 32"),
         ({"encoder": "efficientnet-b0"}, "the nearest is efficientnetb0"),
         ({"encoder": "seresnet18"}, "the nearest is resnet18"),
-        ({"epochs": 0}, "--epochs 0: must be at least 1"),
-        ({"batch": 0}, "--batch 0: must be at least 1"),
-        ({"learning_rate": 0.0}, "--learning-rate 0.0: must lie between 0 and 1"),
-        ({"loss": "ce + hinge"}, "'hinge' is no term"),
+        ({"epochs": 0}, "--epochs 0"),
+        ({"batch": 0}, "--batch 0"),
+        ({"learning_rate": 0.0}, "--learning-rate 0.0"),
+        ({"loss": "ce + hinge"}, "'hinge'"),
         ({"resume": True}, "--run NAME --resume"),
-        ({"resume": True, "run": "a", "overwrite": True}, "exclude each other"),
+        ({"resume": True, "run": "a", "overwrite": True}, "--resume and --overwrite"),
         ({"run": "a/b"}, "--run 'a/b'"),
-        ({"crop": 100}, "--crop 100: unet needs a multiple of 32; the nearest are 96 or 128"),
-        (
-            {"crop": 96, "size": 256},
-            "--size 256 beside --crop 96: images are either resized or cut",
-        ),
+        ({"crop": 100}, "--crop 100: .* 96 or 128"),
+        ({"crop": 96, "size": 256}, "--size 256 beside --crop 96"),
         ({"crop": 256, "size": 512}, "--size 512 beside --crop 256"),
-        ({"arch": "pspnet"}, "--size 512: pspnet needs a multiple of 48"),
-        ({"crop": 0}, "--crop 0: must be at least 1"),
-        ({"crop": 96, "arch": "pspnet"}, "--crop: pspnet answers at one size only"),
-        ({"mosaic": 1.5}, "--mosaic 1.5: must be at least 0 and at most 1"),
-        ({"warm_up": -0.1}, "--warm-up -0.1: must be at least 0"),
-        ({"clip": 0.0}, "--clip 0.0: must be above 0"),
+        ({"arch": "pspnet"}, "--size 512: pspnet"),
+        ({"crop": 0}, "--crop 0"),
+        ({"crop": 96, "arch": "pspnet"}, "--crop: pspnet"),
+        ({"mosaic": 1.5}, "--mosaic 1.5: .* 0 and .* 1"),
+        ({"warm_up": -0.1}, "--warm-up -0.1"),
+        ({"clip": 0.0}, "--clip 0.0"),
         ({"class_weights": "1,-2"}, "--class-weights"),
+        ({"arch": "unet_plain", "encoder_weights": "a.h5"}, "--encoder-weights a.h5: unet_plain"),
         ({"freeze_encoder": 2, "encoder_weights": "none"}, "--freeze-encoder 2"),
+        ({"freeze_encoder": 2, "arch": "tiny"}, "--freeze-encoder 2"),
         (
             {"init_from": Path("runs/a"), "encoder_weights": "none"},
             "--encoder-weights none beside --init-from runs/a",
         ),
-        ({"fold": 0}, "--fold 0: must be at least 1"),
-        ({"processes": 2}, "need --backend jax and --coordinator HOST:PORT"),
-        ({**TWO, "coordinator": "host"}, "--coordinator host: must be HOST:PORT"),
-        ({**TWO, "coordinator": "host:65535"}, "port from 1 to 65534"),
-        ({**TWO, "process_id": 2}, "--process-id 2: the 2 processes are counted from 0"),
-        ({**TWO, "batch": None}, "name --run and --batch"),
-        ({**TWO, "shares": 3}, "--shares 3: must be a multiple of --processes 2"),
-        ({"batch": 5, "shares": 2}, "--batch 5: must be a multiple of the 2 shares"),
-        ({"seed": 2**32}, "--seed 4294967296: must be at least 0 and at most 4294967295"),
+        ({"predict": "a", "export": False}, "--predict: .* --no-export"),
+        ({"fold": 0}, "--fold 0"),
+        ({"processes": 2}, "--backend jax .* --coordinator HOST:PORT"),
+        ({**TWO, "coordinator": "host"}, "--coordinator host: .* HOST:PORT"),
+        ({**TWO, "coordinator": "host:65535"}, "65534"),
+        ({**TWO, "process_id": 2}, "--process-id 2"),
+        ({**TWO, "batch": None}, "--run and --batch"),
+        ({**TWO, "shares": 3}, "--shares 3: .* --processes 2"),
+        ({"batch": 5, "shares": 2}, "--batch 5: .* 2 shards"),
+        ({"seed": 2**32}, "--seed 4294967296: .* 4294967295"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_cure(wrong: dict[str, object], says: str) -> None:
-    with pytest.raises(UserError, match=says.replace("(", r"\(")):
+    with pytest.raises(UserError, match=says):
         TrainConfig(**wrong)  # type: ignore[arg-type]
 
 
-def test_unet_plain_has_no_encoder_to_check() -> None:
-    TrainConfig(arch="unet_plain", encoder="none of them")
+def test_an_architecture_without_encoder_checks_none() -> None:
+    for arch in ("unet_plain", "tiny"):
+        TrainConfig(arch=arch, encoder="none of them")  # type: ignore[arg-type]
 
 
 def test_a_run_remembers_its_settings(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_resume_takes_the_settings_of_the_run_and_refuses_others(tmp_path: Path)
     assert (again.size, again.epochs, again.resume) == (96, 7, True)
     for epochs in (9, 60):  # 60 is the default: asked for all the same
         asked = TrainConfig(run="a", artifacts=tmp_path, resume=True, epochs=epochs)
-        with pytest.raises(UserError, match=rf"leave out --epochs {epochs} \(the run has 7\)"):
+        with pytest.raises(UserError, match=f"--epochs {epochs}"):
             resumed(asked, {"run", "epochs"})
 
 
@@ -165,7 +166,7 @@ def test_a_data_set_that_changed_is_not_taken_for_that_of_the_run(
     write_json(data, tmp_path / "data.json")
     assert read_run_dataset(tmp_path) == dataset
     write_json({**data, "sha256": "0123456789abcdef"}, tmp_path / "data.json")
-    with pytest.raises(UserError, match=r"not the data set that .* was trained on any more"):
+    with pytest.raises(UserError, match=dataset.sha256[:10]):
         read_run_dataset(tmp_path)
 
 
@@ -173,11 +174,11 @@ def test_a_run_of_two_processes_goes_on_with_one_or_with_others(tmp_path: Path) 
     saved = TrainConfig(**TWO, shares=2, artifacts=tmp_path)  # type: ignore[arg-type]
     write_config(saved, saved.run_folder)
     alone = resumed(TrainConfig(run="a", artifacts=tmp_path, resume=True))
-    assert (alone.processes, alone.part_count, alone.batch) == (1, 2, 4)
+    assert (alone.processes, alone.shard_count, alone.batch) == (1, 2, 4)
     asked = {"run": "a", "artifacts": tmp_path, "resume": True, "coordinator": "other:99"}
     second = resumed(TrainConfig(**asked, processes=2, process_id=1))
     assert (second.backend, second.process_id, second.coordinator) == ("jax", 1, "other:99")
-    with pytest.raises(UserError, match="--shares 2: must be a multiple of --processes 3"):
+    with pytest.raises(UserError, match=r"--shares 2: .* --processes 3"):
         resumed(TrainConfig(**asked, processes=3, process_id=1))
 
 
@@ -210,7 +211,5 @@ def test_presets_of_augmentation_are_files(name: str) -> None:
 
 
 def test_an_unknown_augmentation_is_named_with_what_there_is() -> None:
-    with pytest.raises(
-        UserError, match="strong: neither one of heavy, light, medium, none, upright"
-    ):
+    with pytest.raises(UserError, match=r"strong: .* heavy, light, medium, none, upright"):
         augmentation_file("strong")

@@ -80,14 +80,14 @@ def test_a_network_that_pads_takes_one_size(
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"size": "320x"}, "--size 320x: takes pixels, HEIGHTxWIDTH or auto"),
-        ({"size": "large"}, "--size large: takes pixels, HEIGHTxWIDTH or auto"),
-        ({"size": "0x240"}, "--size 0x240: takes pixels, HEIGHTxWIDTH or auto"),
+        ({"size": "320x"}, "--size 320x: "),
+        ({"size": "large"}, "--size large: "),
+        ({"size": "0x240"}, "--size 0x240: "),
         ({"size": 0}, "--size 0: "),
-        ({"size": 100}, "the nearest are 96 or 128, or --size 100x100, which is padded"),
-        ({"size": "15x64"}, "--size 15x64: unet needs at least 16 either way"),
-        ({"size": "64x23", "arch": "pspnet"}, "pspnet needs at least 24 either way"),
-        ({"size": "320x240", "crop": 96}, "--size 320x240 beside --crop 96: images are either"),
+        ({"size": 100}, "96 or 128, or --size 100x100"),
+        ({"size": "15x64"}, "--size 15x64: unet .* 16 x 16"),
+        ({"size": "64x23", "arch": "pspnet"}, "pspnet .* 24 x 24"),
+        ({"size": "320x240", "crop": 96}, "--size 320x240 beside --crop 96"),
     ],
 )
 def test_a_size_that_is_none_is_named(wrong: dict[str, object], says: str) -> None:

