@@ -24,8 +24,8 @@ from voc_builder.base.errors import UserError
 from voc_builder.base.progress import note
 
 TRAIN = "python -m segtf.train"
-DECIDED = ("batch", "learning_rate", "shares", "crops")  # by training where they are null
-NO_EFFECT = ("run", "artifacts", "export", "cache", "backup_share", *OF_THIS_START)  # on scores
+DECIDED = ("batch", "learning_rate", "shards", "crops")  # by training where they are null
+NO_EFFECT = ("run", "artifacts", "export", "cache", "backup_fraction", *OF_THIS_START)  # on scores
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -35,14 +35,14 @@ LIMITS: dict[str, tuple[float, float]] = {
     "mosaic": (0, 1),
     "foreground": (0, 1),
     "patience": (0, math.inf),
-    "backup_share": (0.001, 1),
+    "backup_fraction": (0.001, 1),
     "seed": (0, LARGEST_SEED),
     "split_seed": (0, LARGEST_SEED),
     "folds": (0, math.inf),
     "fold": (1, math.inf),
     "processes": (1, math.inf),
     "process_id": (0, math.inf),
-    "shares": (1, math.inf),
+    "shards": (1, math.inf),
 }
 
 
@@ -159,7 +159,7 @@ class TrainConfig(SourceConfig):
     """Index of this process, from 0; process 0 writes the run folder."""
     coordinator: str | None = None
     """HOST:PORT at which the others reach process 0."""
-    shares: int | None = None
+    shards: int | None = field(default=None, metadata={"old_name": "shares"})
     """Shards of the training images. Each process reads its own, and each step takes equally many
     images from each; null: one per process. The same number repeats a run on fewer machines."""
     export: bool = True
@@ -169,7 +169,7 @@ class TrainConfig(SourceConfig):
     comma-separated folders or patterns, relative to --data."""
     predict_save: str = "mask,overlay"
     """Files to write for them, as for segtf.predict --save."""
-    backup_share: float = 0.02
+    backup_fraction: float = field(default=0.02, metadata={"old_name": "backup_share"})
     """Maximum fraction of the time spent on saving: short epochs are not all saved, and a crash
     costs some. 1: every epoch is saved."""
     run: str | None = None
@@ -237,7 +237,7 @@ class TrainConfig(SourceConfig):
 
     def _check_processes(self) -> None:
         # backend and batch of a resumed run are known once its settings are read
-        known = not self.resume or self.shares is not None
+        known = not self.resume or self.shards is not None
         if self.processes > 1 and (self.coordinator is None or (known and self.backend != "jax")):
             raise UserError(
                 f"--processes {self.processes}: several processes need --backend jax and "
@@ -261,12 +261,12 @@ class TrainConfig(SourceConfig):
             )
         if known and self.shard_count % self.processes:
             raise UserError(
-                f"--shares {self.shares}: must be a multiple of --processes {self.processes}"
+                f"--shards {self.shards}: must be a multiple of --processes {self.processes}"
             )
         if self.batch is not None and self.batch % self.shard_count:
             raise UserError(
                 f"--batch {self.batch}: must be a multiple of the {self.shard_count} shards "
-                "(--shares), so that all take equally many images per step"
+                "(--shards), so that all take equally many images per step"
             )
 
     @property
@@ -286,8 +286,8 @@ class TrainConfig(SourceConfig):
 
     @property
     def shard_count(self) -> int:
-        """`shares` with its default."""
-        return self.processes if self.shares is None else self.shares
+        """`shards` with its default."""
+        return self.processes if self.shards is None else self.shards
 
     @property
     def patient_epochs(self) -> int:

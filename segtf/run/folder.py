@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from voc_builder.base.command import parse
+from voc_builder.base.command import old_names, parse
 from voc_builder.base.errors import UserError
 from voc_builder.base.files import replacing
 from voc_builder.tree.voc import Dataset, read_dataset
@@ -51,10 +51,16 @@ def read_config(run: Path) -> TrainConfig:
     path = run / CONFIG
     if not path.is_file():
         raise UserError(f"{run}: not a run folder (no {CONFIG}): name one of artifacts/runs")
-    # older runs have the default size, 512, beside their crop
-    crop = re.search(rb"^crop: (\d+)", path.read_bytes(), re.MULTILINE)
-    size = ["--size", crop[1].decode()] if crop else []
-    return parse(TrainConfig, str(path), ["--config", str(path), *size])
+    text = path.read_text(encoding="utf-8", errors="replace")
+    # older runs have the default size, 512, beside their crop, and old names
+    crop = re.search(r"^crop: (\d+)", text, re.MULTILINE)
+    size = ["--size", crop[1]] if crop else []
+    settings = str(path)
+    for old, name in old_names(TrainConfig).items():
+        renamed = re.sub(rf"^{old}:", f"{name}:", text, flags=re.MULTILINE)
+        if renamed != text:
+            settings = text = renamed
+    return parse(TrainConfig, str(path), ["--config", settings, *size])
 
 
 def resumed(config: TrainConfig, given: Collection[str] = ()) -> TrainConfig:

@@ -196,7 +196,7 @@ class _Callbacks:
             folder / BACKUP,
             self.best,
             steps,
-            config.backup_share,
+            config.backup_fraction,
             counts=counts,
             plateau=self.plateau,
             stop=stop,

@@ -45,7 +45,7 @@ def prepare(
         )
     rate = config.learning_rate or RATES[config.optimizer][0 if trained else 1]
     batch = _batch(config, devices, model, images * config.samples_per_image)
-    decided = replace(config, batch=batch, learning_rate=rate, shares=config.shard_count)
+    decided = replace(config, batch=batch, learning_rate=rate, shards=config.shard_count)
     return decided, devices, model
 
 

@@ -40,7 +40,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             sizing = {**chosen, "bounds": {"span": 8}, "survey": {"objects": []}}
             (config.run_folder / "sizing.json").write_text(json.dumps(sizing))
             size = (config.crop or 256) if config.size == "auto" else config.size
-            decided = {"size": size, "batch": 8, "learning_rate": 3e-4, "shares": 1}
+            decided = {"size": size, "batch": 8, "learning_rate": 3e-4, "shards": 1}
             write_config(replace(config, **decided), config.run_folder)
         return SimpleNamespace(returncode=0, stderr="")
 

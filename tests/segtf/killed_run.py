@@ -42,7 +42,7 @@ def child(data: str, artifacts: str, moment: str, resume: str) -> None:
             patience=0,
             deterministic=True,
             mosaic=0.3,
-            backup_share=1,
+            backup_fraction=1,
         )
     )
 

@@ -95,7 +95,7 @@ def test_a_run_that_was_stopped_goes_on_with_its_log_its_score_and_its_optimiser
 
     config = dataclasses.replace(read_config(run), epochs=3, artifacts=tmp_path, run="stopped")
     config = dataclasses.replace(
-        config, arch="tiny", size=32, patience=0, backup_share=1
+        config, arch="tiny", size=32, patience=0, backup_fraction=1
     )  # quick to trace
     folder = config.run_folder
     write_config(config, tmp_path)

@@ -25,6 +25,7 @@ class _Parser(ArgumentParser):
     """An argument parser whose errors are one line, without the usage."""
 
     type_names: dict[str, str]  # by argument
+    old_names: dict[str, str]  # the present name by the old one
 
     def format_help(self, *args: Any) -> str:
         return re.sub(r"<class\s+'Path'>", "Path", super().format_help(*args))
@@ -33,9 +34,16 @@ class _Parser(ArgumentParser):
         message = " ".join(message.split())
         wrong = re.match(r'Parser key "(\w+)":.*(?:Given|Got) value: (.*)$', message)
         if wrong and wrong[1] in self.type_names:
-            name = wrong[1].replace("_", "-")
-            message = f"--{name} takes {self.type_names[wrong[1]]}. Received: {wrong[2]}"
+            message = f"--{flag(wrong[1])} takes {self.type_names[wrong[1]]}. Received: {wrong[2]}"
+        for old, name in self.old_names.items():
+            if re.search(rf"arguments:.* --{flag(old)}\b|Option '{old}' is", message):
+                message = f"--{flag(old)} is called --{flag(name)} now"
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def flag(name: str) -> str:
+    """A field's name as it stands on the command line, without the hyphens in front."""
+    return name.replace("_", "-")
 
 
 def type_name(hint: Any) -> str:
@@ -53,12 +61,14 @@ def type_name(hint: Any) -> str:
 def build_parser(config: type[Any], prog: str) -> ArgumentParser:
     """A parser with an argument for every field of the dataclass `config`: positional if the field
     has no default, else a flag. A tuple takes several values. The docstring under a field is its
-    help. `--config FILE` reads YAML, `--print_config` writes it.
+    help. `--config FILE` reads YAML, `--print_config` writes it. An old name, the key `old_name` of
+    a field's metadata, is refused with the present one.
     """
     parser = _Parser(prog=prog, description=config.__doc__, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file with any of these settings")
     hints = typing.get_type_hints(config)
     parser.type_names = {name: type_name(hint) for name, hint in hints.items()}
+    parser.old_names = old_names(config)
     help_of = {
         parameter.arg_name: parameter.description
         for part in reversed(config.__mro__)  # a field is documented in the class that adds it
@@ -78,8 +88,14 @@ def build_parser(config: type[Any], prog: str) -> ArgumentParser:
         if hint is bool:
             del options["type"]
             options["action"] = ActionYesNo(yes_prefix="", no_prefix="no-")
-        parser.add_argument(f"--{field.name.replace('_', '-')}", **options)
+        parser.add_argument(f"--{flag(field.name)}", **options)
     return parser
+
+
+def old_names(config: type[Any]) -> dict[str, str]:
+    """The present name of every field of a dataclass that had another one, by the old one."""
+    fields = dataclasses.fields(config)
+    return {f.metadata["old_name"]: f.name for f in fields if "old_name" in f.metadata}
 
 
 def parse(config: type[Config], prog: str, argv: list[str] | None = None) -> Config:

@@ -3,7 +3,7 @@
 # One task a node, one process for all of its GPUs. The working directory must be on a file system
 # that all nodes share: all read the data set, the first process writes the run folder.
 # The environment: pip install 'PATH/TO/checkout[jax]' 'jax[cuda13]' (the CUDA that your driver
-# supports). The encoder's weights: README.md says under "Results" how to make the file.
+# supports). The encoder's weights: segtf/recipes/README.md says how to make the file.
 #SBATCH --job-name=chips
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=1

@@ -144,7 +144,7 @@ def augmented(run: Path, config: TrainConfig, dataset: Dataset, ids: Sequence[st
     alone = dataclasses.replace(
         config,
         batch=1,
-        shares=1,
+        shards=1,
         processes=1,
         augment=str(begun) if begun.is_file() else config.augment,
     )

@@ -118,7 +118,7 @@ def test_a_run_that_goes_on_in_the_middle_of_an_epoch_sees_what_it_would_have_se
 
 
 def test_two_processes_see_together_what_one_with_as_many_shards_sees(dataset: Dataset) -> None:
-    settings = {"augment": "light", "mosaic": 0.3, "shares": 2, "batch": 6}
+    settings = {"augment": "light", "mosaic": 0.3, "shards": 2, "batch": 6}
     _, whole = stream(dataset, range(4), **settings)
     several = {**settings, "processes": 2, "backend": "jax", "coordinator": "h:1", "run": "r"}
     parts = [stream(dataset, range(4), process_id=i, **several)[1] for i in range(2)]

@@ -65,7 +65,7 @@ def test_each_shard_brings_as_many_samples_of_its_own_images_to_every_step(
     shards: int, from_each: int, more: int
 ) -> None:
     images = shards * from_each + more
-    of = sampler([blank() for _ in range(images)], batch=shards * from_each, shares=shards)
+    of = sampler([blank() for _ in range(images)], batch=shards * from_each, shards=shards)
     order = shown(of, 0)
     assert len(order) == of.steps_per_epoch * shards * from_each
     assert len(set(order)) == len(order)

@@ -18,6 +18,7 @@ from segtf.run.folder import (
     write_config,
     write_json,
 )
+from voc_builder.base.command import parse
 from voc_builder.base.errors import UserError
 from voc_builder.build import BuildConfig
 from voc_builder.sources.config import source_settings
@@ -65,8 +66,8 @@ TWO = {"processes": 2, "backend": "jax", "coordinator": "host:1234", "run": "a",
         ({**TWO, "coordinator": "host:65535"}, "65534"),
         ({**TWO, "process_id": 2}, "--process-id 2"),
         ({**TWO, "batch": None}, "--run and --batch"),
-        ({**TWO, "shares": 3}, "--shares 3: .* --processes 2"),
-        ({"batch": 5, "shares": 2}, "--batch 5: .* 2 shards"),
+        ({**TWO, "shards": 3}, "--shards 3: .* --processes 2"),
+        ({"batch": 5, "shards": 2}, "--batch 5: .* 2 shards"),
         ({"seed": 2**32}, "--seed 4294967296: .* 4294967295"),
     ],
 )
@@ -102,6 +103,19 @@ def test_a_run_from_before_the_size_was_null_is_read_and_resumed(tmp_path: Path)
     assert (config.size, config.crop, config.shape) == (256, 256, (256, 256))
     asked = TrainConfig(run="a", artifacts=tmp_path, crop=256, resume=True)
     assert resumed(asked, {"run", "crop"}).crop == 256
+
+
+def test_old_names_are_read_in_a_run_and_refused_with_the_present_one_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text("data: chips\nshares: 3\nbackup_share: 1e-1\n")
+    config = read_config(tmp_path)
+    assert (config.shards, config.backup_fraction) == (3, 0.1)
+    for arguments in (["--shares", "3"], ["--shares=3"], ["--config", "shares: 3\n"]):
+        with pytest.raises(SystemExit) as ended:
+            parse(TrainConfig, "train", ["--seed", "1", *arguments])
+        assert ended.value.code == 2
+        assert "--shares is called --shards now" in capsys.readouterr().err
 
 
 def test_without_a_size_a_run_is_of_512_and_its_crop_names_it_else() -> None:
@@ -171,19 +185,19 @@ def test_a_data_set_that_changed_is_not_taken_for_that_of_the_run(
 
 
 def test_a_run_of_two_processes_goes_on_with_one_or_with_others(tmp_path: Path) -> None:
-    saved = TrainConfig(**TWO, shares=2, artifacts=tmp_path)  # type: ignore[arg-type]
+    saved = TrainConfig(**TWO, shards=2, artifacts=tmp_path)  # type: ignore[arg-type]
     write_config(saved, saved.run_folder)
     alone = resumed(TrainConfig(run="a", artifacts=tmp_path, resume=True))
     assert (alone.processes, alone.shard_count, alone.batch) == (1, 2, 4)
     asked = {"run": "a", "artifacts": tmp_path, "resume": True, "coordinator": "other:99"}
     second = resumed(TrainConfig(**asked, processes=2, process_id=1))
     assert (second.backend, second.process_id, second.coordinator) == ("jax", 1, "other:99")
-    with pytest.raises(UserError, match=r"--shares 2: .* --processes 3"):
+    with pytest.raises(UserError, match=r"--shards 2: .* --processes 3"):
         resumed(TrainConfig(**asked, processes=3, process_id=1))
 
 
 def test_a_run_of_tensorflow_does_not_go_on_with_two_processes(tmp_path: Path) -> None:
-    saved = TrainConfig(run="a", batch=4, shares=2, artifacts=tmp_path)
+    saved = TrainConfig(run="a", batch=4, shards=2, artifacts=tmp_path)
     write_config(saved, saved.run_folder)
     with pytest.raises(UserError, match="need --backend jax"):
         resumed(

@@ -33,7 +33,7 @@ raise SystemExit(run(train._command, TrainConfig, "python -m segtf.train"))
 """
 USUAL = ["--backend", "jax", "--arch", "tiny", "--size", "32", "--batch", "4"]
 # a small rate: normalisation over small batches makes much of every rounding
-USUAL += ["--shares", "2", "--optimizer", "sgd", "--learning-rate", "0.001", "--warm-up", "0"]
+USUAL += ["--shards", "2", "--optimizer", "sgd", "--learning-rate", "0.001", "--warm-up", "0"]
 USUAL += ["--run", "run", "--augment", "light"]
 
 

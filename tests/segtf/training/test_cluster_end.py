@@ -271,7 +271,7 @@ def resume(artifacts: Path, state: str, monkeypatch: pytest.MonkeyPatch) -> list
     monkeypatch.setattr(train, "_use_backend", lambda config: None)
     monkeypatch.setattr(train, "_finish", lambda config: finished.append(config.process_id))
     monkeypatch.setattr(train, "joined", absent)
-    begun = replace(config(0, 29400), artifacts=artifacts, epochs=3, shares=2)
+    begun = replace(config(0, 29400), artifacts=artifacts, epochs=3, shards=2)
     (begun.run_folder / BACKUP).mkdir(parents=True)
     write_config(begun, begun.run_folder)
     (begun.run_folder / BACKUP / "state.json").write_text(state)
