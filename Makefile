@@ -29,8 +29,8 @@ recipes: .venv/.run
 	$(BIN)/python -m segtf.train --config segtf/recipes/pipes.yaml --data $(DRAWN)/pipes/masks --source masks --size 96x128 --epochs 3 --run small-pipes --init-from artifacts/runs/small-boxes --overwrite
 	$(BIN)/python -m segtf.train --config segtf/recipes/pets.yaml --data $(DRAWN)/pets --size 96 --epochs 3 --run small-pets --overwrite
 
-# two processes; tests that share a fixture stay together
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# two processes; tests that share a fixture stay together; a process that dies ends the run
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 quick: .venv/.dev
 	$(PYTEST) -m "not slow and not nightly"

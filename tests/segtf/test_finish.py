@@ -123,7 +123,7 @@ def test_overlays_are_scored_by_the_masks_that_they_show(dataset: Dataset, tmp_p
 def test_training_passes_on_that_its_end_left_something_out(
     left_out: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_trained_together", lambda config, *_: config)
+    monkeypatch.setattr(training, "_train_together", lambda config, *_: config)
     monkeypatch.setattr(training, "finish", lambda folder: left_out)
     monkeypatch.setattr(sys, "argv", ["segtf.train", "--artifacts", str(tmp_path)])
     assert training.main() == int(left_out)

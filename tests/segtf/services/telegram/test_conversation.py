@@ -190,10 +190,12 @@ async def test_too_many_images_are_refused_until_some_are_answered(
         (refused,) = await api.until_answers(1)
         assert (refused.replies_to, refused.text) == (sent[3], text)
         gate.let(4)
-        await api.until_answers(4)
-        await api.send_photo(HALVES, user=users[3])
-        answers = await api.until_answers(5)
-        assert [answer.file is None for answer in answers] == [True] + [False] * 4
+        answers = await api.until_answers(4)
+        assert [answer.file is None for answer in answers] == [True] + [False] * 3
+        async with asyncio.timeout(PATIENCE):  # a place is free a moment after its answer is out
+            while len(answers) == 4 or answers[-1].file is None:
+                await api.send_photo(HALVES, user=users[3])
+                answers = await api.until_answers(len(answers) + 1)
 
 
 async def test_requests_are_repeated_after_transient_errors(cut: Cut) -> None:
