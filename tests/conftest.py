@@ -1,6 +1,8 @@
-"""Order of the test files for the workers of pytest-xdist."""
+"""Which test files are read, and in which order the workers of pytest-xdist get them."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave a file alone that is slow as a whole where slow tests are left out: most of these
+    import TensorFlow, which takes longer than the quick tests of many files.
+    """
+    if "not slow" not in config.option.markexpr or not collection_path.name.startswith("test_"):
+        return None
+    lines = collection_path.read_text(encoding="utf-8").splitlines()
+    marks = [line for line in lines if line.startswith("pytestmark = ")]
+    return any("pytest.mark.slow" in line for line in marks) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

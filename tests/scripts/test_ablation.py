@@ -17,6 +17,8 @@ from segtf.run.folder import write_config
 from tests.segtf.reports.run_folders import write_run
 from voc_builder.base.command import parse, run
 
+pytestmark = pytest.mark.slow
+
 VARIATIONS = {"default": {}, "mosaic": {"mosaic": 0.5}, "unbalanced": {"balance": False}}
 FLAGS = "--size 128 --epochs 4 --encoder-weights none"
 

@@ -57,6 +57,7 @@ def test_annotations_are_those_of_labelme_and_as_coarse_as_a_hand_s(tmp_path: Pa
             assert cv2.contourArea(points.astype(np.float32)) > 0
 
 
+@pytest.mark.slow
 def test_a_large_defect_is_rougher_than_a_clean_disc_seen_from_near() -> None:
     size = 408
     roughness: dict[str, list[float]] = {"clean": [], "large": []}
@@ -79,6 +80,7 @@ def skip_unless_shipped(folder: Path) -> None:
         pytest.skip(f"{folder.name} holds other images than the shipped ones")
 
 
+@pytest.mark.slow
 def test_the_shipped_set_is_what_the_command_draws() -> None:
     skip_unless_shipped(SHIPPED)
     for index, kind in enumerate(kinds(40, seed=1)):

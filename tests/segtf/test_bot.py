@@ -27,6 +27,8 @@ from tests.segtf.services.telegram.talking import (
 from tests.segtf.tiny_onnx import write_channels_model
 from voc_builder.base.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 SECRET = TOKEN.partition(":")[2]
 
 

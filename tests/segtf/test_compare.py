@@ -311,6 +311,7 @@ def test_runs_of_different_classes_duplicates_and_missing_splits_are_refused(
     assert "one: no test images: compare with --split val" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3, 12, 25])
 def test_the_picture_has_room_for_any_number_of_groups(tmp_path: Path, count: int) -> None:
     runs = [
@@ -354,6 +355,7 @@ def test_long_labels_of_groups_differ_and_do_not_overlap(
     assert max(box.x1 for box in boxes) < min(box.x0 for box in numbers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 40])
 def test_numbers_beside_the_curves_do_not_overlap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int

@@ -15,6 +15,8 @@ from segtf.run.folder import write_config, write_json
 from tests.voc_builder.folders import chips
 from voc_builder.build import BuildConfig, build
 
+pytestmark = pytest.mark.slow
+
 # every command line in one process, in which TensorFlow cannot be imported
 COMMANDS = """
 import importlib, json, sys

@@ -29,10 +29,11 @@ from voc_builder.base.errors import UserError
 from voc_builder.build import BuildConfig, build
 from voc_builder.tree.voc import Dataset
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("__background__", "fishka", "defect")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_run_saved_model_and_onnx_score_the_same(run: Path, split: str) -> None:
     models = (run, run / "saved_model", run / "model.onnx")
@@ -47,7 +48,6 @@ def test_run_saved_model_and_onnx_score_the_same(run: Path, split: str) -> None:
         assert read_scores(run / f"metrics_{split}{name}.json") == scores
 
 
-@pytest.mark.slow
 def test_scores_on_other_data_do_not_take_the_place_of_the_run_s_own(
     run: Path, dataset, tmp_path: Path
 ) -> None:  # type: ignore[no-untyped-def]
@@ -348,7 +348,6 @@ def test_a_network_of_a_fold_is_scored_on_that_fold_of_the_data_named_again(
         assert found.splits["val"] == own.splits["val"] != folds.splits["val"]
 
 
-@pytest.mark.slow
 def test_an_onnx_file_away_from_its_run_is_scored_on_named_data(
     run: Path, dataset, tmp_path: Path
 ) -> None:  # type: ignore[no-untyped-def]
@@ -358,7 +357,6 @@ def test_an_onnx_file_away_from_its_run_is_scored_on_named_data(
     assert (tmp_path / "scores/confusion_test_onnx.png").is_file()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "arguments", "says"),
     [

@@ -32,6 +32,7 @@ from voc_builder.pixels.png import encode_mask
 from voc_builder.tree.voc import Dataset
 
 
+@pytest.mark.slow
 def test_val_and_test_are_scored_at_the_threshold_that_was_chosen_on_val(
     images: Path,
     tmp_path: Path,
@@ -68,6 +69,7 @@ def test_val_and_test_are_scored_at_the_threshold_that_was_chosen_on_val(
     assert said.count("false alarms") == 4, "a table of objects and one of the point, twice"
 
 
+@pytest.mark.slow
 def test_what_predictions_leave_out_is_said_and_is_exit_code_1(
     dataset: Dataset,
     tmp_path: Path,
@@ -97,6 +99,7 @@ def test_what_predictions_leave_out_is_said_and_is_exit_code_1(
     assert command.main() == 0
 
 
+@pytest.mark.slow
 def test_overlays_are_scored_by_the_masks_that_they_show(dataset: Dataset, tmp_path: Path) -> None:
     ids = dataset.splits["test"]
     rules = Postprocess(tuple(Rule(name, "share", 2.0) for name in dataset.classes[1:]), 0.5, 0.6)

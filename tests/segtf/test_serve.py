@@ -37,6 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("serve"))
 
 
+@pytest.mark.slow
 def test_a_server_answers_many_survives_the_rude_and_ends_in_order(model: Path) -> None:
     flags = ("--max-upload-mb", 1, "--max-megapixels", 1)
     with server(ServeConfig(model), flags) as (process, address):
@@ -80,6 +81,7 @@ def test_a_server_answers_many_survives_the_rude_and_ends_in_order(model: Path) 
         assert process.stderr and process.stderr.read() == ""
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_in_order(model: Path) -> None:
     with server(ServeConfig(model)) as (process, address):
         while json.loads(get(address.removeprefix("http://"), "/health"))["status"] != "ready":

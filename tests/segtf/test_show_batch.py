@@ -34,6 +34,7 @@ def two_images(dataset: Dataset) -> Dataset:
     )
 
 
+@pytest.mark.slow
 def test_fractions_are_of_labelled_pixels_and_those_of_void_of_all_pixels(
     two_images: Dataset,
 ) -> None:
@@ -58,6 +59,7 @@ def test_fractions_are_of_labelled_pixels_and_those_of_void_of_all_pixels(
     assert lines[4].split()[0] == "void"
 
 
+@pytest.mark.slow
 def test_batches_of_void_alone_have_no_labelled_pixels(two_images: Dataset) -> None:
     frequencies = Frequencies.of(np.full((1, 4, 4), 255, np.uint8), two_images)
     assert [one.drawn for one in frequencies.classes] == [0, 0, 0]
@@ -224,6 +226,7 @@ def test_a_wrong_flag_gets_one_line(
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_batches_that_cannot_be_drawn_are_refused_before_images_are_read(
     dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

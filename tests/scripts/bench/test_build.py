@@ -3,9 +3,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from scripts.bench.build import SIDES, main
 
 
+@pytest.mark.slow
 def test_every_side_converts_all_copies(images: Path, tmp_path: Path) -> None:
     assert main(["--images", str(images), "--times", "2", "--out", str(tmp_path)]) == 0
     figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["build"]

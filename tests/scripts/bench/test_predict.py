@@ -93,6 +93,7 @@ def test_tiles_agree_with_the_whole_image_for_a_network_of_single_pixels(
     assert table.figures == {"Gaussian": [1.0, 1.0], "flat": [1.0, 1.0]}
 
 
+@pytest.mark.slow
 def test_stripes_are_predicted_and_the_peak_is_that_of_the_child(tmp_path: Path) -> None:
     model = write_colour_network(tmp_path / "model.onnx", 512)
     image = write_stripes(tmp_path / "stripes.tif", 1500)

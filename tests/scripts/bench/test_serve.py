@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from scripts.bench.serve import main, send
@@ -41,6 +42,7 @@ def answering(*statuses: int) -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_lost_requests_and_wrong_pixels_are_counted() -> None:
     other = MASK.copy()
     other[0, :3] = 1
@@ -56,6 +58,7 @@ def test_lost_requests_and_wrong_pixels_are_counted() -> None:
     assert gone.cells()[-2:] == ("4", "0")
 
 
+@pytest.mark.slow
 def test_a_server_is_started_measured_and_ended(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in "ab":

@@ -53,12 +53,14 @@ def test_a_preset_is_what_albumentations_itself_reads(preset: str) -> None:
     assert A.to_dict(theirs) == A.to_dict(ours)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_works_on_images_of_any_training_size(preset: str) -> None:
     for size in (32, 64, 200):
         check_pipeline(preset, (size, size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_works_on_rectangles_without_its_quarter_turns(
     preset: str, capsys: pytest.CaptureFixture[str]

@@ -216,6 +216,7 @@ def test_networks_take_turns_when_their_speed_is_measured() -> None:
     assert turns[:6] == list("ababab")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crop", [None, 32])
 def test_int8_sees_train_images_as_the_network_does(dataset: Any, crop: int | None) -> None:
     config = TrainConfig(size="64x40") if crop is None else TrainConfig(crop=crop)

@@ -70,6 +70,7 @@ def test_what_every_tile_agrees_on_is_the_answer(
     np.testing.assert_allclose(blended, looked_up(image), atol=1e-5)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(sides, sides, shapes, overlaps, st.booleans(), st.integers(0, 2**32 - 1))
 def test_tiles_that_disagree_are_averaged_by_their_weights(

@@ -23,6 +23,8 @@ from keras import ops  # noqa: E402
 from segtf.networks.losses import TERMS, SegmentationLoss  # noqa: E402
 from segtf.run.loss_expression import PARAMETERS, parse_loss  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 Floats = NDArray[np.floating[Any]]
 Ids = NDArray[np.uint8]
 

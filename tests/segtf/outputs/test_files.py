@@ -365,6 +365,7 @@ def test_an_image_is_known_by_what_a_data_set_holds_of_it(kind: str, tmp_path: P
     assert trained_on(TrainConfig(), dataset) == [digest_image(photo)]
 
 
+@pytest.mark.slow
 def test_masks_of_a_data_set_of_other_classes_are_refused(tmp_path: Path) -> None:
     for split in ("train", "val"):
         write_image(tmp_path / f"photos/{split}/{split}.jpg")
@@ -461,6 +462,7 @@ def full_disk(path: Path, encoded: bytes) -> None:
     raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

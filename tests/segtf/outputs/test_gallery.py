@@ -261,6 +261,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shown.write()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "names"),
     [
@@ -284,6 +285,7 @@ def test_the_address_sorts_and_filters(
     assert chromium.ask(NAMES) == [f"image {number}" for number in names.split()]
 
 
+@pytest.mark.slow
 def test_the_controls_sort_and_filter_and_write_the_address(chromium: Chromium, page: Path) -> None:
     chromium.open(page)
 
@@ -306,6 +308,7 @@ def test_the_controls_sort_and_filter_and_write_the_address(chromium: Chromium, 
     assert chromium.ask(NAMES)[0] == "image 10"  # the smallest area first
 
 
+@pytest.mark.slow
 def test_a_click_opens_an_image_and_back_closes_it(chromium: Chromium, page: Path) -> None:
     chromium.open(page, "sort=area:chip")
     chromium.click(".grid a")
@@ -320,6 +323,7 @@ def test_a_click_opens_an_image_and_back_closes_it(chromium: Chromium, page: Pat
     assert "image=" not in chromium.ask("location.hash")
 
 
+@pytest.mark.slow
 def test_keys_move_between_images_and_escape_returns_the_focus(
     chromium: Chromium, page: Path
 ) -> None:
@@ -344,6 +348,7 @@ def test_keys_move_between_images_and_escape_returns_the_focus(
     chromium.wait(f"({SHOWN}) === false")
 
 
+@pytest.mark.slow
 def test_the_slider_follows_mouse_touch_and_keys(chromium: Chromium, page: Path) -> None:
     chromium.open(page, "image=image+10")
     left, top, width, height = chromium.box(".stage")
@@ -368,6 +373,7 @@ def test_the_slider_follows_mouse_touch_and_keys(chromium: Chromium, page: Path)
     assert (chromium.ask(AT), chromium.ask(SHOWN)) == ("95", "image 10")
 
 
+@pytest.mark.slow
 def test_the_chosen_comparison_stays(chromium: Chromium, page: Path) -> None:
     chromium.open(page, "sort=name&image=image+2")
     sides = "[...document.querySelectorAll('.side')].map(side => side.textContent).join()"
@@ -385,6 +391,7 @@ def test_the_chosen_comparison_stays(chromium: Chromium, page: Path) -> None:
     assert chromium.ask(sides) == "image,prediction"
 
 
+@pytest.mark.slow
 def test_odd_names_are_shown_and_their_pictures_found(chromium: Chromium, tmp_path: Path) -> None:
     shown = gallery(tmp_path / "наша папка #2 50%")
     names = [*ODD, os.fsdecode(b"caf\xe9 #1")] if sys.platform == "linux" else ODD
@@ -405,6 +412,7 @@ def test_odd_names_are_shown_and_their_pictures_found(chromium: Chromium, tmp_pa
     assert chromium.ask("document.getElementById('prediction').alt").endswith(f"{DEFECT} 13\u00a0%")
 
 
+@pytest.mark.slow
 def test_without_scores_and_truth_their_controls_are_hidden(
     chromium: Chromium, tmp_path: Path
 ) -> None:
@@ -425,6 +433,7 @@ def test_without_scores_and_truth_their_controls_are_hidden(
     assert "No class is predicted." in chromium.ask("document.querySelector('.about').innerText")
 
 
+@pytest.mark.slow
 def test_every_picture_has_a_text_and_every_control_a_name(chromium: Chromium, page: Path) -> None:
     chromium.open(page, "image=image+10")
     alts = chromium.ask("[...document.images].filter(i => !i.hidden).map(i => i.alt)")
@@ -446,6 +455,7 @@ def test_every_picture_has_a_text_and_every_control_a_name(chromium: Chromium, p
     assert [pair for pair in found if not pair[1].strip()] == []
 
 
+@pytest.mark.slow
 def test_the_focus_is_visible(chromium: Chromium, page: Path) -> None:
     chromium.open(page, "sort=name")
     outline = (
@@ -462,6 +472,7 @@ def test_the_focus_is_visible(chromium: Chromium, page: Path) -> None:
     assert chromium.ask(outline) == "solid 3px"
 
 
+@pytest.mark.slow
 def test_dark_and_light_differ_and_a_narrow_window_fits(chromium: Chromium, page: Path) -> None:
     shade = "getComputedStyle(document.querySelector('dialog')).backgroundColor"
     for width, dark, back in ((1000, True, "rgb(20, 24, 30)"), (360, False, "rgb(246, 247, 249)")):
@@ -474,6 +485,7 @@ def test_dark_and_light_differ_and_a_narrow_window_fits(chromium: Chromium, page
             assert left + wide <= width and top + high <= 800
 
 
+@pytest.mark.slow
 def test_cards_have_one_height_and_far_ones_load_no_picture(
     chromium: Chromium, tmp_path: Path
 ) -> None:

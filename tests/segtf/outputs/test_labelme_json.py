@@ -58,6 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("labelme")
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(any_masks(), st.sampled_from([CLASSES, PARTS]), st.sampled_from([0.0, 0.5, 1.0, 3.0]))
 def test_polygons_are_painted_again_to_the_same_mask(
@@ -69,6 +70,7 @@ def test_polygons_are_painted_again_to_the_same_mask(
         np.testing.assert_array_equal(found, mask)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(any_masks(), st.sampled_from([CLASSES, PARTS]))
 def test_masks_are_painted_again_to_the_very_pixels(

@@ -12,6 +12,7 @@ from tests.segtf.reports.run_folders import read_picture, write_log
 NAN = math.nan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "scores", [[0.5], [NAN], [0.1, NAN, 0.9, NAN, 0.5], list(np.linspace(0, 1, 300))]
 )
@@ -33,6 +34,7 @@ def test_draw_curves_uses_the_colours_of_the_masks(tmp_path: Path) -> None:
     assert (read_picture(tmp_path / "curves.png") == (128, 0, 0)).all(axis=2).sum() > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 30])
 def test_draw_confusion_draws_2_to_30_classes(count: int, tmp_path: Path) -> None:
     counts = np.diag(np.full(count, 10**9, np.int64))

@@ -173,6 +173,7 @@ def test_damaged_data_of_a_run_is_named(tmp_path: Path, text: str) -> None:
         read_data(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_data_set_that_changed_is_not_taken_for_that_of_the_run(
     dataset: Dataset, tmp_path: Path
 ) -> None:

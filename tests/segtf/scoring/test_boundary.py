@@ -94,6 +94,7 @@ def pairs(draw: st.DrawFn) -> tuple[Mask, Mask]:
     return masks[0], masks[1]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(pairs(), st.sampled_from([0.02, 0.1, 0.25]))
 def test_counts_are_those_of_the_definition(pair: tuple[Mask, Mask], ratio: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -10,9 +12,15 @@ from segtf.run.config import TrainConfig
 
 
 def free_port() -> int:
-    """A port that is free; the one after it mostly is too."""
-    with socket.create_server(("localhost", 0)) as first:
-        return int(first.getsockname()[1])
+    """A port that is free, as is the one after it. Both are below those that the system gives to
+    connections, one of which might take them before the test does.
+    """
+    while True:
+        port = 20000 + 2 * secrets.randbelow(6000)
+        with contextlib.suppress(OSError):
+            for needed in (port, port + 1):
+                socket.create_server(("", needed)).close()
+            return port
 
 
 def config(process: int, port: int, processes: int = 2) -> TrainConfig:
@@ -27,7 +35,7 @@ def config(process: int, port: int, processes: int = 2) -> TrainConfig:
     )
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 240) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     """Returns when the condition holds; fails after so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():

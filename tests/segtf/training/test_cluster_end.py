@@ -25,6 +25,8 @@ from tests.segtf.training.processes import config, free_port, wait_for
 from voc_builder.base.errors import UserError
 from voc_builder.tree.voc import Dataset
 
+pytestmark = pytest.mark.slow
+
 # A training that waits after its second step until it is told to end.
 STEPS = """
 import time
@@ -88,7 +90,6 @@ def lines_of_ours(said: str) -> list[str]:
     return [line for line in said.splitlines() if line.startswith("python -m segtf.train: ")]
 
 
-@pytest.mark.slow
 def test_two_processes_that_are_told_to_end_save_the_step_and_say_so(
     dataset: Dataset, jax_environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -115,7 +116,6 @@ def test_two_processes_that_are_told_to_end_save_the_step_and_say_so(
     assert not list(tmp_path.glob(".cache-*"))
 
 
-@pytest.mark.slow
 def test_the_loss_of_the_first_process_ends_the_second(jax_environment: dict[str, str]) -> None:
     first, second = begin_two(jax_environment, BARRIERS)
     first.send_signal(signal.SIGKILL)
@@ -144,6 +144,7 @@ def begin_watches(processes: int) -> list[cluster.Watch]:
         thread.start()
     for thread in threads:
         thread.join(20)
+    assert [len(watch.peers) for watch in found] == [processes - 1] + [1] * (processes - 1)
     return found
 
 

@@ -38,6 +38,7 @@ def test_runs_are_small() -> None:
     assert len(encode_mask(mask)) < 5000  # 768 of them the palette
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1), (300, 200), (1, 70_000), (10_000, 9_000)])
 def test_decode_mask_reads_the_ids_of_both_kinds_at_any_size(shape: tuple[int, int]) -> None:
     mask = np.zeros(shape, np.uint8)  # Pillow warns of the largest

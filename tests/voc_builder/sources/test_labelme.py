@@ -332,6 +332,7 @@ json_values = st.recursive(
 KEYS = ["shapes", "imagePath", "imageData", "imageHeight", "imageWidth", "version", "flags"]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     top=st.dictionaries(st.sampled_from(KEYS), json_values, max_size=3),

@@ -174,6 +174,7 @@ def test_hidden_files_of_another_system_are_no_masks(tmp_path: Path) -> None:
     assert rules(folder) == []
 
 
+@pytest.mark.slow
 @needs_shared
 def test_people_keep_their_split(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(SHARED / "person"), "--source", "masks"]) == 0

@@ -39,6 +39,7 @@ some_kinds = st.lists(
 some_fractions = st.sampled_from([(0.8, 0.1, 0.1), (0.7, 0.2, 0.1), (0.6, 0.2, 0.2), (0.9, 0.1, 0)])
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(some_kinds, some_fractions, st.integers(0, 3))
 def test_images_that_stand_alone_come_within_one_of_every_fraction(
@@ -60,6 +61,7 @@ def test_images_that_stand_alone_come_within_one_of_every_fraction(
         assert abs(len(splits[split]) - fraction * len(kinds)) <= 3
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 15), st.frozensets(st.sampled_from("abc"))), min_size=60),
@@ -81,6 +83,7 @@ def test_a_group_is_never_divided(listed: list[tuple[int, Kind]], seed: int) -> 
         assert abs(len(splits[name]) - fraction * len(kinds)) <= largest + 1
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(some_kinds, some_fractions, st.integers(0, 3), st.data())
 def test_a_set_that_grows_keeps_its_split_and_gives_no_kind_more_than_its_share(

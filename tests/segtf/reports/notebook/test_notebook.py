@@ -28,6 +28,8 @@ from segtf.scoring.metrics import confusion
 from voc_builder.base.errors import UserError
 from voc_builder.tree.voc import Dataset
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ["__background__", "fishka", "defect"]
 HEADINGS = [
     "1. Task and data",

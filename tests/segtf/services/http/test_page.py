@@ -16,6 +16,8 @@ from segtf.services.http.config import ServeConfig
 from tests.segtf.chromium import Chromium, open_chromium
 from tests.segtf.services.http.serving import CLASSES, server, squares, write_model
 
+pytestmark = pytest.mark.slow
+
 SHOWN = "document.getElementById('picture')"
 LOADED = f"({SHOWN}.complete && {SHOWN}.naturalWidth)"
 DONE = "!document.getElementById('numbers').hidden && !document.querySelector('.busy')"

@@ -29,7 +29,7 @@ from tests.segtf.services.telegram.talking import (
 )
 from voc_builder.base.errors import UserError
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 ROOM = {"id": -5, "type": "group", "title": "Room"}
 
 

@@ -27,6 +27,8 @@ from tests.segtf.services.telegram.talking import (
     halves,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_an_image_is_rotated_as_its_exif_says(cut: Cut) -> None:
     exif = Image.Exif()
