@@ -22,6 +22,7 @@ from segtf.run.loss_expression import PARAMETERS
 from voc_builder.base.colours import VOID
 
 CLASSES, ENCODER = 3, "mobilenetv2"
+LOADED = ("unet", "pspnet")  # square, and padded: how files are read does not depend on more
 TRAINED = "unet_plain"  # whose gradient is compared: its batch normalisation has many values at 32
 COUNTED = (0, 2**31 - 5, 2**32 - 5, 5 * 2**32 - 1)  # pixels that had been seen before
 
@@ -159,8 +160,9 @@ def networks(own: Path) -> Arrays:
     for arch in ARCHS:
         network = fill(build_model(arch, ENCODER, CLASSES, shape_of(arch)))
         found[f"answer {arch}"] = answer(network, arch)
-        network.save(own / f"{arch}.keras")
-        network.save_weights(own / f"{arch}.weights.h5")
+        if arch in LOADED:
+            network.save(own / f"{arch}.keras")
+            network.save_weights(own / f"{arch}.weights.h5")
         if arch == TRAINED:
             before = network.get_weights()
             network.compile(keras.optimizers.SGD(1.0), SegmentationLoss(), jit_compile=on_jax())
@@ -201,7 +203,7 @@ def loaded(other: Path) -> Arrays:
     from segtf.networks.model import load_model
 
     found = {}
-    for arch in ARCHS:
+    for arch in LOADED:
         network = load_model(other / f"{arch}.keras")
         found[f"keras {arch}"] = answer(network, arch)
         network.set_weights([np.zeros(weight.shape) for weight in network.weights])

@@ -17,7 +17,7 @@ import pytest
 from segtf.run.architectures import ARCHS
 from segtf.run.loss_expression import PARAMETERS
 from segtf.scoring.metrics import confusion, miou
-from tests.segtf.one_backend import CLASSES, COUNTED, TRAINED, Arrays, probabilities, truth
+from tests.segtf.one_backend import CLASSES, COUNTED, LOADED, TRAINED, Arrays, probabilities, truth
 from voc_builder.base.colours import VOID
 
 pytestmark = pytest.mark.slow
@@ -91,7 +91,7 @@ def test_the_same_weights_give_the_same_probabilities(answers: Answers, arch: st
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("suffix", ["keras", "weights.h5"])
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", LOADED)
 def test_a_checkpoint_of_one_backend_answers_the_same_on_the_other(
     answers: Answers, arch: str, suffix: str, backend: str
 ) -> None:
